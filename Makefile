@@ -1,0 +1,50 @@
+# Shortcuts; `python -m pipelines` carries the exit codes. `make help` lists the targets.
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+PORT ?= 8024
+DATA ?= data/demo/portal
+export DO_NOT_TRACK := 1
+export DBT_SEND_ANONYMOUS_USAGE_STATS := false
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test lint portal bench refresh extract check build publish report
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
+
+.venv/.installed: requirements.lock
+	python3 -m venv .venv
+	.venv/bin/python -m pip install --quiet uv
+	.venv/bin/uv pip sync --quiet --python .venv/bin/python requirements.lock
+	touch $@
+
+setup: .venv/.installed ## install the Python and Node environments
+	@$(PYTHON) -m scripts.setup_reports
+
+demo: setup ## run everything on a demo company and show the headline figures
+	@$(PYTHON) -m scripts.demo
+
+serve: setup ## show the built site on loopback
+	@$(PYTHON) -m scripts.serve
+
+portal: setup ## serve a data directory as a Bitrix24 portal: DATA=dir PORT=n
+	@$(PYTHON) -m scripts.demo_portal $(DATA) --port $(PORT)
+
+refresh extract check build publish report: setup ## one refresh, or one of its steps
+	@$(PYTHON) -m pipelines $@
+
+test: setup ## run all tests
+	$(PYTHON) -m pytest
+
+lint: setup ## ruff, mypy, sqlfluff
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m sqlfluff lint dbt_project/models dbt_project/tests
+
+lock: .venv/.installed ## renew requirements.lock from pyproject.toml
+	.venv/bin/uv pip compile --quiet pyproject.toml --group dev --generate-hashes \
+		--no-emit-index-url --python-version 3.11 --upgrade -o requirements.lock
+
+bench: setup ## measure the demo portal and the extraction at a million leads
+	$(PYTHON) -m scripts.demo_portal.benchmark

@@ -1,0 +1,155 @@
+"""Commands of the pipeline: `python -m pipelines --help`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+from dotenv import load_dotenv
+
+from pipelines.errors import PipelineError
+from pipelines.warehouse import ROOT, Warehouse
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--verbose", is_flag=True, help="Tell more, to stderr.")
+def cli(verbose: bool) -> None:
+    """Bitrix24 → marts → reports. Settings come from the environment or `.env` (see README)."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    if verbose:
+        logging.getLogger("pipelines").setLevel(logging.INFO)
+
+
+FULL = click.option("--full", is_flag=True, help="Read everything, not only what changed.")
+ACCEPT_LOSS = click.option(
+    "--accept-loss", is_flag=True, help="Accept, this once, that many records are gone."
+)
+
+
+def connect() -> Any:
+    """The client of the portal that the environment names."""
+    from pipelines.bitrix24.client import Client
+
+    verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+    return Client(os.environ.get("BITRIX24_WEBHOOK_URL", ""), verify=verify)
+
+
+@cli.command()
+@FULL
+@ACCEPT_LOSS
+@click.option("--no-report", is_flag=True, help="Publish the marts without building the site.")
+def refresh(full: bool, accept_loss: bool, no_report: bool) -> None:
+    """Extract, check, build, publish and report."""
+    from pipelines.refresh import refresh as run_all
+    from pipelines.settings import Settings
+
+    run = run_all(
+        Warehouse.from_environment(),
+        Settings.load(),
+        connect,
+        click.echo,
+        full=full,
+        accept_loss=accept_loss,
+        with_report=not no_report,
+    )
+    click.echo(f"published as of {run.as_of:%Y-%m-%d %H:%M %Z}, {run.requests} requests")
+
+
+@cli.command()
+@FULL
+@ACCEPT_LOSS
+def extract(full: bool, accept_loss: bool) -> None:
+    """Read the portal into the raw log."""
+    from pipelines.bitrix24.extract import extract as run
+    from pipelines.settings import Settings
+
+    warehouse, settings = Warehouse.from_environment(), Settings.load()
+    with warehouse.lock():
+        summary = run(connect(), warehouse, settings, full, accept_loss)
+    for name, counts in summary.counts.items():
+        click.echo(
+            f"{name:20} read {counts.rows_read:>9,}  appended {counts.rows_appended:>9,}"
+            f"  deleted {counts.rows_deleted:>7,}  living {counts.rows_living:>9,}"
+        )
+    click.echo(f"refresh {summary.refresh_no} ({summary.kind}), {summary.requests} requests")
+
+
+@cli.command()
+def check() -> None:
+    """Hold the extracted rows to the raw contract; completes the refresh."""
+    from pipelines.check import check as run
+
+    warehouse = Warehouse.from_environment()
+    with warehouse.lock():
+        results = run(warehouse)
+    click.echo(f"{len(results)} raw checks passed")
+
+
+@cli.command()
+def build() -> None:
+    """Build the marts and run the data tests."""
+    from pipelines.build import build as run
+    from pipelines.settings import Settings
+
+    warehouse = Warehouse.from_environment()
+    with warehouse.lock():
+        results = run(warehouse, Settings.load())
+    click.echo(f"built; {len(results)} data tests passed")
+
+
+@cli.command()
+def publish() -> None:
+    """Put the built marts in place of the published ones."""
+    from pipelines.publish import publish as run
+
+    warehouse = Warehouse.from_environment()
+    with warehouse.lock():
+        folder = run(warehouse)
+    click.echo(f"published {folder}")
+
+
+@cli.command()
+def report() -> None:
+    """Build the site from the published marts."""
+    from pipelines.report import report as run
+    from pipelines.settings import Settings
+
+    warehouse = Warehouse.from_environment()
+    with warehouse.lock():
+        folder = run(warehouse, Settings.load())
+    click.echo(f"site in {folder}")
+
+
+def main() -> int:
+    """Runs a command; its exit code is one of those in the README."""
+    load_dotenv(ROOT / ".env")
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        return 1
+    except PipelineError as error:
+        click.echo(_without_secret(str(error)), err=True)
+        return error.exit_code
+    except Exception as error:
+        click.echo(_without_secret("".join(traceback.format_exception(error))), err=True)
+        return 1
+    return 0
+
+
+def _without_secret(text: str) -> str:
+    for part in os.environ.get("BITRIX24_WEBHOOK_URL", "").split("/")[5:]:
+        if part:
+            text = text.replace(part, "<secret>")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,431 @@
+"""Bitrix24 REST client: calls, batches, keyset walks, both request limits, errors without secrets.
+
+Facts about the API: https://apidocs.bitrix24.com (general principles, batch, limits, huge data).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NoReturn
+from urllib.parse import quote, urlsplit
+
+import requests
+from dlt.sources.helpers.requests import Client as RetryingClient
+
+from pipelines.errors import Bitrix24Error, SettingsError
+
+PAGE_SIZE = 50
+BATCH_SIZE = 50
+# Leaky bucket of the cloud: 50 requests, draining 2 a second; stay below it.
+BUCKET_SIZE = 45
+BUCKET_DRAIN_PER_SECOND = 2.0
+# The cloud blocks a method after 480 seconds of execution in ten minutes.
+OPERATING_LIMIT_SECONDS = 480 * 0.9
+OPERATING_WINDOW_SECONDS = 600
+# A request of over 60 seconds is cut off by the cloud.
+REQUEST_TIMEOUT_SECONDS = (10, 75)
+SLOW_BATCH_SECONDS = 25
+
+LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
+FINAL_5XX_CODES = {"OVERLOAD_LIMIT", "PORTAL_DELETED"}
+PASSING_COMMAND_CODES = {"OPERATION_TIME_LIMIT", "QUERY_LIMIT_EXCEEDED", "INTERNAL_SERVER_ERROR"}
+BATCH_COMMAND_RETRIES = 5
+
+ADVICE = {
+    "INVALID_CREDENTIALS": "the webhook is wrong, expired or was re-created: copy its address from"
+    " Bitrix24 (Developer resources > Inbound webhook) into BITRIX24_WEBHOOK_URL",
+    "NO_AUTH_FOUND": "the webhook was not accepted: check BITRIX24_WEBHOOK_URL",
+    "invalid_token": "the access token was not accepted: authorise the application again",
+    "expired_token": "the access token has expired: authorise the application again",
+    "insufficient_scope": "give the webhook the scopes crm, user and department",
+    "ACCESS_DENIED": "the portal refuses REST: it needs a commercial plan with REST access",
+    "OVERLOAD_LIMIT": "Bitrix24 has blocked REST for this portal by hand: write to its support",
+    "PORTAL_DELETED": "the portal no longer exists: check the address",
+    "ERROR_METHOD_NOT_FOUND": "the address or the method is unknown to the portal:"
+    " check BITRIX24_WEBHOOK_URL (https://<portal>/rest/<user>/<code>/)",
+    "INVALID_REQUEST": "the portal insists on https: check BITRIX24_WEBHOOK_URL",
+    "user_access_error": "the webhook's owner has no right to this: use an administrator's webhook",
+    "allowed_only_intranet_user": "the webhook's owner is not an employee of the portal:"
+    " use an administrator's webhook",
+    "PAYMENT_REQUIRED": "the application's subscription has ended: renew it",
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """One REST call: a method and its parameters."""
+
+    method: str
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one REST call gave: `result` as decoded, `total` and `next` of list methods."""
+
+    result: Any
+    total: int | None
+    next: int | None
+
+
+def query_string(params: Mapping[str, Any]) -> str:
+    """PHP-style query of nested parameters, as batch commands want them."""
+
+    def pairs(prefix: str, value: Any) -> Iterator[str]:
+        if isinstance(value, Mapping):
+            for key, item in value.items():
+                yield from pairs(f"{prefix}[{key}]", item)
+        elif isinstance(value, (list, tuple)):
+            for index, item in enumerate(value):
+                yield from pairs(f"{prefix}[{index}]", item)
+        else:
+            yield f"{quote(prefix, safe='')}={quote(str(value), safe='')}"
+
+    return "&".join(part for key, value in params.items() for part in pairs(str(key), value))
+
+
+def check_webhook_url(url: str) -> str:
+    """The webhook address with one trailing slash.
+
+    Raises:
+        SettingsError: the address is missing, has another form, or is not https off loopback.
+    """
+    form = "https://<portal>/rest/<user>/<code>/"
+    if not url:
+        raise SettingsError(f"BITRIX24_WEBHOOK_URL is not set; it looks like {form}")
+    parts = urlsplit(url.strip())
+    path = [part for part in parts.path.split("/") if part]
+    if not parts.hostname or len(path) != 3 or path[0] != "rest":
+        raise SettingsError(f"BITRIX24_WEBHOOK_URL has not the form {form}")
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK_HOSTS:
+        raise SettingsError("BITRIX24_WEBHOOK_URL must start with https://")
+    return f"{parts.scheme}://{parts.netloc}/{'/'.join(path)}/"
+
+
+class Client:
+    """Reads one portal through an inbound webhook.
+
+    Args:
+        webhook_url: `https://<portal>/rest/<user>/<code>/`.
+        retry_seconds: factor of the exponential wait between tries of a failed request.
+        sleep: how to wait (tests pass their own).
+        verify: TLS verification, as in requests (a path of a certificate for a test portal).
+    """
+
+    def __init__(
+        self,
+        webhook_url: str,
+        retry_seconds: float = 1.0,
+        sleep: Callable[[float], None] = time.sleep,
+        verify: bool | str = True,
+    ) -> None:
+        self._url = check_webhook_url(webhook_url)
+        parts = urlsplit(self._url)
+        self.portal_url = f"{parts.scheme}://{parts.netloc}"
+        self._sleep = sleep
+        self._http = RetryingClient(
+            request_timeout=REQUEST_TIMEOUT_SECONDS,
+            raise_for_status=False,
+            status_codes=(),
+            retry_condition=_is_worth_a_retry,
+            request_max_attempts=8,
+            request_backoff_factor=retry_seconds,
+            request_max_retry_delay=30,
+            session_attrs={
+                "headers": {"User-Agent": "bitrix24-analytics/0.1", "Accept": "application/json"},
+                "verify": verify,
+            },
+        )
+        self.requests = 0
+        self.calls: Counter[str] = Counter()
+        self._bucket = 0.0
+        self._bucket_at = time.monotonic()
+        self._operating: dict[str, float] = {}
+        self._operating_reset_in: dict[str, float] = {}
+        self._operating_at: dict[str, float] = {}
+        self._pages_a_batch = BATCH_SIZE
+
+    def call(self, method: str, params: Mapping[str, Any] | None = None) -> Answer:
+        """One call of one method, waiting out both limits.
+
+        Raises:
+            Bitrix24Error: the portal refused the call or could not be reached.
+        """
+        self.calls[method] += 1
+        body = self._post(method, params or {})
+        return Answer(body["result"], body.get("total"), body.get("next"))
+
+    def batch(self, commands: Mapping[str, Command]) -> dict[str, Answer]:
+        """Up to 50 calls in one request; every command is accounted for.
+
+        Raises:
+            Bitrix24Error: a command failed, or the portal left one out.
+        """
+        for attempt in range(BATCH_COMMAND_RETRIES + 1):
+            methods = {command.method for command in commands.values()}
+            for method in methods:
+                self._wait_for_operating(method)
+            for command in commands.values():
+                self.calls[command.method] += 1
+            body = self._post(
+                "batch",
+                {
+                    "halt": 1,
+                    "cmd": {
+                        name: f"{command.method}?{query_string(command.params)}"
+                        for name, command in commands.items()
+                    },
+                },
+            )["result"]
+            if not isinstance(body, dict):
+                raise Bitrix24Error("the portal answered a batch in an unknown form")
+            results, errors, totals, nexts, times = (
+                _as_object(body.get(key))
+                for key in ("result", "result_error", "result_total", "result_next", "result_time")
+            )
+            for name, spent in times.items():
+                if name in commands:
+                    self._note_operating(commands[name].method, spent)
+            failed = next((name for name in commands if name in errors), None)
+            if failed is None:
+                break
+            error = errors[failed]
+            code = str(error.get("error", "")) if isinstance(error, dict) else ""
+            if code not in PASSING_COMMAND_CODES or attempt == BATCH_COMMAND_RETRIES:
+                self._refuse(commands[failed].method, error)
+            if code == "OPERATION_TIME_LIMIT":
+                self._wait_for_reset(commands[failed].method)
+            else:
+                self._sleep(2.0**attempt)
+        missing = [name for name in commands if name not in results]
+        if missing:
+            raise Bitrix24Error(
+                f"the portal left out {len(missing)} of {len(commands)} commands of a batch"
+                f" ({commands[missing[0]].method}): nothing was published, run the refresh again"
+            )
+        return {name: Answer(results[name], totals.get(name), nexts.get(name)) for name in commands}
+
+    def batches(self, commands: Mapping[str, Command]) -> dict[str, Answer]:
+        """Any number of independent commands, fifty to a request."""
+        answers: dict[str, Answer] = {}
+        names = list(commands)
+        for start in range(0, len(names), BATCH_SIZE):
+            answers |= self.batch(
+                {name: commands[name] for name in names[start : start + BATCH_SIZE]}
+            )
+        return answers
+
+    def walk(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        items_key: str | None,
+        id_key: str,
+        last_id: int = 0,
+        to_id: int | None = None,
+    ) -> Iterator[list[dict[str, Any]]]:
+        """All rows in the order of their ID, by keyset pages chained within batches.
+
+        A page that is full proves that the next one starts behind its last ID; the walk ends at
+        the first page that is not full. What the portal answers to the commands behind that page
+        (their reference names no row) is thrown away.
+
+        Args:
+            method: a list method; `params` are its own (entityTypeId, select, filter).
+            items_key: the key of the rows within the result, None where the result is the list.
+            id_key: name of the ID field ("id" or "ID").
+            last_id: rows start behind this ID.
+            to_id: the last ID wanted.
+
+        Yields:
+            The rows of one page, never empty.
+        """
+        path = f"[{items_key}]" if items_key else ""
+        pages = 1
+        while True:
+            commands = {}
+            for index in range(pages):
+                after: int | str = (
+                    last_id
+                    if index == 0
+                    else f"$result[p{index - 1}]{path}[{PAGE_SIZE - 1}][{id_key}]"
+                )
+                condition = {**params.get("filter", {}), f">{id_key}": after}
+                if to_id is not None:
+                    condition[f"<={id_key}"] = to_id
+                commands[f"p{index}"] = Command(
+                    method,
+                    {**params, "order": {id_key: "ASC"}, "filter": condition, "start": -1},
+                )
+            started = time.monotonic()
+            answers = self.batch(commands)
+            seconds = time.monotonic() - started
+            for answer in answers.values():
+                rows = rows_of(answer.result, items_key, method)
+                if rows:
+                    ids = [int(row[id_key]) for row in rows]
+                    if ids[0] <= last_id or any(a >= b for a, b in itertools.pairwise(ids)):
+                        raise Bitrix24Error(
+                            f"{method} did not keep the order by {id_key}: run the refresh again"
+                        )
+                    last_id = ids[-1]
+                    yield rows
+                if len(rows) < PAGE_SIZE:
+                    return
+            if seconds > SLOW_BATCH_SECONDS:
+                self._pages_a_batch = max(1, self._pages_a_batch // 2)
+            pages = min(self._pages_a_batch, pages * 7)
+
+    def pages(
+        self, method: str, params: Mapping[str, Any], items_key: str | None
+    ) -> list[dict[str, Any]]:
+        """All rows of a directory by its own paging (`start`, `next`)."""
+        rows: list[dict[str, Any]] = []
+        start = 0
+        while True:
+            answer = self.call(method, {**params, "start": start})
+            rows += rows_of(answer.result, items_key, method)
+            if answer.next is None:
+                return rows
+            start = int(answer.next)
+
+    def _post(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        deadline = time.monotonic() + 2 * OPERATING_WINDOW_SECONDS
+        while True:
+            self._wait_for_operating(method)
+            self._wait_for_bucket()
+            self.requests += 1
+            response = self._send(method, params)
+            body = self._decode(method, response)
+            code = str(body.get("error") or "")
+            if code == "OPERATION_TIME_LIMIT" and time.monotonic() < deadline:
+                self._wait_for_reset(method)
+                continue
+            if "error" in body or "result" not in body:
+                self._refuse(method, body, response.status_code)
+            self._note_operating(method, body.get("time"))
+            return body
+
+    def _send(self, method: str, params: Mapping[str, Any]) -> requests.Response:
+        try:
+            response: requests.Response = self._http.post(
+                self._url + method, json=params, allow_redirects=False
+            )
+            return response
+        except requests.exceptions.SSLError:
+            problem = "its TLS certificate was not accepted"
+        except requests.exceptions.Timeout:
+            problem = "it did not answer in time"
+        except requests.exceptions.RequestException:
+            problem = "the connection failed"
+        # The library's own exception names the whole address, which holds the secret.
+        raise Bitrix24Error(
+            f"cannot reach the portal {self.portal_url}: {problem}; check the address and the"
+            " network, then run the refresh again"
+        ) from None
+
+    def _decode(self, method: str, response: requests.Response) -> dict[str, Any]:
+        if response.is_redirect or response.status_code in (301, 302, 307, 308):
+            moved_to = urlsplit(response.headers.get("Location", "")).hostname or "another address"
+            raise Bitrix24Error(
+                f"the portal {self.portal_url} has moved to {moved_to}:"
+                " put the new address into BITRIX24_WEBHOOK_URL"
+            )
+        try:
+            body = json.loads(response.content, parse_float=Decimal)
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise Bitrix24Error(
+                f"the portal answered {method} with HTTP {response.status_code} and no JSON:"
+                " try again later; if it stays, check the address"
+            ) from None
+        return body
+
+    def _refuse(self, method: str, error: Any, status: int | None = None) -> NoReturn:
+        if not isinstance(error, dict):
+            error = {"error_description": str(error)}
+        code = str(error.get("error") or "")
+        described = str(error.get("error_description") or "").replace(self._url, "<webhook>/")
+        if not code and "ccess denied" in described:
+            advice = "the webhook's owner may not read this: use an administrator's webhook"
+        else:
+            advice = ADVICE.get(code, "")
+        told = " ".join(part for part in (f"HTTP {status}" if status else "", code) if part)
+        raise Bitrix24Error(
+            f"the portal refused {method} ({told}): {described}"
+            + (f"; {advice}" if advice else ""),
+            code,
+        )
+
+    def _wait_for_bucket(self) -> None:
+        now = time.monotonic()
+        drained = (now - self._bucket_at) * BUCKET_DRAIN_PER_SECOND
+        self._bucket = max(0.0, self._bucket - drained) + 1
+        self._bucket_at = now
+        if self._bucket > BUCKET_SIZE:
+            self._sleep((self._bucket - BUCKET_SIZE) / BUCKET_DRAIN_PER_SECOND)
+
+    def _note_operating(self, method: str, spent: Any) -> None:
+        """Keeps the running execution seconds of a method; portals may leave them out."""
+        if not isinstance(spent, dict) or "operating" not in spent:
+            return
+        try:
+            self._operating[method] = float(spent["operating"])
+            reset_in = float(spent["operating_reset_at"]) - float(spent["finish"])
+        except (KeyError, TypeError, ValueError):
+            reset_in = 60.0
+        self._operating_reset_in[method] = min(max(reset_in, 1.0), OPERATING_WINDOW_SECONDS)
+        self._operating_at[method] = time.monotonic()
+
+    def _wait_for_operating(self, method: str) -> None:
+        if self._operating.get(method, 0.0) >= OPERATING_LIMIT_SECONDS:
+            self._wait_for_reset(method)
+
+    def _wait_for_reset(self, method: str) -> None:
+        passed = time.monotonic() - self._operating_at.get(method, time.monotonic())
+        self._sleep(max(1.0, self._operating_reset_in.get(method, 60.0) - passed))
+        self._operating[method] = 0.0
+
+
+def rows_of(result: Any, items_key: str | None, method: str) -> list[dict[str, Any]]:
+    """The rows of a list method's result.
+
+    Raises:
+        Bitrix24Error: the result is no list of objects.
+    """
+    if items_key and isinstance(result, dict):
+        result = result.get(items_key)
+    if not isinstance(result, list) or not all(isinstance(row, dict) for row in result):
+        raise Bitrix24Error(f"the portal answered {method} in an unknown form")
+    return result
+
+
+def _as_object(value: Any) -> dict[str, Any]:
+    """PHP sends an empty object as an empty list."""
+    return value if isinstance(value, dict) else {}
+
+
+def _error_code(response: requests.Response) -> str:
+    try:
+        return str(response.json().get("error") or "")
+    except (ValueError, AttributeError):
+        return ""
+
+
+def _is_worth_a_retry(response: requests.Response | None, exception: BaseException | None) -> bool:
+    if response is None or response.status_code < 500:
+        return False
+    return _error_code(response) not in FINAL_5XX_CODES
+
+
+def chunked(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Consecutive pieces of at most `size` items."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

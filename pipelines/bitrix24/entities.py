@@ -1,0 +1,528 @@
+"""What is read from a portal: one row per raw table, with its method, key, columns and kind.
+
+Kinds differ in how a change and a deletion are found:
+- entity: changed rows by `updatedTime` and `lastActivityTime`, deletions by counts of ID windows;
+- address: changed rows by `DATE_MODIFY` (a lead's city is only in the older list);
+- history: read whole at a full reading, else for the items that changed (rows may vanish:
+  Bitrix24 rewrites the history of deleted, reopened and moved items);
+- snapshot: small directories and open activities, read whole every time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, Literal
+
+import polars as pl
+
+from pipelines.errors import Bitrix24Error
+
+Kind = Literal["entity", "address", "history", "snapshot"]
+
+LEAD, DEAL, CONTACT, COMPANY = 1, 2, 3, 4
+# What a mere activity changes of a lead or deal: its stage history need not be read again.
+ACTIVITY_FIELD = "lastActivityTime"
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None or value == "" else str(value)
+
+
+def _integer(value: Any) -> int | None:
+    return None if value is None or value == "" else int(value)
+
+
+def _link(value: Any) -> int | None:
+    """ID of a linked record; the API writes "no link" as null, "", "0" or 0."""
+    return None if value in (None, "", "0", 0) else int(value)
+
+
+def _money(value: Any) -> Decimal | None:
+    """Amounts have two decimals; the JSON text of a float may carry more (100.10000000000001)."""
+    if value is None or value == "":
+        return None
+    return Decimal(str(value)).quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
+def _decimal(value: Any) -> Decimal | None:
+    return None if value is None or value == "" else Decimal(str(value))
+
+
+def _instants(values: Sequence[Any]) -> pl.Series:
+    """ISO 8601 with offset, as every list method writes times; empty is null."""
+    texts = pl.Series([value or None for value in values], dtype=pl.String())
+    return texts.str.to_datetime("%Y-%m-%dT%H:%M:%S%z", time_unit="us", time_zone="UTC")
+
+
+def _days(values: Sequence[Any]) -> pl.Series:
+    """Dates come as midnight UTC written with the server's offset: the day is the UTC one."""
+    return _instants(values).dt.date()
+
+
+def _boolean(value: Any) -> bool | None:
+    return None if value is None or value == "" else value in (True, "Y", "1", 1)
+
+
+def _json(value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+
+
+def _id_list(value: Any) -> str:
+    """JSON array of IDs, in their order; nothing is an empty array."""
+    return json.dumps([int(item) for item in value or []])
+
+
+@dataclass(frozen=True)
+class ColumnType:
+    """How the values of one field become a typed column."""
+
+    kind: pl.DataType
+    convert: Callable[[Any], Any] | None = None
+    convert_all: Callable[[Sequence[Any]], pl.Series] | None = None
+
+    def series(self, values: Sequence[Any]) -> pl.Series:
+        """The typed column; raises ValueError, TypeError or a Polars error on a bad value."""
+        if self.convert_all is not None:
+            return self.convert_all(values)
+        assert self.convert is not None
+        return pl.Series([self.convert(value) for value in values], dtype=self.kind)
+
+
+TEXT = ColumnType(pl.String(), _text)
+INTEGER = ColumnType(pl.Int64(), _integer)
+LINK = ColumnType(pl.Int64(), _link)
+MONEY = ColumnType(pl.Decimal(20, 2), _money)
+RATE = ColumnType(pl.Decimal(38, 10), _decimal)
+COUNT = ColumnType(pl.Decimal(20, 4), _decimal)
+INSTANT = ColumnType(pl.Datetime("us", "UTC"), convert_all=_instants)
+DAY = ColumnType(pl.Date(), convert_all=_days)
+BOOLEAN = ColumnType(pl.Boolean(), _boolean)
+JSON = ColumnType(pl.String(), _json)
+ID_LIST = ColumnType(pl.String(), _id_list)
+BAD_VALUE = (ValueError, TypeError, ArithmeticError, AttributeError, pl.exceptions.PolarsError)
+
+Columns = Mapping[str, tuple[str, ColumnType]]
+
+UTM: Columns = {
+    "utm_source": ("utmSource", TEXT),
+    "utm_medium": ("utmMedium", TEXT),
+    "utm_campaign": ("utmCampaign", TEXT),
+    "utm_content": ("utmContent", TEXT),
+    "utm_term": ("utmTerm", TEXT),
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One raw table.
+
+    Attributes:
+        name: name in schema `raw`.
+        kind: how changes and deletions are found.
+        method: REST method that lists the rows.
+        columns: column → (field of the answer, type).
+        items_key: key of the rows in the result, None where the result is the list itself.
+        id_key: the answer's ID field.
+        key: key columns.
+        params: parameters of the method.
+        entity_type_id: CRM type, for entities and histories.
+        has_user_fields: `UF_CRM_*` go into one JSON column `user_fields`.
+        has_state: `state_hash` leaves out what an activity alone changes.
+        owner: for histories, the entity table whose items own the rows.
+    """
+
+    name: str
+    kind: Kind
+    method: str
+    columns: Columns
+    items_key: str | None = None
+    id_key: str = "ID"
+    key: Sequence[str] = ("id",)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    entity_type_id: int | None = None
+    has_user_fields: bool = False
+    has_state: bool = False
+    owner: str | None = None
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """Column types of the raw table, bookkeeping included."""
+        types = {name: column.kind for name, (_, column) in self.columns.items()}
+        if self.has_user_fields:
+            types["user_fields"] = pl.String()
+        types["row_hash"] = pl.String()
+        if self.has_state:
+            types["state_hash"] = pl.String()
+        types["is_deleted"] = pl.Boolean()
+        types["refresh_no"] = pl.Int64()
+        return types
+
+    def typed(self, rows: Sequence[Mapping[str, Any]], refresh_no: int) -> pl.DataFrame:
+        """Rows of the API as typed versions with their hashes.
+
+        Raises:
+            Bitrix24Error: a value has not the type of its column; names table, ID and field.
+        """
+        raw = {source: [row.get(source) for row in rows] for source, _ in self.columns.values()}
+        columns: dict[str, Any] = {}
+        for name, (source, column) in self.columns.items():
+            try:
+                columns[name] = column.series(raw[source])
+            except BAD_VALUE:
+                raise self._bad_value(rows, source, column) from None
+        if self.has_user_fields:
+            raw["user_fields"] = [
+                _json({k: v for k, v in row.items() if k.startswith("UF_CRM_")}) for row in rows
+            ]
+            columns["user_fields"] = raw["user_fields"]
+        activity = raw.pop(ACTIVITY_FIELD) if self.has_state else [""] * len(rows)
+        states = [repr(values) for values in zip(*raw.values(), strict=True)]
+        columns["row_hash"] = [
+            _hash(f"{state}{last}") for state, last in zip(states, activity, strict=True)
+        ]
+        if self.has_state:
+            columns["state_hash"] = [_hash(state) for state in states]
+        columns["is_deleted"] = [False] * len(rows)
+        columns["refresh_no"] = [refresh_no] * len(rows)
+        frame = pl.DataFrame(columns, schema=self.schema)
+        without_key = frame.filter(pl.any_horizontal(pl.col(name).is_null() for name in self.key))
+        if without_key.height:
+            raise Bitrix24Error(f"{self.name}: a row without {', '.join(self.key)} came back")
+        return frame
+
+    def tombstones(self, keys: pl.DataFrame, refresh_no: int) -> pl.DataFrame:
+        """Versions that mark the given keys as gone from the portal."""
+        return keys.select(
+            *(
+                pl.col(name)
+                if name in self.key
+                else pl.lit(name == "is_deleted" or None, dtype=kind).alias(name)
+                if name != "refresh_no"
+                else pl.lit(refresh_no, dtype=kind).alias(name)
+                for name, kind in self.schema.items()
+            )
+        )
+
+    def _bad_value(
+        self, rows: Sequence[Mapping[str, Any]], source: str, column: ColumnType
+    ) -> Bitrix24Error:
+        for row in rows:
+            try:
+                column.series([row.get(source)])
+            except BAD_VALUE:
+                kind = type(row.get(source)).__name__
+                return Bitrix24Error(
+                    f"{self.name} {row.get(self.id_key)}: field {source} holds a {kind} that"
+                    " cannot be read as its type; mend it in the CRM or report it as an error"
+                )
+        return Bitrix24Error(f"{self.name}: field {source} cannot be read")
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _item_params(entity_type_id: int) -> dict[str, Any]:
+    return {"entityTypeId": entity_type_id, "useOriginalUfNames": "Y"}
+
+
+LEADS = Table(
+    name="leads",
+    kind="entity",
+    method="crm.item.list",
+    items_key="items",
+    id_key="id",
+    params=_item_params(LEAD),
+    entity_type_id=LEAD,
+    has_user_fields=True,
+    has_state=True,
+    columns={
+        "id": ("id", INTEGER),
+        "title": ("title", TEXT),
+        "stage_id": ("stageId", TEXT),
+        "stage_semantic_id": ("stageSemanticId", TEXT),
+        "source_id": ("sourceId", TEXT),
+        "assigned_by_id": ("assignedById", LINK),
+        "created_by": ("createdBy", LINK),
+        "moved_by": ("movedBy", LINK),
+        "company_id": ("companyId", LINK),
+        "contact_id": ("contactId", LINK),
+        "contact_ids": ("contactIds", ID_LIST),
+        "opportunity": ("opportunity", MONEY),
+        "currency_id": ("currencyId", TEXT),
+        "is_return_customer": ("isReturnCustomer", TEXT),
+        **UTM,
+        "originator_id": ("originatorId", TEXT),
+        "origin_id": ("originId", TEXT),
+        "created_time": ("createdTime", INSTANT),
+        "updated_time": ("updatedTime", INSTANT),
+        "moved_time": ("movedTime", INSTANT),
+        "date_closed": ("dateClosed", INSTANT),
+        "last_activity_time": ("lastActivityTime", INSTANT),
+    },
+)
+
+DEALS = Table(
+    name="deals",
+    kind="entity",
+    method="crm.item.list",
+    items_key="items",
+    id_key="id",
+    params=_item_params(DEAL),
+    entity_type_id=DEAL,
+    has_user_fields=True,
+    has_state=True,
+    columns={
+        "id": ("id", INTEGER),
+        "title": ("title", TEXT),
+        "type_id": ("typeId", TEXT),
+        "category_id": ("categoryId", INTEGER),
+        "stage_id": ("stageId", TEXT),
+        "stage_semantic_id": ("stageSemanticId", TEXT),
+        "source_id": ("sourceId", TEXT),
+        "lead_id": ("leadId", LINK),
+        "assigned_by_id": ("assignedById", LINK),
+        "created_by": ("createdBy", LINK),
+        "moved_by": ("movedBy", LINK),
+        "company_id": ("companyId", LINK),
+        "contact_id": ("contactId", LINK),
+        "contact_ids": ("contactIds", ID_LIST),
+        "opportunity": ("opportunity", MONEY),
+        "currency_id": ("currencyId", TEXT),
+        "closed": ("closed", TEXT),
+        "is_recurring": ("isRecurring", TEXT),
+        "is_return_customer": ("isReturnCustomer", TEXT),
+        "is_repeated_approach": ("isRepeatedApproach", TEXT),
+        **UTM,
+        "originator_id": ("originatorId", TEXT),
+        "origin_id": ("originId", TEXT),
+        "closedate": ("closedate", DAY),
+        "created_time": ("createdTime", INSTANT),
+        "updated_time": ("updatedTime", INSTANT),
+        "moved_time": ("movedTime", INSTANT),
+        "last_activity_time": ("lastActivityTime", INSTANT),
+    },
+)
+
+# Contacts and companies are read for links alone; names, phones and e-mails stay in the CRM.
+CONTACTS = Table(
+    name="contacts",
+    kind="entity",
+    method="crm.item.list",
+    items_key="items",
+    id_key="id",
+    params=_item_params(CONTACT),
+    entity_type_id=CONTACT,
+    has_user_fields=True,
+    columns={
+        "id": ("id", INTEGER),
+        "source_id": ("sourceId", TEXT),
+        "company_id": ("companyId", LINK),
+        "lead_id": ("leadId", LINK),
+        "assigned_by_id": ("assignedById", LINK),
+        "created_time": ("createdTime", INSTANT),
+        "updated_time": ("updatedTime", INSTANT),
+    },
+)
+
+COMPANIES = Table(
+    name="companies",
+    kind="entity",
+    method="crm.item.list",
+    items_key="items",
+    id_key="id",
+    params=_item_params(COMPANY),
+    entity_type_id=COMPANY,
+    has_user_fields=True,
+    columns={
+        "id": ("id", INTEGER),
+        "title": ("title", TEXT),
+        "is_my_company": ("isMyCompany", TEXT),
+        "lead_id": ("leadId", LINK),
+        "assigned_by_id": ("assignedById", LINK),
+        "created_time": ("createdTime", INSTANT),
+        "updated_time": ("updatedTime", INSTANT),
+    },
+)
+
+LEAD_ADDRESSES = Table(
+    name="lead_addresses",
+    kind="address",
+    method="crm.lead.list",
+    params={"select": ["ID", "ADDRESS_CITY"]},
+    columns={"id": ("ID", INTEGER), "address_city": ("ADDRESS_CITY", TEXT)},
+)
+
+LEAD_STAGE_HISTORY = Table(
+    name="lead_stage_history",
+    kind="history",
+    method="crm.stagehistory.list",
+    items_key="items",
+    params={"entityTypeId": LEAD},
+    entity_type_id=LEAD,
+    owner="leads",
+    columns={
+        "id": ("ID", INTEGER),
+        "type_id": ("TYPE_ID", INTEGER),
+        "owner_id": ("OWNER_ID", INTEGER),
+        "stage_id": ("STATUS_ID", TEXT),
+        "stage_semantic_id": ("STATUS_SEMANTIC_ID", TEXT),
+        "created_time": ("CREATED_TIME", INSTANT),
+    },
+)
+
+DEAL_STAGE_HISTORY = Table(
+    name="deal_stage_history",
+    kind="history",
+    method="crm.stagehistory.list",
+    items_key="items",
+    params={"entityTypeId": DEAL},
+    entity_type_id=DEAL,
+    owner="deals",
+    columns={
+        "id": ("ID", INTEGER),
+        "type_id": ("TYPE_ID", INTEGER),
+        "owner_id": ("OWNER_ID", INTEGER),
+        "category_id": ("CATEGORY_ID", INTEGER),
+        "stage_id": ("STAGE_ID", TEXT),
+        "stage_semantic_id": ("STAGE_SEMANTIC_ID", TEXT),
+        "created_time": ("CREATED_TIME", INSTANT),
+    },
+)
+
+ACTIVITIES = Table(
+    name="activities",
+    kind="snapshot",
+    method="crm.activity.list",
+    params={
+        "select": [
+            "ID",
+            "OWNER_ID",
+            "OWNER_TYPE_ID",
+            "TYPE_ID",
+            "PROVIDER_ID",
+            "RESPONSIBLE_ID",
+            "CREATED",
+            "DEADLINE",
+        ],
+        "filter": {"COMPLETED": "N", "@OWNER_TYPE_ID": [LEAD, DEAL]},
+    },
+    columns={
+        "id": ("ID", INTEGER),
+        "owner_type_id": ("OWNER_TYPE_ID", INTEGER),
+        "owner_id": ("OWNER_ID", LINK),
+        "type_id": ("TYPE_ID", INTEGER),
+        "provider_id": ("PROVIDER_ID", TEXT),
+        "responsible_id": ("RESPONSIBLE_ID", LINK),
+        "created": ("CREATED", INSTANT),
+        "deadline": ("DEADLINE", INSTANT),
+    },
+)
+
+STATUSES = Table(
+    name="statuses",
+    kind="snapshot",
+    method="crm.status.list",
+    params={"order": {"ID": "ASC"}},
+    columns={
+        "id": ("ID", INTEGER),
+        "entity_id": ("ENTITY_ID", TEXT),
+        "status_id": ("STATUS_ID", TEXT),
+        "name": ("NAME", TEXT),
+        "sort": ("SORT", INTEGER),
+        "semantics": ("SEMANTICS", TEXT),
+        "category_id": ("CATEGORY_ID", INTEGER),
+        "color": ("COLOR", TEXT),
+    },
+)
+
+CATEGORIES = Table(
+    name="categories",
+    kind="snapshot",
+    method="crm.category.list",
+    items_key="categories",
+    id_key="id",
+    params={"entityTypeId": DEAL},
+    columns={
+        "id": ("id", INTEGER),
+        "name": ("name", TEXT),
+        "sort": ("sort", INTEGER),
+        "is_default": ("isDefault", TEXT),
+    },
+)
+
+USERS = Table(
+    name="users",
+    kind="snapshot",
+    method="user.get",
+    params={"sort": "ID", "order": "ASC"},
+    columns={
+        "id": ("ID", INTEGER),
+        "name": ("NAME", TEXT),
+        "last_name": ("LAST_NAME", TEXT),
+        "second_name": ("SECOND_NAME", TEXT),
+        "active": ("ACTIVE", BOOLEAN),
+        "work_position": ("WORK_POSITION", TEXT),
+        "department_ids": ("UF_DEPARTMENT", ID_LIST),
+    },
+)
+
+DEPARTMENTS = Table(
+    name="departments",
+    kind="snapshot",
+    method="department.get",
+    params={"sort": "ID", "order": "ASC"},
+    columns={
+        "id": ("ID", INTEGER),
+        "name": ("NAME", TEXT),
+        "sort": ("SORT", INTEGER),
+        "parent_id": ("PARENT", LINK),
+    },
+)
+
+CURRENCIES = Table(
+    name="currencies",
+    kind="snapshot",
+    method="crm.currency.list",
+    id_key="CURRENCY",
+    key=("currency",),
+    params={"order": {"currency": "ASC"}},
+    columns={
+        "currency": ("CURRENCY", TEXT),
+        "full_name": ("FULL_NAME", TEXT),
+        "amount": ("AMOUNT", RATE),
+        "amount_cnt": ("AMOUNT_CNT", COUNT),
+        "base": ("BASE", TEXT),
+        "sort": ("SORT", INTEGER),
+        "decimals": ("DECIMALS", INTEGER),
+    },
+)
+
+# Rows are made from crm.item.fields, one object for each CRM type.
+FIELDS = Table(
+    name="fields",
+    kind="snapshot",
+    method="crm.item.fields",
+    id_key="field_name",
+    key=("entity_type_id", "field_name"),
+    columns={
+        "entity_type_id": ("entity_type_id", INTEGER),
+        "field_name": ("field_name", TEXT),
+        "type": ("type", TEXT),
+        "label": ("label", TEXT),
+        "is_multiple": ("isMultiple", BOOLEAN),
+        "is_dynamic": ("isDynamic", BOOLEAN),
+        "items": ("items", JSON),
+    },
+)
+
+ENTITIES = (LEADS, DEALS, CONTACTS, COMPANIES)
+HISTORIES = (LEAD_STAGE_HISTORY, DEAL_STAGE_HISTORY)
+DIRECTORIES = (STATUSES, CATEGORIES, USERS, DEPARTMENTS, CURRENCIES)
+TABLES = (*DIRECTORIES, FIELDS, *ENTITIES, LEAD_ADDRESSES, *HISTORIES, ACTIVITIES)

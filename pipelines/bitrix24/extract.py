@@ -1,0 +1,628 @@
+"""One reading of a portal into the append-only raw log, with dlt.
+
+Every raw table is a log of versions: only rows whose content differs from their last version are
+appended, what left the portal gets a tombstone (`is_deleted`). A reading is full (everything, on
+the first run and every `full_read_every_days`) or incremental (what changed since the last
+completed refresh began, less an overlap). It ends with the portal's own counts by ID window; what
+differs is swept and mended before anything is loaded. `raw.refreshes` gets its row last, so a
+reading that was stopped stays invisible.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dlt
+import polars as pl
+from tqdm import tqdm
+
+from pipelines.bitrix24.client import (
+    PAGE_SIZE,
+    Client,
+    Command,
+    chunked,
+    rows_of,
+)
+from pipelines.bitrix24.entities import (
+    ACTIVITIES,
+    DIRECTORIES,
+    ENTITIES,
+    FIELDS,
+    HISTORIES,
+    LEAD_ADDRESSES,
+    LEADS,
+    TABLES,
+    Table,
+)
+from pipelines.errors import Bitrix24Error
+from pipelines.settings import Settings
+from pipelines.warehouse import Refresh, Warehouse
+
+log = logging.getLogger(__name__)
+
+ROWS_A_CHUNK = 20_000
+COUNT_WINDOW_IDS = 20_000
+SWEEP_WINDOW_IDS = 400
+OWNERS_A_PAGE = 10
+SMALL_LOSS_ROWS = 20
+
+
+@dataclass
+class Counts:
+    """What one refresh did with one table; `portal_total` None where the API tells no total."""
+
+    portal_total: int | None = None
+    rows_read: int = 0
+    rows_appended: int = 0
+    rows_living: int = 0
+    rows_deleted: int = 0
+    requests: int = 0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The outcome of a reading, for `run.json`."""
+
+    refresh_no: int
+    as_of: dt.datetime
+    kind: str
+    counts: Mapping[str, Counts]
+    requests: int
+
+
+@dataclass
+class Reading:
+    """One reading of the portal; `tables()` yields what is to be appended."""
+
+    client: Client
+    warehouse: Warehouse
+    settings: Settings
+    refresh_no: int
+    last: Refresh | None
+    full: bool
+    accept_loss: bool
+    as_of: dt.datetime = field(init=False)
+    header: dict[str, Any] = field(init=False)
+    counts: dict[str, Counts] = field(init=False)
+    _living: dict[str, set[int]] = field(default_factory=dict, init=False)
+    _changed: dict[str, list[int]] = field(default_factory=dict, init=False)
+    _select: dict[int, list[str]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.counts = {table.name: Counts() for table in TABLES}
+        self._changed = {table.name: [] for table in ENTITIES}
+        self._open()
+
+    def _open(self) -> None:
+        """The portal's clock and properties, and whether the webhook sees everything.
+
+        Raises:
+            Bitrix24Error: the webhook's owner is not an administrator.
+        """
+        answers = self.client.batch(
+            {
+                "time": Command("server.time", {}),
+                "profile": Command("profile", {}),
+                "mode": Command("crm.settings.mode.get", {}),
+                "currency": Command("crm.currency.base.get", {}),
+            }
+        )
+        server_time = dt.datetime.fromisoformat(str(answers["time"].result))
+        profile = answers["profile"].result
+        if not (isinstance(profile, dict) and profile.get("ADMIN") is True):
+            raise Bitrix24Error(
+                "the webhook's owner is not an administrator of the portal, so Bitrix24 would hide"
+                " leads and deals without a word: create the webhook as an administrator"
+            )
+        self.as_of = server_time.astimezone(dt.UTC)
+        self.header = {
+            "refresh_no": self.refresh_no,
+            "as_of": self.as_of,
+            "started_at": self.as_of,
+            "kind": "full" if self.full else "incremental",
+            "portal_url": self.client.portal_url,
+            "crm_mode": int(answers["mode"].result),
+            "base_currency": str(answers["currency"].result),
+            "utc_offset": server_time.strftime("%z"),
+        }
+
+    def tables(self) -> Iterator[tuple[Table, pl.DataFrame]]:
+        """All versions to append, table by table."""
+        upper = self._last_ids()
+        yield from self._counted(FIELDS, self._fields())
+        for table in DIRECTORIES:
+            yield from self._counted(table, self._snapshot(table, self._directory(table)))
+        for table in ENTITIES:
+            yield from self._counted(table, self._entity(table, upper[table.name]))
+        yield from self._counted(LEAD_ADDRESSES, self._addresses(upper[LEADS.name]))
+        for table in HISTORIES:
+            yield from self._counted(table, self._history(table))
+        yield from self._counted(ACTIVITIES, self._snapshot(ACTIVITIES, self._activities()))
+
+    def _counted(
+        self, table: Table, frames: Iterable[pl.DataFrame]
+    ) -> Iterator[tuple[Table, pl.DataFrame]]:
+        counts = self.counts[table.name]
+        before = self.client.requests
+        # An empty frame makes the table with its types on the first refresh.
+        yield table, pl.DataFrame(schema=table.schema)
+        for frame in frames:
+            counts.requests += self.client.requests - before
+            counts.rows_appended += frame.height
+            counts.rows_deleted += int(frame["is_deleted"].sum())
+            yield table, frame
+            before = self.client.requests
+        counts.requests += self.client.requests - before
+        log.info(
+            "%s: %s read, %s appended, %s deleted, %s living",
+            table.name,
+            counts.rows_read,
+            counts.rows_appended,
+            counts.rows_deleted,
+            counts.rows_living,
+        )
+
+    # -- directories
+
+    def _fields(self) -> Iterator[pl.DataFrame]:
+        """Field metadata; also decides which fields of each entity are asked for."""
+        answers = self.client.batch(
+            {table.name: Command("crm.item.fields", table.params) for table in ENTITIES}
+        )
+        rows: list[dict[str, Any]] = []
+        for table in ENTITIES:
+            result = answers[table.name].result
+            fields = result.get("fields") if isinstance(result, dict) else None
+            if not isinstance(fields, dict):
+                raise Bitrix24Error("the portal answered crm.item.fields in an unknown form")
+            assert table.entity_type_id is not None
+            wanted = [source for source, _ in table.columns.values()]
+            # A portal of an older version lacks some fields; asking for them would be an error.
+            self._select[table.entity_type_id] = [name for name in wanted if name in fields] + [
+                name for name in sorted(fields) if name.startswith("UF_CRM_")
+            ]
+            for needed in ("id", "createdTime", "updatedTime"):
+                if needed not in fields:
+                    raise Bitrix24Error(f"the portal's {table.name} have no field {needed}")
+            for name, meta in fields.items():
+                label = meta.get("listLabel") or meta.get("formLabel") or meta.get("title")
+                rows.append(
+                    {
+                        **meta,
+                        "entity_type_id": table.entity_type_id,
+                        "field_name": name,
+                        "label": label,
+                    }
+                )
+        yield from self._snapshot(FIELDS, rows)
+
+    def _directory(self, table: Table) -> list[dict[str, Any]]:
+        return self.client.pages(table.method, table.params, table.items_key)
+
+    def _activities(self) -> list[dict[str, Any]]:
+        pages = self.client.walk(ACTIVITIES.method, ACTIVITIES.params, None, "ID")
+        return [row for page in pages for row in page]
+
+    def _snapshot(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> Iterator[pl.DataFrame]:
+        """Changed rows of a table that is read whole, and tombstones of those that left it."""
+        counts = self.counts[table.name]
+        key = list(table.key)
+        frame = table.typed(rows, self.refresh_no)
+        if frame.select(key).is_duplicated().any():
+            raise Bitrix24Error(f"{table.method} gave a row twice: run the refresh again")
+        counts.rows_read += frame.height
+        counts.rows_living = frame.height
+        counts.portal_total = frame.height
+        previous = self.warehouse.latest_versions(table.name, [*key, "row_hash"], key)
+        if previous is None:
+            yield frame
+            return
+        yield self._only_changed(table, frame, previous)
+        yield table.tombstones(previous.join(frame, on=key, how="anti"), self.refresh_no)
+
+    @staticmethod
+    def _only_changed(table: Table, frame: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
+        key = list(table.key)
+        return frame.join(previous.select([*key, "row_hash"]), on=[*key, "row_hash"], how="anti")
+
+    # -- leads, deals, contacts, companies
+
+    def _last_ids(self) -> dict[str, int]:
+        """The highest ID of each entity: what comes later waits for the next refresh."""
+        answers = self.client.batch(
+            {
+                table.name: Command(
+                    table.method,
+                    {**table.params, "select": ["id"], "order": {"id": "DESC"}, "start": -1},
+                )
+                for table in ENTITIES
+            }
+        )
+        last: dict[str, int] = {}
+        for table in ENTITIES:
+            rows = rows_of(answers[table.name].result, table.items_key, table.method)
+            last[table.name] = int(rows[0]["id"]) if rows else 0
+        return last
+
+    def _entity(self, table: Table, to_id: int) -> Iterator[pl.DataFrame]:
+        """Changed versions of one entity, then what the portal's counts show to be amiss."""
+        counts = self.counts[table.name]
+        key = list(table.key)
+        hashes = [*key, "row_hash", *(["state_hash"] if table.has_state else [])]
+        previous = self.warehouse.latest_versions(table.name, hashes, key)
+        if previous is None:
+            previous = pl.DataFrame(schema={name: table.schema[name] for name in hashes})
+        living_before = set(previous["id"].to_list())
+        seen: set[int] = set()
+        for rows in self._entity_rows(table, to_id):
+            rows = [row for row in rows if int(row["id"]) not in seen]
+            frame = table.typed(rows, self.refresh_no)
+            seen.update(frame["id"].to_list())
+            counts.rows_read += frame.height
+            yield self._new_versions(table, frame, previous)
+        living = living_before | seen
+        gone = {item for item in living_before - seen if item <= to_id} if self.full else set[int]()
+        living -= gone
+        missing, vanished = yield from self._reconcile(table, to_id, living, previous)
+        gone = (gone | (vanished & living_before)) - missing
+        living = (living | missing) - vanished
+        self._refuse_loss(table, len(gone), len(living_before))
+        if gone:
+            yield table.tombstones(
+                pl.DataFrame({"id": sorted(gone)}, schema={"id": pl.Int64()}), self.refresh_no
+            )
+        counts.rows_living = len(living)
+        self._living[table.name] = living
+
+    def _entity_rows(self, table: Table, to_id: int) -> Iterator[list[dict[str, Any]]]:
+        assert table.entity_type_id is not None
+        params = {**table.params, "select": self._select[table.entity_type_id]}
+        walks: list[dict[str, Any]] = [params]
+        if not self.full:
+            since = self._since()
+            walks = [{**params, "filter": {">=updatedTime": since}}]
+            if table.has_state:
+                # An activity need not move updatedTime.
+                walks.append({**params, "filter": {">=lastActivityTime": since}})
+        for walk in walks:
+            yield from self._chunks(table, walk, to_id)
+
+    def _chunks(
+        self, table: Table, params: Mapping[str, Any], to_id: int | None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Pages of a walk gathered into chunks, with progress on a terminal."""
+        if to_id == 0:
+            return
+        chunk: list[dict[str, Any]] = []
+        with tqdm(desc=table.name, total=to_id, unit=" ids", disable=None, leave=False) as bar:
+            for page in self.client.walk(
+                table.method, params, table.items_key, table.id_key, to_id=to_id
+            ):
+                chunk += page
+                bar.update(int(page[-1][table.id_key]) - bar.n)
+                if len(chunk) >= ROWS_A_CHUNK:
+                    yield chunk
+                    chunk = []
+        if chunk:
+            yield chunk
+
+    def _new_versions(
+        self, table: Table, frame: pl.DataFrame, previous: pl.DataFrame
+    ) -> pl.DataFrame:
+        changed = self._only_changed(table, frame, previous)
+        if table.has_state and changed.height:
+            moved = changed.join(
+                previous.select("id", "state_hash"), on=["id", "state_hash"], how="anti"
+            )
+            self._changed[table.name] += moved["id"].to_list()
+        return changed
+
+    def _since(self) -> str:
+        assert self.last is not None
+        overlap = dt.timedelta(minutes=self.settings.refresh_overlap_minutes)
+        return (self.last.as_of.astimezone(dt.UTC) - overlap).isoformat(timespec="seconds")
+
+    def _refuse_loss(self, table: Table, gone: int, living_before: int) -> None:
+        """Lost rights look like mass deletion."""
+        allowed = max(SMALL_LOSS_ROWS, self.settings.max_deleted_share * living_before)
+        if gone > allowed and not self.accept_loss:
+            raise Bitrix24Error(
+                f"{gone} of {living_before} {table.name} are gone from the portal, more than"
+                f" max_deleted_share ({self.settings.max_deleted_share:.0%}) allows: check the"
+                " rights of the webhook's owner; if they were really deleted, run the refresh once"
+                " with --accept-loss"
+            )
+
+    # -- completeness
+
+    def _reconcile(
+        self, table: Table, to_id: int, living: set[int], previous: pl.DataFrame
+    ) -> Generator[pl.DataFrame, None, tuple[set[int], set[int]]]:
+        """Compares counts by ID window with the living rows and mends what differs.
+
+        Returns:
+            (IDs that were missing and are read now, IDs that are no longer on the portal).
+        """
+        counts = self.counts[table.name]
+        ids = pl.Series("id", sorted(item for item in living if item <= to_id), dtype=pl.Int64())
+        totals = self._portal_totals(table, [(0, to_id)], COUNT_WINDOW_IDS)
+        differing = [window for window, total in totals.items() if total != _within(ids, window)]
+        counts.portal_total = sum(totals.values())
+        missing: set[int] = set()
+        vanished: set[int] = set()
+        if differing:
+            fine = self._portal_totals(table, differing, SWEEP_WINDOW_IDS)
+            swept = [window for window, total in fine.items() if total != _within(ids, window)]
+            on_portal = self._sweep(table, swept)
+            here = {item for window in swept for item in ids.filter(_inside(ids, window)).to_list()}
+            missing = on_portal - here
+            vanished = here - on_portal
+            found: set[int] = set()
+            for rows in self._by_id(table, sorted(missing)):
+                frame = table.typed(rows, self.refresh_no)
+                found.update(frame["id"].to_list())
+                counts.rows_read += frame.height
+                yield self._new_versions(table, frame, previous)
+            missing = found
+            counts.portal_total = ids.len() + len(missing) - len(vanished)
+        return missing, vanished
+
+    def _portal_totals(
+        self, table: Table, windows: Sequence[tuple[int, int]], width: int
+    ) -> dict[tuple[int, int], int]:
+        """The portal's count of rows with an ID in (from, to], for pieces of at most `width`."""
+        pieces = [
+            (start, min(start + width, end))
+            for begin, end in windows
+            for start in range(begin, end, width)
+        ]
+        answers = self.client.batches(
+            {
+                f"w{start}": Command(
+                    table.method,
+                    {
+                        **table.params,
+                        "select": ["id"],
+                        "filter": {">id": start, "<=id": end},
+                        "start": 0,
+                    },
+                )
+                for start, end in pieces
+            }
+        )
+        totals: dict[tuple[int, int], int] = {}
+        for start, end in pieces:
+            total = answers[f"w{start}"].total
+            if total is None:
+                raise Bitrix24Error(f"the portal tells no total of {table.name}")
+            totals[start, end] = int(total)
+        return totals
+
+    def _sweep(self, table: Table, windows: Sequence[tuple[int, int]]) -> set[int]:
+        """All IDs that the portal holds in the windows, a page of IDs to a command."""
+        pieces = [
+            (start, min(start + PAGE_SIZE, end))
+            for begin, end in windows
+            for start in range(begin, end, PAGE_SIZE)
+        ]
+        answers = self.client.batches(
+            {
+                f"s{start}": Command(
+                    table.method,
+                    {
+                        **table.params,
+                        "select": ["id"],
+                        "order": {"id": "ASC"},
+                        "filter": {">id": start, "<=id": end},
+                        "start": -1,
+                    },
+                )
+                for start, end in pieces
+            }
+        )
+        return {
+            int(row["id"])
+            for answer in answers.values()
+            for row in rows_of(answer.result, table.items_key, table.method)
+        }
+
+    def _by_id(self, table: Table, ids: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
+        assert table.entity_type_id is not None
+        answers = self.client.batches(
+            {
+                f"i{piece[0]}": Command(
+                    table.method,
+                    {
+                        **table.params,
+                        "select": self._select[table.entity_type_id],
+                        "order": {"id": "ASC"},
+                        "filter": {"@id": list(piece)},
+                        "start": -1,
+                    },
+                )
+                for piece in chunked(ids, PAGE_SIZE)
+            }
+        )
+        for answer in answers.values():
+            rows = rows_of(answer.result, table.items_key, table.method)
+            if rows:
+                yield rows
+
+    # -- cities and histories
+
+    def _addresses(self, to_id: int) -> Iterator[pl.DataFrame]:
+        """Cities of leads; those of deleted leads stay in the log and are joined by nobody."""
+        table = LEAD_ADDRESSES
+        counts = self.counts[table.name]
+        previous = self.warehouse.latest_versions(table.name, ["id", "row_hash"], ["id"])
+        if previous is None:
+            previous = pl.DataFrame(schema={"id": pl.Int64(), "row_hash": pl.String()})
+        params = dict(table.params)
+        if not self.full:
+            params["filter"] = {">=DATE_MODIFY": self._since()}
+        living = set(previous["id"].to_list())
+        for rows in self._chunks(table, params, to_id):
+            frame = table.typed(rows, self.refresh_no)
+            counts.rows_read += frame.height
+            living.update(frame["id"].to_list())
+            yield self._only_changed(table, frame, previous)
+        counts.rows_living = len(living & self._living[LEADS.name])
+
+    def _history(self, table: Table) -> Iterator[pl.DataFrame]:
+        """Stage history: all of it at a full reading, else that of the items that changed."""
+        assert table.owner is not None
+        counts = self.counts[table.name]
+        columns = ["id", "owner_id", "row_hash"]
+        owners: pl.DataFrame | None = None
+        if not self.full:
+            changed = sorted(set(self._changed[table.owner]))
+            owners = pl.DataFrame({"owner_id": changed}, schema={"owner_id": pl.Int64()})
+        previous = self.warehouse.latest_versions(table.name, columns, ["id"], owners)
+        if previous is None:
+            previous = pl.DataFrame(schema={name: table.schema[name] for name in columns})
+        chunks = (
+            self._chunks(table, table.params, None)
+            if owners is None
+            else self._histories_of(table, owners["owner_id"].to_list())
+        )
+        seen: list[pl.Series] = []
+        for rows in chunks:
+            frame = table.typed(rows, self.refresh_no)
+            counts.rows_read += frame.height
+            seen.append(frame["id"])
+            yield self._only_changed(table, frame, previous)
+        read = pl.concat(seen) if seen else pl.Series("id", [], dtype=pl.Int64())
+        if read.is_duplicated().any():
+            raise Bitrix24Error(f"{table.name}: a row came twice: run the refresh again")
+        # Rows of deleted items are left as they are: their item's tombstone hides them.
+        living = pl.DataFrame(
+            {"owner_id": sorted(self._living[table.owner])}, schema={"owner_id": pl.Int64()}
+        )
+        vanished = previous.join(pl.DataFrame({"id": read}), on="id", how="anti").join(
+            living, on="owner_id", how="semi"
+        )
+        yield table.tombstones(vanished, self.refresh_no)
+        counts.rows_living = read.len()
+
+    def _histories_of(self, table: Table, owners: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
+        """Whole histories of the given items; a full page is followed to its end."""
+        pending = [(list(piece), 0) for piece in chunked(owners, OWNERS_A_PAGE)]
+        while pending:
+            answers = self.client.batches(
+                {
+                    f"o{index}": Command(
+                        table.method,
+                        {
+                            **table.params,
+                            "order": {"ID": "ASC"},
+                            "filter": {"@OWNER_ID": piece, ">ID": after},
+                            "start": -1,
+                        },
+                    )
+                    for index, (piece, after) in enumerate(pending)
+                }
+            )
+            unfinished = []
+            for index, (piece, _) in enumerate(pending):
+                rows = rows_of(answers[f"o{index}"].result, table.items_key, table.method)
+                if rows:
+                    yield rows
+                if len(rows) == PAGE_SIZE:
+                    unfinished.append((piece, int(rows[-1]["ID"])))
+            pending = unfinished
+
+
+def _inside(ids: pl.Series, window: tuple[int, int]) -> pl.Series:
+    return (ids > window[0]) & (ids <= window[1])
+
+
+def _within(ids: pl.Series, window: tuple[int, int]) -> int:
+    """How many of the sorted IDs lie in (from, to]."""
+    first, last = (ids.search_sorted(end, side="right") for end in window)
+    return last - first
+
+
+def raw_pipeline(warehouse: Warehouse) -> dlt.Pipeline:
+    """The dlt pipeline that appends to schema `raw`; what a stopped run left pending is dropped.
+
+    A stopped refresh is read anew under a new number, so its package is of no use.
+    """
+    dlt.config["runtime.dlthub_telemetry"] = False
+    dlt.config["normalize.parquet_normalizer.add_dlt_load_id"] = True
+    warehouse.directory.mkdir(parents=True, exist_ok=True)
+    pipeline = dlt.pipeline(
+        "bitrix24",
+        pipelines_dir=str(warehouse.directory / ".dlt"),
+        destination=dlt.destinations.duckdb(str(warehouse.database)),
+        dataset_name="raw",
+    )
+    if pipeline.has_pending_data:
+        pipeline.abort_packages()
+    return pipeline
+
+
+def _bookkeeping(reading: Reading) -> list[Any]:
+    """Rows of `raw.load_completeness` and `raw.refreshes` of one reading, not yet completed."""
+    completeness = pl.DataFrame(
+        [
+            {"refresh_no": reading.refresh_no, "entity": name, **vars(counts)}
+            for name, counts in reading.counts.items()
+        ],
+        schema_overrides={"portal_total": pl.Int64()},
+    )
+    refresh = pl.DataFrame([{**reading.header, "completed": False}])
+    return [
+        dlt.resource([frame.to_arrow()], name=name, write_disposition="append", max_table_nesting=0)
+        for name, frame in (("load_completeness", completeness), ("refreshes", refresh))
+    ]
+
+
+def extract(
+    client: Client,
+    warehouse: Warehouse,
+    settings: Settings,
+    full: bool = False,
+    accept_loss: bool = False,
+) -> Summary:
+    """Reads the portal and appends what changed; the refresh is not yet completed.
+
+    Raises:
+        Bitrix24Error: the portal refused, lost or garbled something; nothing becomes visible.
+    """
+    pipeline = raw_pipeline(warehouse)
+    completed = warehouse.last_refreshes()
+    last = completed[0] if completed else None
+    last_full = next((refresh for refresh in completed if refresh.kind == "full"), None)
+    reading = Reading(
+        client,
+        warehouse,
+        settings,
+        refresh_no=warehouse.next_refresh_no(),
+        last=last,
+        full=full or last_full is None,
+        accept_loss=accept_loss,
+    )
+    if last_full is not None and not reading.full:
+        age = reading.as_of - last_full.as_of
+        if age >= dt.timedelta(days=settings.full_read_every_days):
+            reading.full = True
+            reading.header["kind"] = "full"
+
+    @dlt.resource(name="bitrix24", write_disposition="append", max_table_nesting=0)
+    def versions() -> Iterator[Any]:
+        for table, frame in reading.tables():
+            yield dlt.mark.with_table_name(frame.to_arrow(), table.name)
+
+    pipeline.run(versions(), loader_file_format="parquet")
+    pipeline.run(_bookkeeping(reading), loader_file_format="parquet")
+    return Summary(
+        reading.refresh_no,
+        reading.as_of,
+        str(reading.header["kind"]),
+        reading.counts,
+        client.requests,
+    )

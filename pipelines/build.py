@@ -1,0 +1,117 @@
+"""dbt build of the completed refreshes: models and tests in the private warehouse."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipelines.check import CheckResult, store_results
+from pipelines.errors import BuildFailed, ChecksFailed
+from pipelines.settings import DBT_PROJECT, Settings
+from pipelines.warehouse import LOCK_FD_VARIABLE, Warehouse
+
+
+def run_process(
+    command: list[str], cwd: Path, environment: dict[str, str], log: Path
+) -> subprocess.CompletedProcess[str]:
+    """Runs a step's program with its output in a file; it inherits the refresh lock."""
+    lock = os.environ.get(LOCK_FD_VARIABLE)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as output:
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            env={**without_secrets(os.environ), **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            check=False,
+            pass_fds=(int(lock),) if lock else (),
+        )
+
+
+def without_secrets(environment: os._Environ[str]) -> dict[str, str]:
+    """The environment less what only the extraction may see."""
+    return {name: value for name, value in environment.items() if not name.startswith("BITRIX24_")}
+
+
+def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
+    """Builds all models and runs all tests.
+
+    Raises:
+        BuildFailed: nothing is completed yet, or a model failed; says which and why.
+        ChecksFailed: a dbt test failed; nothing is to be published.
+    """
+    completed = warehouse.last_refreshes()
+    if not completed:
+        raise BuildFailed("no refresh is completed yet: run extract and check first")
+    target = warehouse.directory / "dbt"
+    dbt = Path(sys.executable).with_name("dbt")
+    process = run_process(
+        [
+            str(dbt),
+            "--no-use-colors",
+            "build",
+            "--target-path",
+            str(target),
+            "--log-path",
+            str(target),
+            "--vars",
+            json.dumps(settings.dbt_vars(), ensure_ascii=False),
+            "--exclude",
+            "test_type:unit",
+        ],
+        DBT_PROJECT,
+        {
+            "WAREHOUSE_DIR": str(warehouse.directory),
+            "DBT_PROFILES_DIR": str(DBT_PROJECT),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "DO_NOT_TRACK": "1",
+        },
+        target / "build.log",
+    )
+    try:
+        nodes = json.loads((target / "run_results.json").read_text(encoding="utf-8"))["results"]
+    except (OSError, ValueError, KeyError):
+        nodes = []
+    errors = [node for node in nodes if node["status"] == "error"]
+    failures = [node for node in nodes if node["status"] == "fail"]
+    results = [
+        _test_result(node, completed[0].refresh_no)
+        for node in nodes
+        if node["unique_id"].startswith("test.")
+    ]
+    if results:
+        store_results(warehouse, results, "dbt")
+    if errors:
+        raise BuildFailed(
+            f"dbt could not build {_name(errors[0])}: {errors[0]['message']}"
+            f" ({target / 'build.log'})"
+        )
+    if failures:
+        lines = [f"{_name(node)}: {node['message']}" for node in failures]
+        raise ChecksFailed("dbt tests failed:\n" + "\n".join(lines))
+    if process.returncode != 0:
+        raise BuildFailed(f"dbt build ended with {process.returncode}: see {target / 'build.log'}")
+    return results
+
+
+def _name(node: dict[str, Any]) -> str:
+    return str(node["unique_id"]).split(".")[2]
+
+
+def _test_result(node: dict[str, Any], refresh_no: int) -> CheckResult:
+    return CheckResult(
+        refresh_no=refresh_no,
+        layer="dbt",
+        entity="",
+        check_name=_name(node),
+        passed=node["status"] == "pass",
+        failures=int(node["failures"] or 0),
+        message=str(node["message"] or ""),
+    )

@@ -1,0 +1,94 @@
+"""Publishing: marts copied into a new folder that one rename puts in place of the old one.
+
+`published/crm.duckdb` and `published/parquet` are links through `published/current`; a reader that
+holds the old files keeps them, and old folders stay for a while.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import duckdb
+
+from pipelines.errors import PublishFailed
+from pipelines.warehouse import Warehouse
+
+PUBLISHED_SCHEMAS = ("marts", "quality")
+STORAGE_VERSION = "v1.4.0"
+KEPT_FOLDERS = 3
+
+
+def switch_link(link: Path, target: str) -> None:
+    """Points a symbolic link at another target in one step."""
+    temporary = link.with_name(f".{link.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(link)
+
+
+def prune(folder: Path, current: str) -> None:
+    """Removes old folders beside the current one, all but the newest few."""
+    old = sorted(path for path in folder.iterdir() if path.name != current)
+    for path in old[: -(KEPT_FOLDERS - 1) or None]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def publish(warehouse: Warehouse) -> Path:
+    """Copies the published schemas to a DuckDB file and Parquet and switches to them.
+
+    Returns:
+        The folder of this publication.
+
+    Raises:
+        PublishFailed: nothing was built, or the copy failed.
+    """
+    completed = warehouse.last_refreshes()
+    if not completed:
+        raise PublishFailed("nothing is built yet: run the refresh first")
+    name = f"{completed[0].refresh_no:06d}"
+    folder = warehouse.published / ".refreshes" / name
+    current = warehouse.published / "current"
+    if current.is_symlink() and current.readlink().name == name:
+        # The same refresh built anew (other settings): never touch what readers hold.
+        name = f"{name}-{os.getpid()}"
+        folder = folder.with_name(name)
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "parquet").mkdir(parents=True)
+    try:
+        _copy(warehouse, folder)
+    except (duckdb.Error, OSError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise PublishFailed(f"the marts could not be copied: {error}") from error
+    switch_link(current, f".refreshes/{name}")
+    for shown in ("crm.duckdb", "parquet"):
+        link = warehouse.published / shown
+        if not link.is_symlink():
+            switch_link(link, f"current/{shown}")
+    prune(folder.parent, name)
+    return folder
+
+
+def _copy(warehouse: Warehouse, folder: Path) -> None:
+    with warehouse.connect() as connection:
+        connection.execute(
+            f"attach '{folder / 'crm.duckdb'}' as published (storage_version '{STORAGE_VERSION}')"
+        )
+        tables = connection.execute(
+            "select table_schema, table_name from information_schema.tables"
+            " where table_catalog = 'warehouse' and table_type = 'BASE TABLE'"
+            " order by all"
+        ).fetchall()
+        for schema, table in tables:
+            if schema not in PUBLISHED_SCHEMAS:
+                continue
+            connection.execute(f"create schema if not exists published.{schema}")
+            connection.execute(
+                f"create table published.{schema}.{table} as from warehouse.{schema}.{table}"
+            )
+            connection.execute(
+                f"copy published.{schema}.{table} to '{folder / 'parquet' / table}.parquet'"
+                " (format parquet, compression zstd)"
+            )
+        connection.execute("detach published")

@@ -1,0 +1,157 @@
+"""A whole refresh: extract → check → build → publish → report, with `run.json` and exit codes."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.bitrix24.client import Client
+from pipelines.bitrix24.extract import Summary, extract
+from pipelines.build import build
+from pipelines.check import CheckResult, check
+from pipelines.errors import PipelineError
+from pipelines.publish import publish
+from pipelines.report import report
+from pipelines.settings import Settings
+from pipelines.warehouse import Warehouse
+
+STALE_AFTER_HOURS = 36
+
+
+@dataclass
+class Run:
+    """What `run.json` tells of the last run."""
+
+    started_at: dt.datetime
+    status: str = "failed"
+    exit_code: int = 1
+    error: str = ""
+    finished_at: dt.datetime | None = None
+    as_of: dt.datetime | None = None
+    refresh_no: int | None = None
+    kind: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    requests: int = 0
+    entities: dict[str, dict[str, int | None]] = field(default_factory=dict)
+    checks_passed: int = 0
+    checks_failed: int = 0
+
+    def add_extraction(self, summary: Summary) -> None:
+        self.refresh_no = summary.refresh_no
+        self.as_of = summary.as_of
+        self.kind = summary.kind
+        self.requests = summary.requests
+        self.entities = {name: asdict(counts) for name, counts in summary.counts.items()}
+
+    def add_checks(self, results: list[CheckResult]) -> None:
+        self.checks_passed += sum(result.passed for result in results)
+        self.checks_failed += sum(not result.passed for result in results)
+
+
+def write_atomically(path: Path, content: Any) -> None:
+    """JSON that a reader sees whole, either the old or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(
+        json.dumps(content, ensure_ascii=False, indent=2, default=_text) + "\n", encoding="utf-8"
+    )
+    temporary.replace(path)
+
+
+def _text(value: Any) -> str:
+    return value.isoformat(timespec="seconds") if isinstance(value, dt.datetime) else str(value)
+
+
+def write_status(warehouse: Warehouse, run: Run) -> None:
+    """`site/status.json`, which the pages ask whether they are stale."""
+    site = warehouse.published / "site"
+    if not site.exists():
+        return
+    completed = warehouse.last_refreshes()
+    as_of = completed[0].as_of if completed else None
+    write_atomically(
+        site.resolve() / "status.json",
+        {
+            "status": run.status,
+            "as_of": as_of,
+            "finished_at": run.finished_at,
+            "stale_after_hours": STALE_AFTER_HOURS,
+        },
+    )
+
+
+def refresh(
+    warehouse: Warehouse,
+    settings: Settings,
+    connect: Callable[[], Client],
+    say: Callable[[str], None],
+    full: bool = False,
+    accept_loss: bool = False,
+    with_report: bool = True,
+) -> Run:
+    """Runs all steps under the lock; the outcome is also written to `run.json`.
+
+    Raises:
+        AnotherRefreshIsRunning: the warehouse is locked.
+        Exception: what made a step fail, after `run.json` is written.
+    """
+    with warehouse.lock():
+        run = Run(started_at=dt.datetime.now(dt.UTC))
+        try:
+            _steps(run, warehouse, settings, connect, say, full, accept_loss)
+            run.status = "published"
+            if with_report:
+                with _step("report", run, say):
+                    report(warehouse, settings)
+            run.exit_code = 0
+        except BaseException as error:
+            run.exit_code = error.exit_code if isinstance(error, PipelineError) else 1
+            run.error = str(error) or type(error).__name__
+            raise
+        finally:
+            run.finished_at = dt.datetime.now(dt.UTC)
+            write_atomically(warehouse.run_file, asdict(run))
+            with suppress(OSError):
+                write_status(warehouse, run)
+    return run
+
+
+def _steps(
+    run: Run,
+    warehouse: Warehouse,
+    settings: Settings,
+    connect: Callable[[], Client],
+    say: Callable[[str], None],
+    full: bool,
+    accept_loss: bool,
+) -> None:
+    with _step("extract", run, say):
+        run.add_extraction(extract(connect(), warehouse, settings, full, accept_loss))
+    with _step("check", run, say):
+        run.add_checks(check(warehouse))
+    with _step("build", run, say):
+        run.add_checks(build(warehouse, settings))
+    with _step("publish", run, say):
+        publish(warehouse)
+
+
+class _step:
+    """Names a step and keeps its seconds."""
+
+    def __init__(self, name: str, run: Run, say: Callable[[str], None]) -> None:
+        self.name, self.run, self.say = name, run, say
+
+    def __enter__(self) -> None:
+        self.started = time.monotonic()
+        self.say(f"{self.name} …")
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        seconds = round(time.monotonic() - self.started, 1)
+        self.run.seconds[self.name] = seconds
+        self.say(f"{self.name}: {'failed' if error else 'done'} in {seconds} s")

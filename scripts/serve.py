@@ -1,0 +1,49 @@
+"""Serves the built site on loopback, compressed and with HTTP Range."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from pipelines.warehouse import ROOT, Warehouse
+
+
+def site_folder() -> Path:
+    """The site of WAREHOUSE_DIR, else that of the demo."""
+    folders = [
+        Warehouse.from_environment().published / "site",
+        ROOT / "data" / "demo" / "published" / "site",
+    ]
+    for folder in folders:
+        if folder.exists():
+            return folder
+    sys.exit("there is no site yet: run `make demo` or `make refresh` first")
+
+
+def application(folder: Path) -> Starlette:
+    """Static files of the folder; links of the published site are followed."""
+    files = StaticFiles(directory=folder.resolve(), html=True)
+    return Starlette(
+        routes=[Mount("/", files)], middleware=[Middleware(GZipMiddleware, minimum_size=1024)]
+    )
+
+
+@click.command()
+@click.option("--port", default=3000, show_default=True)
+def main(port: int) -> None:
+    """Show the reports at http://127.0.0.1:PORT."""
+    folder = site_folder()
+    click.echo(f"http://127.0.0.1:{port}/  (Ctrl+C stops)")
+    uvicorn.run(application(folder), host="127.0.0.1", port=port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()

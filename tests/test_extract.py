@@ -1,0 +1,295 @@
+"""The extraction against the demo portal: what is read, appended, found deleted, and refused."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.bitrix24.client import Client
+from pipelines.bitrix24.extract import Summary, extract
+from pipelines.check import check
+from pipelines.errors import Bitrix24Error, SettingsError
+from pipelines.settings import Settings
+from pipelines.warehouse import Warehouse
+from scripts.demo_portal import Portal, serve
+from tests.small_portal import (
+    CURRENCIES,
+    STATUSES,
+    deal,
+    deal_visit,
+    lead,
+    lead_visit,
+    write_portal,
+)
+
+T0 = "2026-03-01T10:00:00+03:00"
+T1 = "2026-03-10T12:00:00+03:00"
+LATER = "2026-04-02T12:00:00+03:00"
+
+
+@pytest.fixture
+def portal(tmp_path: Path) -> Iterator[Portal]:
+    """120 leads (three pages), two deals with contacts, histories, one open activity."""
+    folder = write_portal(
+        tmp_path / "portal",
+        leads=[lead(number) for number in range(1, 121)],
+        deals=[
+            deal(1, leadId=7, contactIds=[3, 2], contactId=3, opportunity=100.5, categoryId=0),
+            deal(2, stageId="WON", stageSemanticId="S", closed="Y", opportunity=33),
+        ],
+        contacts=[{"id": 2, "createdTime": T0, "updatedTime": T0}],
+        companies=[{"id": 5, "title": "Ромашка", "createdTime": T0, "updatedTime": T0}],
+        lead_stage_history=[lead_visit(n, n, "NEW", "P", T0) for n in range(1, 121)],
+        deal_stage_history=[
+            deal_visit(1, 1, "NEW", "P", T0),
+            deal_visit(2, 2, "NEW", "P", T0),
+            deal_visit(3, 2, "WON", "S", T1),
+        ],
+        activities=[
+            {"ID": 1, "OWNER_ID": 1, "OWNER_TYPE_ID": 2, "COMPLETED": "N", "CREATED": T0},
+            {"ID": 2, "OWNER_ID": 2, "OWNER_TYPE_ID": 2, "COMPLETED": "Y", "CREATED": T0},
+        ],
+        lead_addresses=[{"ID": 7, "ADDRESS_CITY": "Казань"}],
+    )
+    with serve(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "data")
+
+
+def read(portal: Portal, warehouse: Warehouse, complete: bool = True, **options: Any) -> Summary:
+    """One extraction, completed by the raw checks unless asked otherwise."""
+    client = Client(portal.webhook_url, retry_seconds=0.01)
+    summary = extract(client, warehouse, Settings.load(), **options)
+    if complete:
+        check(warehouse)
+    return summary
+
+
+def appended(summary: Summary) -> dict[str, int]:
+    """Tables to which rows were appended."""
+    return {name: c.rows_appended for name, c in summary.counts.items() if c.rows_appended}
+
+
+def rows(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
+    with warehouse.connect() as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_first_reading_takes_everything(portal: Portal, warehouse: Warehouse) -> None:
+    summary = read(portal, warehouse)
+
+    assert summary.kind == "full"
+    counts = summary.counts
+    assert (counts["leads"].rows_read, counts["leads"].portal_total) == (120, 120)
+    assert appended(summary)["leads"] == 120
+    assert appended(summary)["deals"] == 2
+    assert appended(summary)["lead_stage_history"] == 120
+    assert appended(summary)["deal_stage_history"] == 3
+    assert appended(summary)["activities"] == 1
+    first = rows(warehouse, "select contact_ids, opportunity, lead_id from raw.deals where id = 1")
+    assert first == [("[3, 2]", Decimal("100.50"), 7)]
+    city = rows(warehouse, "select address_city from raw.lead_addresses where id = 7")
+    assert city == [("Казань",)]
+    created = rows(warehouse, "select created_time from raw.leads where id = 1")[0][0]
+    assert created == dt.datetime(2026, 3, 1, 7, tzinfo=dt.UTC)
+
+
+def test_unchanged_portal_appends_nothing(portal: Portal, warehouse: Warehouse) -> None:
+    read(portal, warehouse)
+    before = portal.requests
+    summary = read(portal, warehouse)
+
+    assert summary.kind == "incremental"
+    assert appended(summary) == {}
+    assert summary.counts["leads"].rows_read == 0
+    # Opening, last IDs, fields, five directories; leads and deals: two walks and a count each;
+    # contacts and companies: a walk and a count each; cities; open activities.
+    assert portal.requests - before == 3 + 5 + 6 + 4 + 1 + 1
+
+
+def test_a_changed_lead_brings_its_history(portal: Portal, warehouse: Warehouse) -> None:
+    read(portal, warehouse)
+    portal.set_now(LATER)
+    portal.upsert(
+        "leads",
+        lead(9, stageId="JUNK", stageSemanticId="F", updatedTime=LATER, movedTime=LATER),
+    )
+    portal.upsert("lead_stage_history", lead_visit(500, 9, "JUNK", "F", LATER))
+    summary = read(portal, warehouse)
+
+    assert appended(summary) == {"leads": 1, "lead_stage_history": 1}
+    # Both visits of lead 9 were read again, nobody else's.
+    assert summary.counts["lead_stage_history"].rows_read == 2
+
+
+def test_an_activity_alone_leaves_the_history_alone(portal: Portal, warehouse: Warehouse) -> None:
+    read(portal, warehouse)
+    portal.set_now(LATER)
+    portal.upsert("leads", lead(9, lastActivityTime=LATER))
+    summary = read(portal, warehouse)
+
+    assert appended(summary) == {"leads": 1}
+    assert summary.counts["lead_stage_history"].rows_read == 0
+
+
+def test_vanished_history_rows_get_tombstones(portal: Portal, warehouse: Warehouse) -> None:
+    """Older portals delete the row of the win when a deal is reopened."""
+    read(portal, warehouse)
+    portal.set_now(LATER)
+    portal.upsert("deals", deal(2, opportunity=33, updatedTime=LATER, movedTime=LATER))
+    portal.delete("deal_stage_history", 3)
+    portal.upsert("deal_stage_history", deal_visit(9, 2, "NEW", "P", LATER))
+    summary = read(portal, warehouse)
+
+    assert appended(summary) == {"deals": 1, "deal_stage_history": 2}
+    gone = rows(warehouse, "select id from raw.deal_stage_history where is_deleted")
+    assert gone == [(3,)]
+
+
+def test_a_deleted_lead_is_found_by_the_counts(portal: Portal, warehouse: Warehouse) -> None:
+    read(portal, warehouse)
+    portal.delete("leads", 50)
+    summary = read(portal, warehouse)
+
+    leads = summary.counts["leads"]
+    assert appended(summary) == {"leads": 1}
+    assert (leads.rows_deleted, leads.rows_living, leads.portal_total) == (1, 119, 119)
+    assert rows(warehouse, "select id from raw.leads where is_deleted") == [(50,)]
+
+
+def test_a_deletion_and_a_change_missed_by_time_are_both_mended(
+    portal: Portal, warehouse: Warehouse
+) -> None:
+    """A lead with an old updatedTime that was hidden before is read because counts differ."""
+    read(portal, warehouse)
+    portal.upsert("leads", lead(121))
+    summary = read(portal, warehouse)
+
+    assert appended(summary)["leads"] == 1
+    assert summary.counts["leads"].rows_living == 121
+
+
+def test_directories_lose_what_left_the_portal(portal: Portal, warehouse: Warehouse) -> None:
+    read(portal, warehouse)
+    portal.replace("statuses", [row for row in STATUSES if row["STATUS_ID"] != "JUNK"])
+    portal.replace("currencies", CURRENCIES[:1])
+    portal.upsert(
+        "activities",
+        {"ID": 1, "OWNER_ID": 1, "OWNER_TYPE_ID": 2, "COMPLETED": "Y", "CREATED": T0},
+    )
+    summary = read(portal, warehouse)
+
+    assert appended(summary) == {"statuses": 1, "currencies": 1, "activities": 1}
+    assert rows(warehouse, "select currency from raw.currencies where is_deleted") == [("USD",)]
+    assert rows(warehouse, "select id from raw.activities where is_deleted") == [(1,)]
+
+
+def test_an_incomplete_refresh_stays_invisible_and_is_read_again(
+    portal: Portal, warehouse: Warehouse
+) -> None:
+    read(portal, warehouse)
+    portal.set_now(LATER)
+    portal.upsert("leads", lead(9, title="Новое имя", updatedTime=LATER))
+    read(portal, warehouse, complete=False)
+
+    assert [refresh.refresh_no for refresh in warehouse.last_refreshes()] == [1]
+    titles = warehouse.latest_versions("leads", ["id", "title"], ["id"])
+    assert titles is not None
+    assert titles.filter(id=9)["title"].to_list() == ["Лид 9"]
+
+    summary = read(portal, warehouse)
+    assert summary.refresh_no == 3
+    assert appended(summary)["leads"] == 1
+    titles = warehouse.latest_versions("leads", ["id", "title"], ["id"])
+    assert titles is not None
+    assert titles.filter(id=9)["title"].to_list() == ["Новое имя"]
+
+
+def test_a_full_reading_of_an_unchanged_portal_appends_nothing(
+    portal: Portal, warehouse: Warehouse
+) -> None:
+    read(portal, warehouse)
+    summary = read(portal, warehouse, full=True)
+
+    assert summary.kind == "full"
+    assert summary.counts["leads"].rows_read == 120
+    assert appended(summary) == {}
+
+
+def test_a_full_reading_is_due_after_the_set_days(portal: Portal, warehouse: Warehouse) -> None:
+    read(portal, warehouse)
+    portal.set_now("2026-04-07T21:00:00+03:00")
+    assert read(portal, warehouse).kind == "full"
+
+
+def test_mass_deletion_stops_the_refresh(portal: Portal, warehouse: Warehouse) -> None:
+    read(portal, warehouse)
+    for number in range(1, 41):
+        portal.delete("leads", number)
+    with pytest.raises(Bitrix24Error, match=r"40 of 120 leads are gone.*--accept-loss"):
+        read(portal, warehouse)
+    assert [refresh.refresh_no for refresh in warehouse.last_refreshes()] == [1]
+
+    summary = read(portal, warehouse, accept_loss=True)
+    assert summary.counts["leads"].rows_living == 80
+
+
+def test_a_value_of_the_wrong_type_is_named(portal: Portal, warehouse: Warehouse) -> None:
+    portal.upsert("leads", lead(121, companyId="Ромашка"))
+    with pytest.raises(Bitrix24Error, match="leads 121: field companyId holds a str"):
+        read(portal, warehouse)
+    assert warehouse.last_refreshes() == []
+
+
+def test_a_webhook_of_no_administrator_is_refused(tmp_path: Path, warehouse: Warehouse) -> None:
+    folder = write_portal(tmp_path / "weak", leads=[lead(1)])
+    settings = (folder / "portal.json").read_text(encoding="utf-8")
+    (folder / "portal.json").write_text(settings.replace('"admin": true', '"admin": false'))
+    with serve(folder) as weak, pytest.raises(Bitrix24Error, match="not an administrator"):
+        read(weak, warehouse)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", "is not set"),
+        ("https://acme.bitrix24.ru/", "has not the form"),
+        ("http://acme.bitrix24.ru/rest/1/planted-secret/", "must start with https"),
+    ],
+)
+def test_a_bad_webhook_is_a_setting_error(url: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as caught:
+        Client(url)
+    assert "planted-secret" not in str(caught.value)
+
+
+def test_the_secret_is_in_no_message_and_no_file(portal: Portal, warehouse: Warehouse) -> None:
+    """Neither a working nor a refused nor an unreachable portal leaves the webhook's code."""
+    secret = portal.webhook_url.rstrip("/").split("/")[-1]
+    read(portal, warehouse)
+    wrong = portal.webhook_url.replace(secret, "planted-secret")
+    with pytest.raises(Bitrix24Error) as refused:
+        Client(wrong, retry_seconds=0.01).call("server.time")
+    with pytest.raises(Bitrix24Error) as unreachable:
+        Client("http://127.0.0.1:9/rest/1/planted-secret/", retry_seconds=0.01).call("profile")
+
+    assert "INVALID_CREDENTIALS" in str(refused.value)
+    assert "copy its address" in str(refused.value)
+    assert "cannot reach the portal http://127.0.0.1:9" in str(unreachable.value)
+    for caught in (refused, unreachable):
+        chain: BaseException | None = caught.value
+        while chain is not None:
+            assert "planted-secret" not in str(chain)
+            chain = chain.__context__
+    for path in warehouse.directory.rglob("*"):
+        if path.is_file():
+            assert secret.encode() not in path.read_bytes(), path
