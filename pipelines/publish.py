@@ -71,7 +71,9 @@ def publish(warehouse: Warehouse) -> Path:
 
 
 def _copy(warehouse: Warehouse, folder: Path) -> None:
-    with warehouse.connect() as connection:
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        connection.execute(f"attach '{warehouse.database}' as warehouse (read_only)")
         connection.execute(
             f"attach '{folder / 'crm.duckdb'}' as published (storage_version '{STORAGE_VERSION}')"
         )

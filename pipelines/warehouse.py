@@ -101,10 +101,7 @@ class Warehouse:
         if not self.database.exists():
             return set()
         with self.connect() as connection:
-            rows = connection.execute(
-                "select table_name from information_schema.tables where table_schema = 'raw'"
-            ).fetchall()
-        return {name for (name,) in rows}
+            return _raw_tables(connection)
 
     def last_refreshes(self, completed: bool = True) -> list[Refresh]:
         """Refreshes, the newest first."""
@@ -145,14 +142,23 @@ class Warehouse:
         Returns:
             A frame of `columns`; None where the table does not exist yet.
         """
-        if table not in self.raw_tables():
+        if not self.database.exists():
             return None
         names = ", ".join(dict.fromkeys([*columns, "is_deleted"]))
         query = LATEST.format(columns=names, table=table, key=", ".join(key))
         if owners is not None:
             query = query.replace("where", "where owner_id in (select owner_id from owners) and", 1)
         with self.connect() as connection:
+            if table not in _raw_tables(connection):
+                return None
             if owners is not None:
                 connection.register("owners", owners.to_arrow())
-            frame = pl.DataFrame(connection.execute(query).to_arrow_table())
+            frame = pl.DataFrame(connection.sql(query).to_arrow_table())
         return frame.filter(~pl.col("is_deleted")).select(columns)
+
+
+def _raw_tables(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    rows = connection.execute(
+        "select table_name from duckdb_tables() where schema_name = 'raw'"
+    ).fetchall()
+    return {name for (name,) in rows}

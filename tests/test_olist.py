@@ -120,7 +120,7 @@ FIGURES = """
     sum(sales_amount) as sales_amount_brl,
     count(*) filter (has_sale) / count(*) as lead_to_sale_rate,
     sum(sales_amount)::double / count(*) as revenue_per_lead_brl,
-    sum(sales_amount)::double / sum(sales_count) as average_sale_brl,
+    sum(sales_amount)::double / nullif(sum(sales_count), 0) as average_sale_brl,
     avg((epoch(first_sold_at) - epoch(created_at)) / 86400) as days_to_sale_avg,
     median((epoch(first_sold_at) - epoch(created_at)) / 86400) as days_to_sale_median
 """
@@ -348,18 +348,40 @@ def test_a_stage_is_deleted_from_the_directory(company: Company) -> None:
 
 
 def test_a_currency_is_removed(company: Company) -> None:
-    """The open deal loses its base amount; sales keep the rate in force when they were sold."""
-    before = total(company)
-    company.portal.replace("currencies", [])
+    """The open deal loses its base amount; the sale keeps the rate that the log knows."""
+    path = company.warehouse.directory.parent / "portal" / "currencies.jsonl"
+    brl = json.loads(path.read_text(encoding="utf-8"))
+    usd = {**brl, "CURRENCY": "USD", "BASE": "N", "AMOUNT": "4.0000", "FULL_NAME": "USD"}
+    sold = "2018-11-18T15:00:00+03:00"
+    company.portal.set_now("2018-11-18T16:00:00+03:00")
+    company.portal.replace("currencies", [brl, usd])
+    won = company.rows["deals"][1]
+    times = dict.fromkeys(("createdTime", "updatedTime", "movedTime", "lastActivityTime"), sold)
+    visit = {"TYPE_ID": 3, "CREATED_TIME": sold, "CATEGORY_ID": 0}
+    foreign = {**won, **times, "leadId": None, "companyId": None, "currencyId": "USD"}
+    company.portal.upsert("deals", {**foreign, "id": 9001, "opportunity": 20})
+    company.portal.upsert(
+        "deal_stage_history",
+        {**visit, "ID": 900011, "OWNER_ID": 9001, "STAGE_ID": "WON", "STAGE_SEMANTIC_ID": "S"},
+    )
+    open_deal = {"stageId": "NEW", "stageSemanticId": "P", "closed": "N", "opportunity": 10}
+    company.portal.upsert("deals", {**foreign, **open_deal, "id": 9002})
+    company.portal.upsert(
+        "deal_stage_history",
+        {**visit, "ID": 900012, "OWNER_ID": 9002, "STAGE_ID": "NEW", "STAGE_SEMANTIC_ID": "P"},
+    )
     company.refresh()
-    after = total(company)
-    assert company.appended()["currencies"] == 1
+    amounts = (
+        "select deal_id, amount, base_amount from marts.fct_deals"
+        " where deal_id in (9001, 9002) order by deal_id"
+    )
+    assert company.query(amounts) == [(9001, 20, 80), (9002, 10, 40)]
+
+    company.portal.replace("currencies", [brl])
+    company.refresh()
+    assert company.appended() == {"currencies": 1}
     assert company.requests == QUIET_REQUESTS
-    assert before["potential"] > 0
-    assert after["potential"] is None
-    assert after["sales_amount"] == before["sales_amount"]
-    kept = company.query("select amount > 0 from marts.fct_deals where is_in_work")
-    assert kept == [(True,)]
+    assert company.query(amounts) == [(9001, 20, 80), (9002, 10, None)]
 
 
 def test_an_activity_is_completed(company: Company) -> None:

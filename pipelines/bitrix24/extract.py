@@ -18,6 +18,7 @@ from typing import Any
 
 import dlt
 import polars as pl
+from dlt.pipeline.exceptions import PipelineStepFailed
 from tqdm import tqdm
 
 from pipelines.bitrix24.client import (
@@ -38,7 +39,7 @@ from pipelines.bitrix24.entities import (
     TABLES,
     Table,
 )
-from pipelines.errors import Bitrix24Error
+from pipelines.errors import Bitrix24Error, PipelineError
 from pipelines.settings import Settings
 from pipelines.warehouse import Refresh, Warehouse
 
@@ -565,20 +566,19 @@ def raw_pipeline(warehouse: Warehouse) -> dlt.Pipeline:
     return pipeline
 
 
-def _bookkeeping(reading: Reading) -> list[Any]:
+def _bookkeeping(reading: Reading) -> Iterator[tuple[str, pl.DataFrame]]:
     """Rows of `raw.load_completeness` and `raw.refreshes` of one reading, not yet completed."""
-    completeness = pl.DataFrame(
-        [
-            {"refresh_no": reading.refresh_no, "entity": name, **vars(counts)}
-            for name, counts in reading.counts.items()
-        ],
-        schema_overrides={"portal_total": pl.Int64()},
+    yield (
+        "load_completeness",
+        pl.DataFrame(
+            [
+                {"refresh_no": reading.refresh_no, "entity": name, **vars(counts)}
+                for name, counts in reading.counts.items()
+            ],
+            schema_overrides={"portal_total": pl.Int64()},
+        ),
     )
-    refresh = pl.DataFrame([{**reading.header, "completed": False}])
-    return [
-        dlt.resource([frame.to_arrow()], name=name, write_disposition="append", max_table_nesting=0)
-        for name, frame in (("load_completeness", completeness), ("refreshes", refresh))
-    ]
+    yield "refreshes", pl.DataFrame([{**reading.header, "completed": False}])
 
 
 def extract(
@@ -616,9 +616,21 @@ def extract(
     def versions() -> Iterator[Any]:
         for table, frame in reading.tables():
             yield dlt.mark.with_table_name(frame.to_arrow(), table.name)
+        for name, frame in _bookkeeping(reading):
+            yield dlt.mark.with_table_name(frame.to_arrow(), name)
 
-    pipeline.run(versions(), loader_file_format="parquet")
-    pipeline.run(_bookkeeping(reading), loader_file_format="parquet")
+    try:
+        pipeline.run(versions(), loader_file_format="parquet")
+    except PipelineStepFailed as failure:
+        cause: BaseException | None = failure
+        while cause is not None and not isinstance(cause, PipelineError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+    else:
+        cause = None
+    if cause is not None:
+        raise cause
     return Summary(
         reading.refresh_no,
         reading.as_of,

@@ -1,0 +1,94 @@
+{# Everything that DuckDB and Spark write differently. A new engine adds its own `<engine>__` forms. #}
+
+{# Type of an instant. #}
+{% macro type_instant() %}{{ return(var('timestamp_type')) }}{% endmacro %}
+
+{# Day of an instant in the portal's timezone, whatever the session's timezone is. #}
+{% macro portal_date(instant) %}{{ return(adapter.dispatch('portal_date')(instant)) }}{% endmacro %}
+{% macro default__portal_date(instant) -%}
+    cast(timezone('{{ var("portal_timezone") }}', {{ instant }}) as date)
+{%- endmacro %}
+
+{# Instant at which a day begins in the portal's timezone. #}
+{% macro start_of_portal_day(day) %}{{ return(adapter.dispatch('start_of_portal_day')(day)) }}{% endmacro %}
+{% macro default__start_of_portal_day(day) -%}
+    timezone('{{ var("portal_timezone") }}', cast({{ day }} as timestamp))
+{%- endmacro %}
+
+{# Seconds from one instant to another, with fractions; negative where the second is earlier. #}
+{% macro seconds_between(start, finish) %}{{ return(adapter.dispatch('seconds_between')(start, finish)) }}{% endmacro %}
+{% macro default__seconds_between(start, finish) -%}
+    (cast(epoch_us({{ finish }}) - epoch_us({{ start }}) as double) / 1000000)
+{%- endmacro %}
+
+{# Days of 86,400 seconds from one instant to another, not rounded. #}
+{% macro days_between(start, finish) -%}
+    ({{ seconds_between(start, finish) }} / 86400)
+{%- endmacro %}
+
+{# One row per element of a list; nothing for an empty one. Only in a select list. #}
+{% macro explode(list) %}{{ return(adapter.dispatch('explode')(list)) }}{% endmacro %}
+{% macro default__explode(list) -%} unnest({{ list }}) {%- endmacro %}
+
+{# List of bigints from a JSON array in text. #}
+{% macro json_int_list(text) %}{{ return(adapter.dispatch('json_int_list')(text)) }}{% endmacro %}
+{% macro default__json_int_list(text) -%} from_json({{ text }}, '["BIGINT"]') {%- endmacro %}
+
+{# First number of a JSON array in text; null where it is empty. #}
+{% macro json_first_int(text) %}{{ return(adapter.dispatch('json_first_int')(text)) }}{% endmacro %}
+{% macro default__json_first_int(text) -%} cast(json_extract_string({{ text }}, '$[0]') as bigint) {%- endmacro %}
+
+{# List of (ID, VALUE) structs, both text, from the JSON array of a list field's items. #}
+{% macro json_items_list(text) %}{{ return(adapter.dispatch('json_items_list')(text)) }}{% endmacro %}
+{% macro default__json_items_list(text) -%}
+    from_json({{ text }}, '[{"ID": "VARCHAR", "VALUE": "VARCHAR"}]')
+{%- endmacro %}
+
+{# List of texts: the values under a key of a JSON object in text, a single value being a list of one. #}
+{% macro json_text_list(text, key) %}{{ return(adapter.dispatch('json_text_list')(text, key)) }}{% endmacro %}
+{% macro default__json_text_list(text, key) -%}
+    case json_type({{ text }}, '$."' || {{ key }} || '"')
+        when 'ARRAY'
+            then from_json(json_extract({{ text }}, '$."' || {{ key }} || '"'), '["VARCHAR"]')
+        else [json_extract_string({{ text }}, '$."' || {{ key }} || '"')]
+    end
+{%- endmacro %}
+
+{# One row per day from the first to the last, both included. Only in a select list. #}
+{% macro day_series(first, last) %}{{ return(adapter.dispatch('day_series')(first, last)) }}{% endmacro %}
+{% macro default__day_series(first, last) -%}
+    cast(unnest(generate_series({{ first }}, {{ last }}, interval 1 day)) as date)
+{%- endmacro %}
+
+{# Day of the week, 1 Monday to 7 Sunday. #}
+{% macro iso_weekday(day) %}{{ return(adapter.dispatch('iso_weekday')(day)) }}{% endmacro %}
+{% macro default__iso_weekday(day) -%} cast(isodow({{ day }}) as integer) {%- endmacro %}
+
+{#
+    amount × rate / units, rounded half away from zero to 2 decimals, exactly: DuckDB divides
+    decimals as doubles, so the division is one of whole numbers. amount has 2 decimals, rate at most
+    10, units at most 4. Null where the rate is missing or not positive.
+#}
+{% macro to_base_amount(amount, rate, units) %}{{ return(adapter.dispatch('to_base_amount')(amount, rate, units)) }}{% endmacro %}
+{% macro default__to_base_amount(amount, rate, units) -%}
+    case
+        when {{ rate }} > 0 and {{ units }} > 0
+            then cast(
+                cast(
+                    (
+                        2 * cast(abs({{ amount }}) * 100 as hugeint)
+                        * cast({{ rate }} * 10000000000 as hugeint)
+                        + 1000000 * cast({{ units }} * 10000 as hugeint)
+                    ) // (2000000 * cast({{ units }} * 10000 as hugeint))
+                    * (case when {{ amount }} < 0 then -1 else 1 end)
+                    as decimal(20, 0)
+                ) * cast(0.01 as decimal(3, 2)) as decimal(20, 2)
+            )
+    end
+{%- endmacro %}
+
+{# Instant as people read it, in the portal's timezone: 31.03.2026 20:00. #}
+{% macro portal_time_text(instant) %}{{ return(adapter.dispatch('portal_time_text')(instant)) }}{% endmacro %}
+{% macro default__portal_time_text(instant) -%}
+    strftime(timezone('{{ var("portal_timezone") }}', {{ instant }}), '%d.%m.%Y %H:%M')
+{%- endmacro %}

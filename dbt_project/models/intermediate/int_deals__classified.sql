@@ -1,0 +1,138 @@
+-- Deals by the rules: state and its time, legacy, sales pipeline, amount in base currency.
+-- Grain: one row per living deal that is not a recurring template.
+with deals as (
+    select * from {{ ref('stg_bitrix24__deals') }}
+),
+
+items as (
+    select * from {{ ref('int_items__classified') }}
+),
+
+visits as (
+    select * from {{ ref('int_stage_visits__summarized') }}
+),
+
+currency_rates as (
+    select * from {{ ref('stg_bitrix24__currency_rates') }}
+),
+
+bounded_rates as (
+    select * from {{ ref('int_currency_rates__bounded') }}
+),
+
+joined as (
+    select
+        deals.deal_id,
+        deals.pipeline_id,
+        deals.stage_id,
+        deals.originator_id,
+        deals.currency_code,
+        deals.amount,
+        items.semantics,
+        items.semantics_source,
+        items.state,
+        visits.last_open_visit_number,
+        visits.is_first_history_final,
+        deals.created_at,
+        deals.created_date,
+        case
+            when items.state = 'in_work' then null
+            when visits.state_since is not null then 'history'
+            when deals.moved_at is not null then 'moved_at'
+            when deals.is_closed and deals.close_date is not null then 'close_date'
+            else 'none'
+        end as closed_at_source,
+        case
+            when items.state <> 'in_work'
+                then coalesce(
+                    visits.state_since,
+                    deals.moved_at,
+                    case
+                        when deals.is_closed
+                            then {{ start_of_portal_day('deals.close_date') }}
+                    end
+                )
+        end as closed_at
+    from deals
+    inner join items
+        on
+            deals.deal_id = items.item_id
+            and items.entity = 'deal'
+    left join visits
+        on
+            deals.deal_id = visits.item_id
+            and visits.entity = 'deal'
+),
+
+marked as (
+    select
+        deal_id,
+        pipeline_id,
+        stage_id,
+        currency_code,
+        amount,
+        semantics,
+        semantics_source,
+        case state when 'success' then 'sale' else state end as state,
+        last_open_visit_number,
+        {{ is_legacy('deal') }} as is_legacy,
+        {{ is_sales_pipeline('pipeline_id') }} as is_sales_pipeline,
+        created_at,
+        created_date,
+        case when state = 'success' then closed_at_source end as sold_at_source,
+        case when state = 'success' then closed_at end as sold_at,
+        case when state = 'failed' then closed_at_source end as failed_at_source,
+        case when state = 'failed' then closed_at end as failed_at
+    from joined
+),
+
+-- A sale at the rate in force when it was made, else the first known; anything else at the latest.
+with_rates as (
+    select
+        marked.*,
+        case
+            when marked.state = 'sale'
+                then coalesce(currency_rates.rate_amount, bounded_rates.first_rate_amount)
+            else bounded_rates.latest_rate_amount
+        end as rate_amount,
+        case
+            when marked.state = 'sale'
+                then coalesce(currency_rates.rate_units, bounded_rates.first_rate_units)
+            else bounded_rates.latest_rate_units
+        end as rate_units
+    from marked
+    left join bounded_rates
+        on marked.currency_code = bounded_rates.currency_code
+    left join currency_rates
+        on
+            marked.currency_code = currency_rates.currency_code
+            and marked.sold_at >= currency_rates.valid_from
+            and (
+                currency_rates.valid_to is null
+                or marked.sold_at < currency_rates.valid_to
+            )
+),
+
+final as (
+    select
+        deal_id,
+        pipeline_id,
+        stage_id,
+        semantics,
+        semantics_source,
+        state,
+        last_open_visit_number,
+        is_legacy,
+        is_sales_pipeline,
+        is_sales_pipeline and ({{ var('include_legacy') }} or not is_legacy) as is_counted,
+        {{ to_base_amount('amount', 'rate_amount', 'rate_units') }} as base_amount,
+        created_at,
+        created_date,
+        sold_at_source,
+        sold_at,
+        failed_at_source,
+        failed_at
+    from with_rates
+)
+
+select * from final

@@ -1,0 +1,300 @@
+-- Deals: sales, failures and money still to come, with the lead and source that brought them.
+-- Grain: one row per living deal that is not a recurring template.
+with deals as (
+    select * from {{ ref('stg_bitrix24__deals') }}
+),
+
+classified as (
+    select * from {{ ref('int_deals__classified') }}
+),
+
+links as (
+    select * from {{ ref('int_deals__linked_to_leads') }}
+),
+
+customer_history as (
+    select * from {{ ref('int_deals__customer_history') }}
+),
+
+leads as (
+    select * from {{ ref('fct_leads') }}
+),
+
+activities as (
+    select * from {{ ref('int_activities__summarized') }}
+),
+
+visits as (
+    select * from {{ ref('int_stage_visits__spanned') }}
+),
+
+user_fields as (
+    select * from {{ ref('int_user_fields__decoded') }}
+),
+
+stages as (
+    select * from {{ ref('dim_stages') }}
+),
+
+pipelines as (
+    select * from {{ ref('dim_pipelines') }}
+),
+
+sources as (
+    select * from {{ ref('dim_sources') }}
+),
+
+managers as (
+    select * from {{ ref('dim_managers') }}
+),
+
+refreshes as (
+    select * from {{ ref('stg_bitrix24__refreshes') }}
+),
+
+last_refresh as (
+    select
+        as_of,
+        portal_url
+    from refreshes
+    where is_last
+),
+
+joined as (
+    select
+        deals.deal_id,
+        deals.title,
+        links.lead_id,
+        links.portal_lead_id,
+        links.lead_link,
+        deals.pipeline_id,
+        pipelines.pipeline_name,
+        deals.stage_id,
+        coalesce(stages.stage_name, {{ label('no_stage') }}) as stage_name,
+        classified.semantics,
+        classified.semantics_source,
+        classified.state,
+        case
+            when customer_history.deal_id is null then 'unknown'
+            when customer_history.{{ 'has_earlier_sale' if var('repeat_means') == 'sale' else 'has_earlier_deal' }}
+                then 'repeat'
+            else 'new'
+        end as customer_kind,
+        deals.company_id,
+        deals.contact_id,
+        deals.type_id,
+        deals.manager_id,
+        coalesce(managers.manager_name, {{ label('no_manager') }}) as manager_name,
+        coalesce(managers.department_name, {{ label('no_department') }}) as department_name,
+        coalesce(user_fields.field_value, leads.city) as city,
+        deals.source_id,
+        coalesce(sources.source_name, {{ label('no_source') }}) as source_name,
+        deals.utm_source,
+        deals.utm_medium,
+        deals.utm_campaign,
+        deals.utm_content,
+        deals.utm_term,
+        coalesce(leads.is_counted, false) as has_counted_lead,
+        case when leads.is_counted then leads.source_id end as lead_source_id,
+        case
+            when leads.is_counted then leads.source_name
+            when leads.lead_id is not null then {{ label('lead_legacy') }}
+            when links.lead_link = 'deleted' then {{ label('lead_deleted') }}
+            else {{ label('no_lead') }}
+        end as lead_source_name,
+        case when leads.is_counted then leads.utm_source end as lead_utm_source,
+        case when leads.is_counted then leads.utm_medium end as lead_utm_medium,
+        case when leads.is_counted then leads.utm_campaign end as lead_utm_campaign,
+        case when leads.is_counted then leads.utm_content end as lead_utm_content,
+        case when leads.is_counted then leads.utm_term end as lead_utm_term,
+        case when leads.is_counted then leads.manager_id end as lead_manager_id,
+        case when leads.is_counted then leads.manager_name end as lead_manager_name,
+        case when leads.is_counted then leads.city end as lead_city,
+        leads.created_at as lead_created_at,
+        leads.created_date as lead_created_date,
+        coalesce(leads.is_legacy, false) as is_lead_legacy,
+        leads.crm_url as lead_crm_url,
+        deals.currency_code,
+        drop_stages.stage_id as drop_stage_id,
+        case
+            when classified.state = 'failed'
+                then coalesce(drop_stages.stage_name, {{ label('created_failed') }})
+        end as drop_stage_name,
+        classified.is_counted,
+        classified.is_legacy,
+        classified.is_sales_pipeline,
+        classified.state = 'sale' as is_sale,
+        classified.state = 'failed' as is_failed,
+        classified.state = 'in_work' as is_in_work,
+        {{ seconds_between('coalesce(deals.last_activity_at, deals.created_at)', 'last_refresh.as_of') }}
+        >= {{ var('forgotten_deal_days') }} * 86400 as is_idle,
+        activities.item_id is not null as has_planned_activity,
+        deals.is_repeat as portal_repeat_flag,
+        deals.amount,
+        classified.base_amount,
+        deals.created_at,
+        deals.created_date,
+        deals.last_activity_at,
+        activities.next_activity_at,
+        classified.sold_at,
+        classified.sold_at_source,
+        classified.failed_at,
+        classified.failed_at_source,
+        deals.close_date,
+        last_refresh.as_of,
+        last_refresh.portal_url
+    from deals
+    inner join classified
+        on deals.deal_id = classified.deal_id
+    cross join last_refresh
+    left join links
+        on deals.deal_id = links.deal_id
+    left join leads
+        on links.lead_id = leads.lead_id
+    left join customer_history
+        on deals.deal_id = customer_history.deal_id
+    left join activities
+        on
+            deals.deal_id = activities.item_id
+            and activities.entity = 'deal'
+    left join visits
+        on
+            deals.deal_id = visits.item_id
+            and visits.entity = 'deal'
+            and classified.state = 'failed'
+            and classified.last_open_visit_number = visits.visit_number
+    left join stages as drop_stages
+        on
+            visits.stage_id = drop_stages.stage_id
+            and drop_stages.entity = 'deal'
+    left join stages
+        on
+            deals.stage_id = stages.stage_id
+            and stages.entity = 'deal'
+    left join pipelines
+        on deals.pipeline_id = pipelines.pipeline_id
+    left join sources
+        on deals.source_id = sources.source_id
+    left join managers
+        on deals.manager_id = managers.manager_id
+    left join user_fields
+        on
+            deals.deal_id = user_fields.item_id
+            and user_fields.entity = 'deal'
+            and user_fields.field_name = {{ text_list([var('city_field') or '']) }}
+            and user_fields.value_number = 1
+),
+
+with_durations as (
+    select
+        *,
+        {{ days_between('created_at', 'coalesce(sold_at, failed_at)') }} as days_to_close
+    from joined
+),
+
+final as (
+    select
+        deal_id,
+        title,
+        lead_id,
+        portal_lead_id,
+        lead_link,
+        pipeline_id,
+        pipeline_name,
+        stage_id,
+        stage_name,
+        semantics,
+        semantics_source,
+        state,
+        customer_kind,
+        company_id,
+        contact_id,
+        type_id,
+        manager_id,
+        manager_name,
+        department_name,
+        city,
+        source_id,
+        source_name,
+        utm_source,
+        utm_medium,
+        utm_campaign,
+        utm_content,
+        utm_term,
+        lead_source_id,
+        lead_source_name,
+        lead_utm_source,
+        lead_utm_medium,
+        lead_utm_campaign,
+        lead_utm_content,
+        lead_utm_term,
+        lead_manager_id,
+        lead_manager_name,
+        lead_city,
+        currency_code,
+        drop_stage_id,
+        drop_stage_name,
+        is_counted,
+        is_legacy,
+        is_sales_pipeline,
+        is_sale,
+        is_failed,
+        is_in_work,
+        is_in_work and is_idle as is_idle,
+        is_in_work and is_idle and not has_planned_activity as is_idle_without_plan,
+        is_in_work
+        and is_idle
+        {%- if var('planned_is_not_forgotten') %}
+        and not has_planned_activity
+        {%- endif %} as is_forgotten,
+        has_planned_activity,
+        is_in_work and not has_planned_activity as is_without_planned_activity,
+        customer_kind = 'new' as is_new_customer,
+        customer_kind = 'repeat' as is_repeat_customer,
+        portal_repeat_flag,
+        customer_kind <> 'unknown'
+        and (customer_kind = 'repeat') <> portal_repeat_flag as is_repeat_flag_different,
+        has_counted_lead,
+        is_lead_legacy,
+        cast(amount as decimal(20, 2)) as amount,
+        base_amount,
+        case
+            when is_in_work then greatest({{ days_between('created_at', 'as_of') }}, 0)
+            else days_to_close
+        end as age_days,
+        days_to_close,
+        case
+            when days_to_close is null then null
+            when days_to_close < 8 then '0–7'
+            when days_to_close < 31 then '8–30'
+            when days_to_close < 91 then '31–90'
+            else '91+'
+        end as days_to_close_bin,
+        case
+            when is_in_work
+                then greatest(
+                    {{ days_between('coalesce(last_activity_at, created_at)', 'as_of') }}, 0
+                )
+        end as idle_days,
+        created_at,
+        created_date,
+        cast(date_trunc('month', created_date) as date) as created_month,
+        last_activity_at,
+        {{ portal_date('last_activity_at') }} as last_activity_date,
+        next_activity_at,
+        {{ portal_date('next_activity_at') }} as next_activity_date,
+        sold_at,
+        {{ portal_date('sold_at') }} as sold_date,
+        sold_at_source,
+        failed_at,
+        {{ portal_date('failed_at') }} as failed_date,
+        failed_at_source,
+        close_date,
+        lead_created_at,
+        lead_created_date,
+        lead_crm_url,
+        portal_url || '/crm/deal/details/' || cast(deal_id as string) || '/' as crm_url
+    from with_durations
+)
+
+select * from final

@@ -1,0 +1,241 @@
+-- Leads: what came in, what became of it, and the money that it brought.
+-- Grain: one row per living lead.
+with leads as (
+    select * from {{ ref('stg_bitrix24__leads') }}
+),
+
+classified as (
+    select * from {{ ref('int_leads__classified') }}
+),
+
+deals_summed as (
+    select * from {{ ref('int_leads__deals_summed') }}
+),
+
+activities as (
+    select * from {{ ref('int_activities__summarized') }}
+),
+
+visits as (
+    select * from {{ ref('int_stage_visits__spanned') }}
+),
+
+lead_addresses as (
+    select * from {{ ref('stg_bitrix24__lead_addresses') }}
+),
+
+user_fields as (
+    select * from {{ ref('int_user_fields__decoded') }}
+),
+
+stages as (
+    select * from {{ ref('dim_stages') }}
+),
+
+sources as (
+    select * from {{ ref('dim_sources') }}
+),
+
+managers as (
+    select * from {{ ref('dim_managers') }}
+),
+
+refreshes as (
+    select * from {{ ref('stg_bitrix24__refreshes') }}
+),
+
+last_refresh as (
+    select
+        as_of,
+        portal_url
+    from refreshes
+    where is_last
+),
+
+joined as (
+    select
+        leads.lead_id,
+        leads.title,
+        leads.stage_id,
+        coalesce(stages.stage_name, {{ label('no_stage') }}) as stage_name,
+        classified.semantics,
+        classified.semantics_source,
+        classified.outcome,
+        leads.source_id,
+        coalesce(sources.source_name, {{ label('no_source') }}) as source_name,
+        leads.utm_source,
+        leads.utm_medium,
+        leads.utm_campaign,
+        leads.utm_content,
+        leads.utm_term,
+        leads.manager_id,
+        coalesce(managers.manager_name, {{ label('no_manager') }}) as manager_name,
+        coalesce(managers.department_name, {{ label('no_department') }}) as department_name,
+        {% if var('city_field') -%}
+        user_fields.field_value as city,
+        {%- else -%}
+        lead_addresses.city,
+        {%- endif %}
+        leads.currency_code,
+        drop_stages.stage_id as drop_stage_id,
+        case
+            when classified.outcome = 'junk'
+                then coalesce(drop_stages.stage_name, {{ label('created_failed') }})
+        end as drop_stage_name,
+        leads.company_id,
+        leads.contact_id,
+        classified.is_counted,
+        classified.is_legacy,
+        classified.outcome = 'quality' as is_quality,
+        classified.outcome = 'junk' as is_junk,
+        classified.outcome = 'in_work' as is_in_work,
+        coalesce(stages.is_first, false) as is_on_first_stage,
+        leads.is_repeat,
+        {{ seconds_between('coalesce(leads.last_activity_at, leads.created_at)', 'last_refresh.as_of') }}
+        >= {{ var('forgotten_lead_days') }} * 86400 as is_idle,
+        activities.item_id is not null as has_planned_activity,
+        leads.amount,
+        classified.base_amount as opportunity_amount,
+        coalesce(deals_summed.deals_count, 0) as deals_count,
+        coalesce(deals_summed.sales_count, 0) as sales_count,
+        case
+            when coalesce(deals_summed.sales_count, 0) = 0 then 0
+            else deals_summed.sales_amount
+        end as sales_amount,
+        case
+            when coalesce(deals_summed.deals_in_work_count, 0) = 0 then 0
+            else deals_summed.potential_amount
+        end as potential_amount,
+        classified.outcome_at_source,
+        leads.created_at,
+        leads.created_date,
+        leads.last_activity_at,
+        activities.next_activity_at,
+        classified.outcome_at,
+        deals_summed.first_deal_at,
+        deals_summed.first_sold_at,
+        last_refresh.as_of,
+        last_refresh.portal_url
+    from leads
+    inner join classified
+        on leads.lead_id = classified.lead_id
+    cross join last_refresh
+    left join deals_summed
+        on leads.lead_id = deals_summed.lead_id
+    left join activities
+        on
+            leads.lead_id = activities.item_id
+            and activities.entity = 'lead'
+    left join visits
+        on
+            leads.lead_id = visits.item_id
+            and visits.entity = 'lead'
+            and classified.outcome = 'junk'
+            and classified.last_open_visit_number = visits.visit_number
+    left join stages as drop_stages
+        on
+            visits.stage_id = drop_stages.stage_id
+            and drop_stages.entity = 'lead'
+    left join stages
+        on
+            leads.stage_id = stages.stage_id
+            and stages.entity = 'lead'
+    left join sources
+        on leads.source_id = sources.source_id
+    left join managers
+        on leads.manager_id = managers.manager_id
+    left join lead_addresses
+        on leads.lead_id = lead_addresses.lead_id
+    left join user_fields
+        on
+            leads.lead_id = user_fields.item_id
+            and user_fields.entity = 'lead'
+            and user_fields.field_name = {{ text_list([var('city_field') or '']) }}
+            and user_fields.value_number = 1
+),
+
+final as (
+    select
+        lead_id,
+        title,
+        stage_id,
+        stage_name,
+        semantics,
+        semantics_source,
+        outcome,
+        source_id,
+        source_name,
+        utm_source,
+        utm_medium,
+        utm_campaign,
+        utm_content,
+        utm_term,
+        manager_id,
+        manager_name,
+        department_name,
+        city,
+        currency_code,
+        drop_stage_id,
+        drop_stage_name,
+        company_id,
+        contact_id,
+        is_counted,
+        is_legacy,
+        is_quality,
+        is_junk,
+        is_in_work,
+        is_in_work and is_on_first_stage as is_new,
+        is_in_work and not is_on_first_stage as is_in_progress,
+        is_repeat,
+        is_in_work and is_idle as is_idle,
+        is_in_work and is_idle and not has_planned_activity as is_idle_without_plan,
+        is_in_work
+        and is_idle
+        {%- if var('planned_is_not_forgotten') %}
+        and not has_planned_activity
+        {%- endif %} as is_forgotten,
+        has_planned_activity,
+        is_in_work and not has_planned_activity as is_without_planned_activity,
+        deals_count > 0 as has_deal,
+        sales_count > 0 as has_sale,
+        deals_count,
+        sales_count,
+        cast(amount as decimal(20, 2)) as amount,
+        opportunity_amount,
+        cast(sales_amount as decimal(20, 2)) as sales_amount,
+        cast(potential_amount as decimal(20, 2)) as potential_amount,
+        case
+            when not is_in_work then {{ days_between('created_at', 'outcome_at') }}
+        end as processing_days,
+        case
+            when is_in_work then greatest({{ days_between('created_at', 'as_of') }}, 0)
+            else {{ days_between('created_at', 'outcome_at') }}
+        end as age_days,
+        case
+            when is_in_work
+                then greatest(
+                    {{ days_between('coalesce(last_activity_at, created_at)', 'as_of') }}, 0
+                )
+        end as idle_days,
+        {{ days_between('created_at', 'first_sold_at') }} as lead_to_sale_days,
+        created_at,
+        created_date,
+        cast(date_trunc('month', created_date) as date) as created_month,
+        last_activity_at,
+        {{ portal_date('last_activity_at') }} as last_activity_date,
+        next_activity_at,
+        {{ portal_date('next_activity_at') }} as next_activity_date,
+        outcome_at,
+        {{ portal_date('outcome_at') }} as outcome_date,
+        outcome_at_source,
+        case when is_quality then outcome_at end as quality_at,
+        case when is_quality then {{ portal_date('outcome_at') }} end as quality_date,
+        first_deal_at,
+        {{ portal_date('first_deal_at') }} as first_deal_date,
+        first_sold_at,
+        {{ portal_date('first_sold_at') }} as first_sold_date,
+        portal_url || '/crm/lead/details/' || cast(lead_id as string) || '/' as crm_url
+    from joined
+)
+
+select * from final

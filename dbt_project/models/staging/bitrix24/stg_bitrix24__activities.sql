@@ -1,0 +1,20 @@
+-- Open activities: those done are not kept.
+-- Grain: one row per open activity.
+with source as (
+    {{ current_versions('activities', key='id', created='created') }}
+),
+
+renamed as (
+    select
+        id as activity_id,
+        case owner_type_id when 1 then 'lead' when 2 then 'deal' end as entity,
+        owner_id as item_id,
+        type_id,
+        nullif(trim(provider_id), '') as provider_id,
+        nullif(responsible_id, 0) as manager_id,
+        created as created_at,
+        deadline as deadline_at
+    from source
+)
+
+select * from renamed

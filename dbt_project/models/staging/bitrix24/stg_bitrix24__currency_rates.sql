@@ -1,0 +1,87 @@
+-- Log of rates: crm.currency.list knows only today's, so every change seen is kept with its time.
+-- Grain: one row per currency and refresh in which its rate changed.
+with source as (
+    select * from {{ source('raw', 'currencies') }}
+),
+
+refreshes as (
+    select * from {{ source('raw', 'refreshes') }}
+),
+
+completed as (
+    select
+        refresh_no,
+        max(base_currency) as base_currency,
+        max(as_of) as as_of
+    from refreshes
+    where completed
+    group by refresh_no
+),
+
+versions as (
+    select
+        source.currency as currency_code,
+        source.refresh_no,
+        source.amount as rate_amount,
+        source.amount_cnt as rate_units,
+        coalesce(source.is_deleted, false) as is_deleted,
+        completed.base_currency,
+        completed.as_of as valid_from
+    from source
+    inner join completed
+        on source.refresh_no = completed.refresh_no
+    qualify row_number() over (
+        partition by source.currency, source.refresh_no
+        order by source._dlt_load_id desc nulls last
+    ) = 1
+),
+
+spans as (
+    select
+        currency_code,
+        refresh_no,
+        rate_amount,
+        rate_units,
+        is_deleted,
+        base_currency,
+        valid_from,
+        lead(valid_from) over (
+            partition by currency_code
+            order by refresh_no nulls last
+        ) as valid_to
+    from versions
+),
+
+-- Rates against a base currency that the portal has since left say nothing about today's base.
+usable as (
+    select *
+    from spans
+    where
+        not is_deleted
+        and rate_amount > 0
+        and rate_units > 0
+        and (
+            valid_to is null
+            or base_currency is not distinct from (
+                select max_by(base_currency, refresh_no) from completed
+            )
+        )
+),
+
+final as (
+    select
+        currency_code,
+        refresh_no,
+        rate_amount,
+        rate_units,
+        row_number() over (
+            partition by currency_code
+            order by refresh_no nulls last
+        ) = 1 as is_first,
+        valid_to is null as is_latest,
+        valid_from,
+        valid_to
+    from usable
+)
+
+select * from final

@@ -1,0 +1,44 @@
+-- Deals as they stand in the last completed refresh, recurring templates included and marked.
+-- Grain: one row per living deal.
+with source as (
+    {{ current_versions('deals', key='id', created='created_time') }}
+),
+
+renamed as (
+    select
+        id as deal_id,
+        nullif(lead_id, 0) as portal_lead_id,
+        coalesce(category_id, 0) as pipeline_id,
+        nullif(assigned_by_id, 0) as manager_id,
+        nullif(company_id, 0) as company_id,
+        nullif(contact_id, 0) as contact_id,
+        contact_ids,
+        nullif(trim(title), '') as title,
+        nullif(trim(stage_id), '') as stage_id,
+        nullif(trim(stage_semantic_id), '') as semantics,
+        nullif(trim(source_id), '') as source_id,
+        nullif(trim(type_id), '') as type_id,
+        nullif(trim(currency_id), '') as currency_code,
+        nullif(trim(utm_source), '') as utm_source,
+        nullif(trim(utm_medium), '') as utm_medium,
+        nullif(trim(utm_campaign), '') as utm_campaign,
+        nullif(trim(utm_content), '') as utm_content,
+        nullif(trim(utm_term), '') as utm_term,
+        nullif(trim(originator_id), '') as originator_id,
+        nullif(trim(origin_id), '') as origin_id,
+        coalesce(closed = 'Y', false) as is_closed,
+        coalesce(is_recurring = 'Y', false) as is_template,
+        coalesce(is_return_customer = 'Y', false) as is_repeat,
+        coalesce(is_repeated_approach = 'Y', false) as is_repeated_approach,
+        opportunity as amount,
+        created_time as created_at,
+        {{ portal_date('created_time') }} as created_date,
+        updated_time as updated_at,
+        moved_time as moved_at,
+        closedate as close_date,
+        last_activity_time as last_activity_at,
+        user_fields
+    from source
+)
+
+select * from renamed

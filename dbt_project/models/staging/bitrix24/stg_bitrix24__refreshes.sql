@@ -1,0 +1,37 @@
+-- Completed refreshes: the clock and the address that every model reads.
+-- Grain: one row per completed refresh.
+with source as (
+    select * from {{ source('raw', 'refreshes') }}
+),
+
+-- Two identical rows of one refresh remain after a crash between writing and noting it.
+completed as (
+    select distinct
+        refresh_no,
+        kind,
+        portal_url,
+        crm_mode,
+        base_currency,
+        utc_offset,
+        as_of,
+        started_at
+    from source
+    where completed
+),
+
+renamed as (
+    select
+        refresh_no,
+        kind,
+        portal_url,
+        case crm_mode when 1 then 'classic' when 2 then 'simple' end as crm_mode,
+        base_currency,
+        utc_offset,
+        refresh_no = max(refresh_no) over () as is_last,
+        as_of,
+        {{ portal_date('as_of') }} as as_of_date,
+        started_at
+    from completed
+)
+
+select * from renamed

@@ -1,0 +1,73 @@
+-- A stage, pipeline or user field that the settings name and the portal never had would silently
+-- change nothing: the figures would be wrong without a word.
+with stages as (
+    select * from {{ ref('dim_stages') }}
+),
+
+pipelines as (
+    select * from {{ ref('dim_pipelines') }}
+),
+
+fields as (
+    select * from {{ ref('stg_bitrix24__fields') }}
+),
+
+{% set named = [] -%}
+{%- for stage in var('paid_stages') or [] %}{% do named.append(('paid_stages', 'deal', stage)) %}{% endfor -%}
+{%- for stage in var('lead_stage_outcomes') or {} %}{% do named.append(('lead_stage_outcomes', 'lead', stage)) %}{% endfor -%}
+{%- for rule in var('legacy_rules') or [] -%}
+    {%- for stage in rule.get('stages') or [] %}{% do named.append(('legacy_rules', rule.get('entity', 'both'), stage)) %}{% endfor -%}
+{%- endfor -%}
+{%- for pipeline in var('sales_pipelines') or [] %}{% do named.append(('sales_pipelines', 'pipeline', pipeline)) %}{% endfor -%}
+{%- for field in var('user_fields') or [] %}{% do named.append(('user_fields', 'field', field)) %}{% endfor -%}
+{%- if var('city_field') %}{% do named.append(('city_field', 'field', var('city_field'))) %}{% endif -%}
+named as (
+    select
+        cast(null as string) as setting,
+        cast(null as string) as what,
+        cast(null as string) as code
+    {%- for setting, what, code in named %}
+    union all
+    select
+        '{{ setting }}' as setting,
+        '{{ what }}' as what,
+        {{ text_list([code]) }} as code
+    {%- endfor %}
+),
+
+known as (
+    select
+        entity as what,
+        stage_id as code
+    from stages
+    union all
+    select
+        'both' as what,
+        stage_id as code
+    from stages
+    union all
+    select
+        'pipeline' as what,
+        cast(pipeline_id as string) as code
+    from pipelines
+    union all
+    select
+        'field' as what,
+        field_name as code
+    from fields
+    where entity in ('lead', 'deal')
+)
+
+select
+    named.setting,
+    named.code
+from named
+where
+    named.setting is not null
+    and not exists (
+        select 1
+        from known
+        where
+            known.what = named.what
+            and known.code = named.code
+    )

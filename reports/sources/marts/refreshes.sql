@@ -1,0 +1,9 @@
+-- The published refresh: its moment and the settings that the pages show.
+-- Grain: one row.
+select
+    refresh_no,
+    as_of_date,
+    as_of_text,
+    portal_url,
+    base_currency,
+from published.refreshes

@@ -1,0 +1,34 @@
+"""A loopback server that speaks Bitrix24's REST over a data directory.
+
+``python -m scripts.demo_portal DATA_DIR --port 8024`` prints the address of a webhook and serves
+until it is stopped; in Python::
+
+    with serve("data/demo_portal", rate_limit=False) as portal:
+        requests.get(portal.webhook_url + "server.time").json()
+        portal.upsert("leads", {"id": 5, "stageId": "JUNK"})
+
+``upsert``, ``delete``, ``replace``, ``set_now`` and ``set_rights`` change the portal while it is
+served. ``Portal.answer`` is the one way from a request to its answer: faults wrap it.
+
+What it does as Bitrix24 does: pages of 50 with ``next`` and ``total``, ``start=-1``, all filter
+prefixes, ``select``, ``order``, ``batch`` with ``$result[...]`` and ``halt``, value formats of each
+method family, error bodies and statuses, the request bucket (503) and the operating-time limit
+(429), stage history and activities that go with their deal, pipelines hidden from the webhook's
+owner. Facts come from apidocs.bitrix24.com.
+
+Where it departs, or the documentation leaves a choice:
+
+- webhooks answer over plain HTTP (``require_https`` brings the cloud's refusal back);
+- ``select`` of ``crm.item.list`` returns the named fields only, so ``id`` has to be named; the
+  upper-case lists add ``ID`` by themselves, as their documented samples show;
+- a ``$result`` reference that does not resolve becomes an empty value, ``>id`` of which is ``>0``;
+- an unknown filter field of an upper-case list is passed over, a date that is none finds nothing;
+- text is compared by case in ``=`` and ``@``, without case in the LIKE prefixes;
+- the offset of the portal is fixed: no daylight saving.
+"""
+
+from scripts.demo_portal.columns import DataError
+from scripts.demo_portal.portal import HttpAnswer, HttpRequest, Options, Portal
+from scripts.demo_portal.server import serve
+
+__all__ = ["DataError", "HttpAnswer", "HttpRequest", "Options", "Portal", "serve"]

@@ -1,0 +1,354 @@
+"""The data directory in memory: tables, field metadata, portal settings, rights, deletions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+
+from scripts.demo_portal.columns import FIELD_TYPE_KINDS, DataError, Kind, parse_offset
+from scripts.demo_portal.fields import (
+    COMPANY,
+    CONTACT,
+    DEAL,
+    LEAD,
+    SYSTEM_FIELDS,
+    Field,
+    user_field_names,
+)
+from scripts.demo_portal.table import Table
+
+ENTITY_TABLES = {LEAD: "leads", DEAL: "deals", CONTACT: "contacts", COMPANY: "companies"}
+HISTORY_TABLES = {LEAD: "lead_stage_history", DEAL: "deal_stage_history"}
+
+HISTORY_FIELDS = {
+    LEAD: ("ID", "TYPE_ID", "OWNER_ID", "CREATED_TIME", "STATUS_SEMANTIC_ID", "STATUS_ID"),
+    DEAL: (
+        "ID",
+        "TYPE_ID",
+        "OWNER_ID",
+        "CREATED_TIME",
+        "CATEGORY_ID",
+        "STAGE_SEMANTIC_ID",
+        "STAGE_ID",
+    ),
+}
+
+
+def _schema(kinds: dict[Kind, str]) -> dict[str, Kind]:
+    return {name: kind for kind, names in kinds.items() for name in names.split()}
+
+
+_DIRECTORY_SCHEMAS: dict[str, tuple[str, dict[str, Kind]]] = {
+    "lead_stage_history": (
+        "ID",
+        _schema(
+            {
+                Kind.INT: "ID TYPE_ID OWNER_ID",
+                Kind.TIME: "CREATED_TIME",
+                Kind.TEXT: "STATUS_SEMANTIC_ID STATUS_ID",
+            }
+        ),
+    ),
+    "deal_stage_history": (
+        "ID",
+        _schema(
+            {
+                Kind.INT: "ID TYPE_ID OWNER_ID CATEGORY_ID",
+                Kind.TIME: "CREATED_TIME",
+                Kind.TEXT: "STAGE_SEMANTIC_ID STAGE_ID",
+            }
+        ),
+    ),
+    "activities": (
+        "ID",
+        _schema(
+            {
+                Kind.QUOTED: "ID OWNER_ID OWNER_TYPE_ID TYPE_ID ASSOCIATED_ENTITY_ID STATUS"
+                " RESPONSIBLE_ID PRIORITY NOTIFY_TYPE NOTIFY_VALUE DESCRIPTION_TYPE DIRECTION"
+                " AUTHOR_ID EDITOR_ID RESULT_MARK RESULT_STATUS RESULT_STREAM AUTOCOMPLETE_RULE",
+                Kind.TIME: "CREATED LAST_UPDATED START_TIME END_TIME DEADLINE",
+                Kind.JSON: "SETTINGS PROVIDER_PARAMS PROVIDER_DATA COMMUNICATIONS FILES",
+            }
+        ),
+    ),
+    "statuses": (
+        "ID",
+        _schema({Kind.QUOTED: "ID SORT", Kind.TEXT: "CATEGORY_ID", Kind.JSON: "EXTRA"}),
+    ),
+    "categories": ("id", _schema({Kind.INT: "id sort entityTypeId"})),
+    "users": ("ID", _schema({Kind.QUOTED: "ID", Kind.BOOL: "ACTIVE", Kind.INTS: "UF_DEPARTMENT"})),
+    "departments": ("ID", _schema({Kind.QUOTED: "ID PARENT UF_HEAD", Kind.INT: "SORT"})),
+    "currencies": (
+        "",
+        _schema({Kind.QUOTED: "AMOUNT_CNT SORT DECIMALS", Kind.TIME: "DATE_UPDATE"}),
+    ),
+    "lead_addresses": ("ID", _schema({Kind.QUOTED: "ID ADDRESS_LOC_ADDR_ID"})),
+}
+
+
+class Entity:
+    """One entity type: its fields under both names, and its table.
+
+    Attributes:
+        type_id: entityTypeId.
+        table: rows as ``crm.item.list`` returns them with original user-field names.
+        system: system fields by their name in ``crm.item.*`` and, where they have none, in the
+            upper-case methods.
+        user_fields: description of each user field, by original name.
+    """
+
+    def __init__(self, type_id: int, table: Table, described: Mapping[str, Any]) -> None:
+        self.type_id = type_id
+        self.table = table
+        self.system: dict[str, Field] = {
+            field.name or field.legacy: field for field in SYSTEM_FIELDS[type_id]
+        }
+        self.described = {k: v for k, v in described.items() if k not in self.system}
+        self.overridden = {k: v for k, v in described.items() if k in self.system}
+
+    @property
+    def user_fields(self) -> dict[str, dict[str, Any]]:
+        """Description of each user field: from the ``fields`` file, else from its values."""
+        known = {name: info for name, info in self.described.items() if name.startswith("UF_")}
+        for name, kind in self.table.kinds.items():
+            if name.startswith("UF_") and name not in known:
+                known[name] = _described_by_values(name, kind)
+        return known
+
+    @cached_property
+    def _legacy_names(self) -> dict[str, str]:
+        return {field.legacy: name for name, field in self.system.items() if field.legacy}
+
+    @cached_property
+    def _upper_names(self) -> dict[str, str]:
+        return {field.upper_name: name for name, field in self.system.items() if field.name}
+
+    def item_names(self, original_user_names: bool) -> dict[str, str]:
+        """Column to name in ``crm.item.*``, of every field that exists there."""
+        names = {name: name for name, field in self.system.items() if field.name}
+        for name in self.table.kinds:
+            if not name.startswith("UF_") and name not in self.system:
+                names[name] = name
+        user = list(self.user_fields)
+        if original_user_names:
+            return names | {name: name for name in user}
+        return names | user_field_names(user, set(names))
+
+    def item_column(self, name: str, names: Mapping[str, str]) -> str | None:
+        """Column of a name that a ``crm.item.*`` request uses (createdTime or CREATED_TIME)."""
+        if name in self.system and self.system[name].name:
+            return name
+        if name in self._upper_names:
+            return self._upper_names[name]
+        return next((column for column, shown in names.items() if name in (shown, column)), None)
+
+    def legacy_names(self) -> dict[str, str]:
+        """Column to name in ``crm.lead.list`` and the like."""
+        names = {name: field.legacy for name, field in self.system.items() if field.legacy}
+        return names | {name: name for name in self.user_fields}
+
+    def legacy_column(self, name: str) -> str | None:
+        """Column of an upper-case name."""
+        if name in self._legacy_names:
+            return self._legacy_names[name]
+        return name if name in self.user_fields else None
+
+    @property
+    def flags(self) -> frozenset[str]:
+        """User fields of type boolean, which are filtered by 1 and 0."""
+        fields = self.user_fields.items()
+        return frozenset(name for name, info in fields if info.get("type") == "boolean")
+
+
+def _described_by_values(name: str, kind: Kind) -> dict[str, Any]:
+    types = {Kind.INT: "integer", Kind.FLOAT: "double", Kind.BOOL: "boolean"}
+    return {
+        "type": types.get(kind, "string"),
+        "isRequired": False,
+        "isReadOnly": False,
+        "isImmutable": False,
+        "isMultiple": kind in (Kind.INTS, Kind.JSON),
+        "isDynamic": True,
+        "title": name,
+        "upperName": name,
+        "listLabel": name,
+        "formLabel": name,
+        "filterLabel": name,
+        "settings": {},
+    }
+
+
+@dataclass
+class Rights:
+    """What the webhook's owner may see."""
+
+    admin: bool = True
+    hidden_categories: tuple[int, ...] = ()
+
+
+class PortalData:
+    """All rows of a data directory.
+
+    Raises:
+        DataError: the directory does not exist or a file has a value that Bitrix24 would not
+            return.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        if not directory.is_dir():
+            raise DataError(f"no such data directory: {directory}")
+        settings = self._settings(directory)
+        self.zone = parse_offset(str(settings.get("utc_offset", "+03:00")))
+        self.now = self._now(settings)
+        self.mode = int(settings.get("mode", 1))
+        self.name = str(settings.get("name", ""))
+        self.rights = Rights(
+            bool(settings.get("admin", True)), tuple(settings.get("hidden_categories", ()))
+        )
+        described = self._described(directory)
+        self.tables: dict[str, Table] = {
+            name: Table.load(directory, name, key, schema)
+            for name, (key, schema) in _DIRECTORY_SCHEMAS.items()
+        }
+        self.entities: dict[int, Entity] = {}
+        for type_id, name in ENTITY_TABLES.items():
+            fields = described.get(type_id, {})
+            table = Table.load(directory, name, "id", _entity_schema(type_id, fields))
+            self.tables[name] = table
+            self.entities[type_id] = Entity(type_id, table, fields)
+        self._hidden: dict[tuple[str, int, int], np.ndarray] = {}
+
+    @staticmethod
+    def _settings(directory: Path) -> dict[str, Any]:
+        path = directory / "portal.json"
+        if not path.exists():
+            return {}
+        try:
+            settings = orjson.loads(path.read_bytes())
+        except orjson.JSONDecodeError as error:
+            raise DataError(f"{path.name}: not JSON ({error})") from error
+        if not isinstance(settings, dict):
+            raise DataError(f"{path.name}: one JSON object is wanted")
+        return settings
+
+    @staticmethod
+    def _now(settings: Mapping[str, Any]) -> datetime | None:
+        if not settings.get("now"):
+            return None
+        try:
+            now = datetime.fromisoformat(str(settings["now"]))
+        except ValueError:
+            now = datetime.min
+        if now.tzinfo is None:
+            raise DataError(
+                "portal.json: now must be ISO 8601 with offset (2024-08-30T14:29:00+03:00),"
+                f" got {settings['now']!r}"
+            )
+        return now
+
+    @staticmethod
+    def _described(directory: Path) -> dict[int, dict[str, Any]]:
+        path = directory / "fields.jsonl"
+        if path.exists():
+            rows = [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+        elif (directory / "fields.parquet").exists():
+            rows = pl.read_parquet(directory / "fields.parquet").to_dicts()
+        else:
+            rows = []
+        described = {}
+        for row in rows:
+            fields = row["fields"]
+            described[int(row["entityTypeId"])] = (
+                orjson.loads(fields) if isinstance(fields, str) else fields
+            )
+        return described
+
+    def upsert(self, name: str, rows: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> None:
+        """Add rows, or change the named fields of the rows with their IDs."""
+        table = self.table(name)
+        for row in [rows] if isinstance(rows, Mapping) else rows:
+            table.upsert(row)
+
+    def delete(self, name: str, ids: int | Iterable[int]) -> None:
+        """Delete rows; a lead or a deal takes its history and its own activities with it."""
+        table = self.table(name)
+        gone = [ids] if isinstance(ids, int) else [int(number) for number in ids]
+        table.delete(gone)
+        type_id = next((key for key, value in ENTITY_TABLES.items() if value == name), None)
+        if type_id is None:
+            return
+        if type_id in HISTORY_TABLES:
+            history = self.tables[HISTORY_TABLES[type_id]]
+            history.delete(history.ids_where("OWNER_ID", gone))
+        if type_id == LEAD:
+            self.tables["lead_addresses"].delete(gone)
+        activities = self.tables["activities"]
+        owned = set(activities.ids_where("OWNER_ID", gone))
+        activities.delete(owned & set(activities.ids_where("OWNER_TYPE_ID", [type_id])))
+
+    def replace(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Put ``rows`` in the place of all rows of a file."""
+        self.table(name).replace(list(rows))
+
+    def settle(self) -> None:
+        """Apply the pending changes."""
+        for table in self.tables.values():
+            table.settle()
+
+    def table(self, name: str) -> Table:
+        """Table of a file name."""
+        if name not in self.tables:
+            raise KeyError(f"{name!r} is none of {', '.join(sorted(self.tables))}")
+        return self.tables[name]
+
+    def set_rights(self, admin: bool, hidden_categories: Collection[int]) -> None:
+        """Change what the webhook's owner may see."""
+        self.rights = Rights(admin, tuple(hidden_categories))
+        self._hidden.clear()
+
+    def hidden(self, name: str) -> np.ndarray | None:
+        """IDs in a table that the webhook's owner may not see; None where all are visible.
+
+        A deal in a hidden pipeline is hidden with its stage history and its activities.
+        """
+        if not self.rights.hidden_categories:
+            return None
+        deals, table = self.tables["deals"], self.tables[name]
+        key = (name, deals.version, table.version)
+        if key not in self._hidden:
+            unseen = deals.ids_where("categoryId", self.rights.hidden_categories)
+            if name == "deals":
+                ids = unseen
+            elif name == "deal_stage_history":
+                ids = table.ids_where("OWNER_ID", unseen)
+            elif name == "activities":
+                of_deals = set(table.ids_where("OWNER_TYPE_ID", [DEAL]))
+                ids = [
+                    number for number in table.ids_where("OWNER_ID", unseen) if number in of_deals
+                ]
+            else:
+                return None
+            self._hidden = {k: v for k, v in self._hidden.items() if k[0] != name}
+            self._hidden[key] = np.array(ids, dtype=np.int64)
+        return self._hidden[key]
+
+
+def _entity_schema(type_id: int, described: Mapping[str, Any]) -> dict[str, Kind]:
+    schema: dict[str, Kind] = {"fm": Kind.JSON, "entityTypeId": Kind.INT}
+    for field in SYSTEM_FIELDS[type_id]:
+        kind = FIELD_TYPE_KINDS.get(field.type)
+        if field.name and kind is not None:
+            schema[field.name] = Kind.INTS if "m" in field.flags else kind
+    for name, info in described.items():
+        kind = FIELD_TYPE_KINDS.get(str(info.get("type")))
+        if name.startswith("UF_") and kind in (Kind.TIME, Kind.DATE):
+            schema[name] = Kind.JSON if info.get("isMultiple") else kind
+    return schema

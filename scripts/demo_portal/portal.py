@@ -1,0 +1,294 @@
+"""The portal: a request in, an answer out; limits, batches, errors, the ``time`` block."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from scripts.demo_portal.data import PortalData
+from scripts.demo_portal.limits import OPERATING_FLOOR, Clock, OperatingTime, RequestBucket
+from scripts.demo_portal.methods import Methods, Reply, RestError
+from scripts.demo_portal.params import as_mapping, parse_query, php_array, substitute, truthy
+
+BATCH_LIMIT = 50
+DEFAULT_TOKEN = "demo-portal-token"
+USER_ID = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """Switches of the portal.
+
+    Attributes:
+        token: secret part of the webhook address.
+        rate_limit: refuse requests over the leaky bucket (503 QUERY_LIMIT_EXCEEDED).
+        bucket_size: requests that the bucket holds (Enterprise: 250).
+        bucket_drain: requests that leave it each second (Enterprise: 5).
+        operating_limit: refuse methods over their execution time (429 OPERATION_TIME_LIMIT).
+        operating_limit_seconds: execution time that a method has in ten minutes.
+        operating_fields: whether ``time`` tells ``operating`` and ``operating_reset_at``
+            (self-hosted portals with the limiter off and older versions do not).
+        operating_seconds: execution time charged for each call; None: the measured one.
+        operating_charge: what a batch is charged to: its ``methods`` (the documentation) or
+            ``batch`` itself (measured on a self-hosted portal).
+        scopes: scopes granted to the webhook.
+        require_https: answer plain HTTP with 400 INVALID_REQUEST, as the cloud does.
+        log: keep (method, parameters) of every call in ``Portal.log``.
+    """
+
+    token: str = DEFAULT_TOKEN
+    rate_limit: bool = True
+    bucket_size: int = 50
+    bucket_drain: float = 2.0
+    operating_limit: bool = True
+    operating_limit_seconds: float = 480.0
+    operating_fields: bool = True
+    operating_seconds: float | None = None
+    operating_charge: Literal["methods", "batch"] = "methods"
+    scopes: tuple[str, ...] = ("crm", "department", "user")
+    require_https: bool = False
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class HttpRequest:
+    """What the portal needs of an HTTP request."""
+
+    path: str
+    query: str = ""
+    content_type: str = ""
+    body: bytes = b""
+    https: bool = False
+
+
+@dataclass(frozen=True)
+class HttpAnswer:
+    """Status and JSON body of an answer."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json; charset=utf-8"
+
+
+class Portal:
+    """A Bitrix24 portal over a data directory.
+
+    ``answer`` is the one way from HTTP to the methods and back; whatever is to disturb the
+    transport (server errors, short pages, resets) wraps it.
+
+    Attributes:
+        webhook_url: address of the webhook, with a slash at its end.
+        ca_file: certificate of the test authority that signed the server's, where TLS is on.
+        requests: HTTP requests answered.
+        calls: REST calls by method; commands of a batch count under their own, and as ``batch``.
+        log: (method, parameters) of every call, where the log is on.
+    """
+
+    def __init__(self, data_dir: str | Path, options: Options | None = None) -> None:
+        self.options = options or Options()
+        self.data = PortalData(Path(data_dir))
+        self.clock = Clock(self.data.zone)
+        if self.data.now is not None:
+            self.clock.set(self.data.now)
+        self.methods = Methods(self.data, self.clock, USER_ID, self.options.scopes)
+        self.webhook_url = ""
+        self.ca_file: Path | None = None
+        self.requests = 0
+        self.calls: Counter[str] = Counter()
+        self.log: list[tuple[str, dict[str, Any]]] = []
+        self._bucket = RequestBucket(self.options.bucket_size, self.options.bucket_drain)
+        self._operating: dict[str, OperatingTime] = {}
+        self._lock = threading.RLock()
+
+    # Changing the data while it is served
+
+    def upsert(self, name: str, rows: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> None:
+        """Add rows to a file, or change the named fields of the rows with their IDs."""
+        with self._lock:
+            self.data.upsert(name, rows)
+
+    def delete(self, name: str, ids: int | Iterable[int]) -> None:
+        """Delete rows; a lead or a deal takes its history and its own activities with it."""
+        with self._lock:
+            self.data.delete(name, ids)
+
+    def replace(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Put ``rows`` in the place of all rows of a file."""
+        with self._lock:
+            self.data.replace(name, rows)
+
+    def set_now(self, moment: str | datetime) -> None:
+        """Set the portal's clock (ISO 8601 with offset); it ticks on from there."""
+        if isinstance(moment, str):
+            moment = datetime.fromisoformat(moment)
+        if moment.tzinfo is None:
+            raise ValueError("the portal's time needs an offset: 2026-03-01T09:00:00+03:00")
+        with self._lock:
+            self.clock.set(moment)
+
+    def set_rights(self, admin: bool = True, hidden_categories: Collection[int] = ()) -> None:
+        """Change what the webhook's owner is and sees: deals of hidden pipelines are left out."""
+        with self._lock:
+            self.data.set_rights(admin, hidden_categories)
+
+    # Answering
+
+    def answer(self, request: HttpRequest) -> HttpAnswer:
+        """Answer one HTTP request."""
+        with self._lock:
+            self.requests += 1
+            self.data.settle()
+            try:
+                body = self._run(request)
+            except RestError as error:
+                return HttpAnswer(error.status, orjson.dumps(_error_body(error)))
+            return HttpAnswer(200, orjson.dumps(body))
+
+    def _run(self, request: HttpRequest) -> dict[str, Any]:
+        if self.options.rate_limit and not self._bucket.admit(self.clock.seconds()):
+            raise RestError(503, "QUERY_LIMIT_EXCEEDED", "Too many requests")
+        if self.options.require_https and not request.https:
+            raise RestError(400, "INVALID_REQUEST", "Https required.")
+        method = self._authorised_method(request.path)
+        params = _params(request)
+        began, mark = self.clock.seconds(), time.perf_counter()
+        if method == "batch":
+            self._check_operating("batch")
+            self.calls["batch"] += 1
+            reply = Reply(self._batch(params))
+        else:
+            reply = self._call(method, params, charged_to=method)
+        body: dict[str, Any] = {"result": reply.result}
+        if reply.next is not None:
+            body["next"] = reply.next
+        if reply.total is not None:
+            body["total"] = reply.total
+        body["time"] = self._time(method, began, time.perf_counter() - mark)
+        return body
+
+    def _authorised_method(self, path: str) -> str:
+        parts = path.strip("/").split("/")
+        if len(parts) != 4 or parts[0] != "rest":
+            raise RestError(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
+        if parts[1] != str(USER_ID) or parts[2] != self.options.token:
+            raise RestError(401, "INVALID_CREDENTIALS", "Invalid request credentials")
+        return parts[3].removesuffix(".json").lower()
+
+    def _call(self, method: str, params: Mapping[str, Any], charged_to: str) -> Reply:
+        if method not in self.methods.by_name:
+            raise RestError(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
+        if charged_to != "batch":  # a batch is checked once, before it begins
+            self._check_operating(charged_to)
+        self.calls[method] += 1
+        if self.options.log:
+            self.log.append((method, dict(params)))
+        began, mark = self.clock.seconds(), time.perf_counter()
+        try:
+            return self.methods.call(method, params)
+        finally:
+            spent = self.options.operating_seconds
+            measured = time.perf_counter() - mark
+            self._operating_of(charged_to).charge(began, measured if spent is None else spent)
+
+    # batch
+
+    def _batch(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        commands = as_mapping(params.get("cmd")) or {}
+        halt = truthy(params.get("halt"))
+        result: dict[str, Any] = {}
+        errors: dict[str, Any] = {}
+        totals: dict[str, Any] = {}
+        following: dict[str, Any] = {}
+        times: dict[str, Any] = {}
+        for number, (name, command) in enumerate(commands.items()):
+            began, mark = self.clock.seconds(), time.perf_counter()
+            try:
+                if number >= BATCH_LIMIT:
+                    raise RestError(400, "ERROR_BATCH_LENGTH_EXCEEDED", "Max batch length exceeded")
+                method, _, query = str(command).partition("?")
+                method = method.strip("/ ").removesuffix(".json").lower()
+                if method == "batch":
+                    raise RestError(
+                        405,
+                        "ERROR_BATCH_METHOD_NOT_ALLOWED",
+                        "Method is not allowed for batch usage",
+                    )
+                charged_to = "batch" if self.options.operating_charge == "batch" else method
+                reply = self._call(method, substitute(parse_query(query), result), charged_to)
+            except RestError as error:
+                errors[name] = _error_body(error)
+                if halt:
+                    break
+                continue
+            result[name] = reply.result
+            if reply.total is not None:
+                totals[name] = reply.total
+            if reply.next is not None:
+                following[name] = reply.next
+            times[name] = self._time(charged_to, began, time.perf_counter() - mark)
+        return {
+            "result": php_array(result),
+            "result_error": php_array(errors),
+            "result_total": php_array(totals),
+            "result_next": php_array(following),
+            "result_time": php_array(times),
+        }
+
+    # Time and limits
+
+    def _operating_of(self, method: str) -> OperatingTime:
+        return self._operating.setdefault(method, OperatingTime())
+
+    def _check_operating(self, method: str) -> None:
+        if not self.options.operating_limit:
+            return
+        spent = self._operating_of(method).total(self.clock.seconds())
+        if spent > self.options.operating_limit_seconds:
+            raise RestError(
+                429,
+                "OPERATION_TIME_LIMIT",
+                "Method is blocked due to operation time limit.",
+            )
+
+    def _time(self, method: str, began: float, duration: float) -> dict[str, Any]:
+        finished = began + duration
+        told: dict[str, Any] = {
+            "start": began,
+            "finish": finished,
+            "duration": duration,
+            "processing": duration,
+            "date_start": self.clock.iso(began),
+            "date_finish": self.clock.iso(finished),
+        }
+        if self.options.operating_fields:
+            operating = self._operating_of(method)
+            spent = operating.total(finished)
+            told["operating_reset_at"] = operating.reset_at(finished)
+            told["operating"] = spent if spent >= OPERATING_FLOOR else 0
+        return told
+
+
+def _error_body(error: RestError) -> dict[str, Any]:
+    return {"error": error.code, "error_description": error.description}
+
+
+def _params(request: HttpRequest) -> dict[str, Any]:
+    """Query and body in one, the body winning, as PHP's ``$_REQUEST``."""
+    params = parse_query(request.query)
+    if not request.body.strip():
+        return params
+    if "json" in request.content_type:
+        try:
+            body = orjson.loads(request.body)
+        except orjson.JSONDecodeError:
+            return params
+        return params | (as_mapping(body) or {})
+    return params | parse_query(request.body.decode("utf-8", "replace"))

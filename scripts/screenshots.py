@@ -1,0 +1,66 @@
+"""Pictures of the pages for the docs: `python -m scripts.screenshots` after `make demo`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import uvicorn
+from playwright.sync_api import sync_playwright
+
+from pipelines.warehouse import ROOT
+from scripts.serve import application, site_folder
+
+IMAGES = ROOT / "docs" / "images"
+PAGES = {"overview": "/"}
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The site of a folder on a free loopback port."""
+    config = uvicorn.Config(application(folder), host="127.0.0.1", port=0, log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@click.command()
+@click.option("--width", default=1400, show_default=True)
+@click.option("--folder", type=click.Path(path_type=Path), default=IMAGES, show_default=True)
+def main(width: int, folder: Path) -> None:
+    """Take a picture of every page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with served(site_folder()) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
+        page = browser.new_page(viewport={"width": width, "height": 900}, locale="ru-RU")
+        for name, path in PAGES.items():
+            page.goto(address + path, wait_until="networkidle")
+            page.wait_for_timeout(4000)
+            page.screenshot(path=folder / f"{name}.png", full_page=True)
+            click.echo(folder / f"{name}.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The portal's directories: stages, sources, people, pipelines, user fields, rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from tests.calculation.portal import Portal, instant, links, money, text
+
+NO_SOURCE = "без источника"
+NO_LEAD = "без лида"
+LEAD_DELETED = "лид удалён"
+LEAD_IMPORTED = "лид импортирован"
+CREATED_FAILED = "создан проваленным"
+
+
+def deleted_stage(stage_id: str) -> str:
+    """The name of a stage that the directory no longer has."""
+    return f"удалённый этап ({stage_id})"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A row of the stage directory; semantics P, S or F."""
+
+    stage_id: str
+    name: str
+    sort: int
+    semantics: str
+    row_id: int
+
+
+class Directory:
+    """Look-ups over the directories of one portal."""
+
+    def __init__(self, portal: Portal) -> None:
+        self.lead_stages: dict[str, Stage] = {}
+        self.deal_stages: dict[str, Stage] = {}
+        self.sources: dict[str, str] = {}
+        for row in portal.statuses:
+            entity, code = str(row["ENTITY_ID"]), str(row["STATUS_ID"])
+            if entity == "SOURCE":
+                self.sources[code] = str(row["NAME"])
+                continue
+            if entity == "STATUS":
+                stages = self.lead_stages
+            elif entity == "DEAL_STAGE" or entity.startswith("DEAL_STAGE_"):
+                stages = self.deal_stages
+            else:
+                continue
+            semantics = text(row.get("SEMANTICS"))
+            stages[code] = Stage(
+                stage_id=code,
+                name=str(row["NAME"]),
+                sort=int(row.get("SORT") or 0),
+                semantics=semantics if semantics in ("S", "F") else "P",
+                row_id=int(row.get("ID") or 0),
+            )
+        first = min(self.lead_stages.values(), key=lambda s: (s.sort, s.row_id), default=None)
+        self.first_lead_stage = first.stage_id if first else None
+        self.pipelines = {int(row["id"]): str(row["name"]) for row in portal.categories}
+        self.users = {int(row["ID"]): row for row in portal.users}
+        self.departments = {int(row["ID"]): str(row["NAME"]) for row in portal.departments}
+        self._labels: dict[tuple[int, str], dict[str, str]] = {}
+        for row in portal.fields:
+            for name, about in row["fields"].items():
+                if about and about.get("items"):
+                    self._labels[int(row["entityTypeId"]), name] = {
+                        str(item["ID"]): str(item["VALUE"]) for item in about["items"]
+                    }
+
+    def stages(self, entity: str) -> dict[str, Stage]:
+        """Stages of leads or deals by ID."""
+        return self.lead_stages if entity == "lead" else self.deal_stages
+
+    def semantics(self, entity: str, own: Any, stage_id: str) -> str:
+        """The record's own semantics, else its stage's in the directory, else P."""
+        if own in ("P", "S", "F"):
+            return str(own)
+        stage = self.stages(entity).get(stage_id)
+        return stage.semantics if stage else "P"
+
+    def stage_name(self, entity: str, stage_id: str) -> str:
+        """The stage's name; a deleted stage is named as such."""
+        stage = self.stages(entity).get(stage_id)
+        return stage.name if stage else deleted_stage(stage_id)
+
+    def source_name(self, code: str | None) -> str:
+        """The source's name; the code of a source that the directory no longer has."""
+        return self.sources.get(code, code) if code else NO_SOURCE
+
+    def manager_name(self, user_id: int | None) -> str | None:
+        """Name and last name; `ID n` of a user that the portal does not list."""
+        if user_id is None:
+            return None
+        user = self.users.get(user_id, {})
+        name = " ".join(filter(None, (text(user.get("NAME")), text(user.get("LAST_NAME")))))
+        return name or f"ID {user_id}"
+
+    def department_name(self, user_id: int | None) -> str | None:
+        """The first department of the user."""
+        user = self.users.get(user_id or 0, {})
+        ids = links(user.get("UF_DEPARTMENT"))
+        return self.departments.get(ids[0]) if ids else None
+
+    def is_dismissed(self, user_id: int | None) -> bool:
+        """True for a user that the portal lists as not active."""
+        return self.users.get(user_id or 0, {}).get("ACTIVE", True) in (False, "N", "false")
+
+    def decode(self, entity_type_id: int, name: str, value: Any) -> str | None:
+        """The shown value of a user field: labels of lists, several values joined by commas."""
+        if value is None or value == "" or value is False or value == []:
+            return None
+        if isinstance(value, list):
+            parts = [self.decode(entity_type_id, name, part) for part in value]
+            return ", ".join(part for part in parts if part) or None
+        labels = self._labels.get((entity_type_id, name), {})
+        return labels.get(str(value), str(value)).strip() or None
+
+
+class Rates:
+    """The log of rates: base currency units for one unit, by currency and time of reading."""
+
+    def __init__(self, portal: Portal, as_of: datetime) -> None:
+        self._log: dict[str, list[tuple[datetime, Fraction]]] = {}
+        readings = [(instant(moment) or as_of, rows) for moment, rows in portal.rate_log]
+        for moment, rows in [*sorted(readings, key=lambda r: r[0]), (as_of, portal.currencies)]:
+            for row in rows:
+                amount, count = money(row.get("AMOUNT")), money(row.get("AMOUNT_CNT"))
+                if amount and count:
+                    rate = Fraction(amount) / Fraction(count)
+                    self._log.setdefault(str(row["CURRENCY"]), []).append((moment, rate))
+
+    def at(self, currency: str | None, moment: datetime | None) -> Fraction | None:
+        """The rate in force at a moment, else the first known."""
+        log = self._log.get(currency or "", [])
+        known = [rate for read_at, rate in log if moment is not None and read_at <= moment]
+        return known[-1] if known else (log[0][1] if log else None)
+
+    def latest(self, currency: str | None) -> Fraction | None:
+        """The latest known rate."""
+        log = self._log.get(currency or "", [])
+        return log[-1][1] if log else None
+
+
+def to_base(amount: Decimal | None, rate: Fraction | None) -> Decimal | None:
+    """The amount in base currency, rounded half up to 2 decimals; null without a rate."""
+    if amount is None or rate is None:
+        return None
+    cents = Fraction(amount) * rate * 100
+    whole = int(abs(cents) + Fraction(1, 2))
+    return Decimal(whole if cents >= 0 else -whole).scaleb(-2)

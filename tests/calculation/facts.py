@@ -1,0 +1,575 @@
+"""Leads, deals and stage visits with every attribute that a metric needs."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from tests.calculation.directory import (
+    LEAD_DELETED,
+    LEAD_IMPORTED,
+    NO_LEAD,
+    Directory,
+    Rates,
+    to_base,
+)
+from tests.calculation.metrics import Facts
+from tests.calculation.portal import (
+    Portal,
+    Row,
+    business_date,
+    instant,
+    link,
+    links,
+    money,
+    start_of,
+    text,
+)
+from tests.calculation.settings import Settings
+from tests.calculation.stages import (
+    FAILURE,
+    OPEN,
+    SUCCESS,
+    Step,
+    read_history,
+    start_of_stay,
+    visits,
+)
+
+LEAD, DEAL = 1, 2
+UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term")
+LEAD_DIMENSIONS = (
+    "source_id",
+    "source_name",
+    *UTM,
+    "manager_id",
+    "manager_name",
+    "department_name",
+    "city",
+    "created_date",
+)
+OUTCOME = {SUCCESS: "quality", FAILURE: "junk", OPEN: "in_work"}
+STATE = {SUCCESS: "sale", FAILURE: "failed", OPEN: "in_work"}
+MEANING = {"S": SUCCESS, "F": FAILURE, "P": OPEN}
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+MOMENT = pl.Datetime("us", "UTC")
+AMOUNT = pl.Decimal(38, 2)
+
+
+def calculate(portal: Portal, settings: Settings, as_of: datetime) -> Facts:
+    """Calculate everything as of a moment (aware); rows created later are left out."""
+    if as_of.tzinfo is None:
+        raise ValueError("as_of has no offset")
+    return _Calculation(portal, settings, as_of.astimezone(UTC)).facts()
+
+
+class _Calculation:
+    def __init__(self, portal: Portal, settings: Settings, as_of: datetime) -> None:
+        self.portal = portal
+        self.settings = settings
+        self.as_of = as_of
+        self.zone = ZoneInfo(settings.portal_timezone)
+        self.directory = Directory(portal)
+        self.rates = Rates(portal, as_of)
+        self.rules = settings.parsed_legacy_rules()
+        self.own_companies = {
+            int(row["id"]) for row in portal.companies if row.get("isMyCompany") == "Y"
+        }
+        self.deadlines: dict[tuple[int, int], list[datetime | None]] = {}
+        for row in portal.activities:
+            created = instant(row.get("CREATED"))
+            if row.get("COMPLETED") == "N" and not (created and created > as_of):
+                owner = int(row["OWNER_TYPE_ID"]), int(row["OWNER_ID"])
+                self.deadlines.setdefault(owner, []).append(instant(row.get("DEADLINE")))
+
+    def facts(self) -> Facts:
+        """Leads first (deals take their attributes), then deals, then leads' sums of deals."""
+        stage_visits: list[dict[str, Any]] = []
+        leads = self.leads(stage_visits)
+        deals = self.deals({lead["lead_id"]: lead for lead in leads}, stage_visits)
+        self.add_deals_to_leads(leads, deals)
+        fields = dict.fromkeys(self.settings.user_fields, pl.String)
+        return Facts(
+            portal=self.portal,
+            settings=self.settings,
+            as_of=self.as_of,
+            directory=self.directory,
+            leads=pl.DataFrame(leads, schema=LEADS | fields),
+            deals=pl.DataFrame(deals, schema=DEALS | fields),
+            stage_visits=pl.DataFrame(stage_visits, schema=STAGE_VISITS),
+        )
+
+    def living(self, rows: Iterable[Row]) -> list[tuple[Row, int, datetime]]:
+        """Rows created by `as_of`, with ID and time of creation, by ID."""
+        found = []
+        for row in rows:
+            created_at = instant(row.get("createdTime"))
+            if created_at is None:
+                raise ValueError(f"item {row['id']} has no createdTime")
+            if created_at <= self.as_of:
+                found.append((row, int(row["id"]), created_at))
+        return sorted(found, key=lambda item: item[1])
+
+    def day(self, moment: datetime | None) -> date | None:
+        """The day in the portal's timezone."""
+        return moment.astimezone(self.zone).date() if moment else None
+
+    def lead_meaning(self, stage_id: str, semantics: str) -> str:
+        """The setting's outcome of the stage, else that of the semantics."""
+        outcome = self.settings.lead_stage_outcomes.get(stage_id)
+        named = {"quality": SUCCESS, "junk": FAILURE, "in_work": OPEN}
+        return named[outcome] if outcome else MEANING[semantics]
+
+    def deal_meaning(self, stage_id: str, semantics: str) -> str:
+        """Sale before failed before in work; a stage named as paid is a sale."""
+        return SUCCESS if stage_id in self.settings.paid_stages else MEANING[semantics]
+
+    def item(
+        self,
+        entity: str,
+        row: Row,
+        item_id: int,
+        created_at: datetime,
+        steps: list[Step],
+    ) -> dict[str, Any]:
+        """Attributes that leads and deals have in common."""
+        entity_type = LEAD if entity == "lead" else DEAL
+        stage_id = str(row["stageId"])
+        semantics = self.directory.semantics(entity, row.get("stageSemanticId"), stage_id)
+        manager_id = link(row.get("assignedById"))
+        last_activity_at = instant(row.get("lastActivityTime"))
+        planned = self.deadlines.get((entity_type, item_id), [])
+        created_date = created_at.astimezone(self.zone).date()
+        source_id = text(row.get("sourceId"))
+        city_field = self.settings.city_field
+        item: dict[str, Any] = {
+            "title": text(row.get("title")),
+            "created_at": created_at,
+            "created_date": created_date,
+            "stage_id": stage_id,
+            "stage_name": self.directory.stage_name(entity, stage_id),
+            "is_known_stage": stage_id in self.directory.stages(entity),
+            "has_own_semantics": row.get("stageSemanticId") in ("P", "S", "F"),
+            "semantics": semantics,
+            "source_id": source_id,
+            "source_name": self.directory.source_name(source_id),
+            "manager_id": manager_id,
+            "manager_name": self.directory.manager_name(manager_id),
+            "department_name": self.directory.department_name(manager_id),
+            "is_manager_dismissed": self.directory.is_dismissed(manager_id),
+            "city": (
+                self.directory.decode(entity_type, city_field, row.get(city_field))
+                if city_field
+                else None
+            ),
+            "currency_code": text(row.get("currencyId")),
+            "last_activity_at": last_activity_at,
+            "has_planned_activity": bool(planned),
+            "next_activity_at": min((at for at in planned if at), default=None),
+            "is_legacy": any(
+                rule.holds(
+                    entity,
+                    stage_id,
+                    text(row.get("originatorId")),
+                    created_date,
+                    bool(steps) and steps[0].semantics in ("S", "F"),
+                )
+                for rule in self.rules
+            ),
+        }
+        for name in UTM:
+            word = name.removeprefix("utm_").capitalize()
+            item[name] = text(row.get(f"utm{word}"))
+        for name in self.settings.user_fields:
+            item[name] = self.directory.decode(entity_type, name, row.get(name))
+        return item
+
+    def add_forgotten(self, item: dict[str, Any], limit_days: int) -> None:
+        """Forgotten: in work and quiet for the limit or longer."""
+        quiet = self.as_of - (item["last_activity_at"] or item["created_at"])
+        item["is_inactive"] = item["is_in_work"] and quiet >= timedelta(days=limit_days)
+        item["is_forgotten_without_plan"] = item["is_inactive"] and not item["has_planned_activity"]
+        item["is_forgotten"] = (
+            item["is_forgotten_without_plan"]
+            if self.settings.planned_is_not_forgotten
+            else item["is_inactive"]
+        )
+
+    def leads(self, stage_visits: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Leads by ID, without the sums of their deals."""
+        history = read_history(
+            self.portal.lead_stage_history, "lead", self.directory, self.lead_meaning, self.as_of
+        )
+        cities = {int(row["ID"]): row.get("ADDRESS_CITY") for row in self.portal.lead_addresses}
+        found = []
+        for row, lead_id, created_at in self.living(self.portal.leads):
+            steps = history.get(lead_id, [])
+            lead = {"lead_id": lead_id} | self.item("lead", row, lead_id, created_at, steps)
+            if not self.settings.city_field:
+                lead["city"] = (text(cities.get(lead_id)) or "").strip() or None
+            meaning = self.lead_meaning(lead["stage_id"], lead["semantics"])
+            outcome_at = start_of_stay(steps, meaning) or instant(row.get("dateClosed"))
+            in_work = meaning == OPEN
+            lead |= {
+                "outcome": OUTCOME[meaning],
+                "is_quality": meaning == SUCCESS,
+                "is_junk": meaning == FAILURE,
+                "is_in_work": in_work,
+                "is_new": in_work and lead["stage_id"] == self.directory.first_lead_stage,
+                "is_repeat": row.get("isReturnCustomer") == "Y",
+                "counts": self.settings.include_legacy or not lead["is_legacy"],
+                "outcome_at": outcome_at,
+                "quality_at": outcome_at if meaning == SUCCESS else None,
+                "processing_days": None if in_work else _days(created_at, outcome_at),
+                "age_days": (
+                    max(_days(created_at, self.as_of) or 0.0, 0.0)
+                    if in_work
+                    else _days(created_at, outcome_at)
+                ),
+                "opportunity": money(row.get("opportunity")),
+                "opportunity_amount": to_base(
+                    money(row.get("opportunity")), self.rates.latest(lead["currency_code"])
+                ),
+                "company_id": self.company(row),
+                "contact_ids": _contacts(row),
+            }
+            lead["is_in_progress"] = in_work and not lead["is_new"]
+            lead["is_first_time"] = not lead["is_repeat"]
+            lead["quality_date"] = self.day(lead["quality_at"])
+            self.add_forgotten(lead, self.settings.forgotten_lead_days)
+            present = Step(
+                instant(row.get("movedTime")), lead["stage_id"], lead["semantics"], meaning, None
+            )
+            stage_visits += visits("lead", lead_id, steps, present, self.directory, self.as_of)
+            found.append(lead)
+        return found
+
+    def company(self, row: Row) -> int | None:
+        """The company, unless it is one of the portal's own legal entities."""
+        company_id = link(row.get("companyId"))
+        return None if company_id in self.own_companies else company_id
+
+    def deals(
+        self, leads: dict[int, dict[str, Any]], stage_visits: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Deals by ID, templates left out."""
+        history = read_history(
+            self.portal.deal_stage_history, "deal", self.directory, self.deal_meaning, self.as_of
+        )
+        leads_of = _LeadsOfCustomers(leads.values())
+        found = []
+        for row, deal_id, created_at in self.living(self.portal.deals):
+            if row.get("isRecurring") == "Y":
+                continue
+            steps = history.get(deal_id, [])
+            deal = {"deal_id": deal_id} | self.item("deal", row, deal_id, created_at, steps)
+            pipeline_id = int(row.get("categoryId") or 0)
+            meaning = self.deal_meaning(deal["stage_id"], deal["semantics"])
+            outcome_at, outcome_at_source = self.deal_outcome(row, steps, meaning)
+            is_sale, is_failed = meaning == SUCCESS, meaning == FAILURE
+            amount, currency = money(row.get("opportunity")), deal["currency_code"]
+            rate = self.rates.at(currency, outcome_at) if is_sale else self.rates.latest(currency)
+            is_sales_pipeline = (
+                not self.settings.sales_pipelines or pipeline_id in self.settings.sales_pipelines
+            )
+            deal |= {
+                "pipeline_id": pipeline_id,
+                "pipeline_name": self.directory.pipelines.get(pipeline_id),
+                "is_sales_pipeline": is_sales_pipeline,
+                "state": STATE[meaning],
+                "is_sale": is_sale,
+                "is_failed": is_failed,
+                "is_in_work": meaning == OPEN,
+                "is_closed": meaning != OPEN,
+                "counts": is_sales_pipeline
+                and (self.settings.include_legacy or not deal["is_legacy"]),
+                "sold_at": outcome_at if is_sale else None,
+                "sold_at_source": outcome_at_source if is_sale else None,
+                "failed_at": outcome_at if is_failed else None,
+                "closed_date": self.day(outcome_at),
+                "amount": amount,
+                "base_amount": to_base(amount, rate),
+                "days_to_close": _days(created_at, outcome_at),
+                "age_days": (
+                    max(_days(created_at, self.as_of) or 0.0, 0.0)
+                    if meaning == OPEN
+                    else _days(created_at, outcome_at)
+                ),
+                "company_id": self.company(row),
+                "contact_ids": _contacts(row),
+                "portal_repeat_flag": row.get("isReturnCustomer") == "Y",
+                "is_reversal": not is_sale and any(s.meaning == SUCCESS for s in steps),
+            }
+            deal["sold_date"] = self.day(deal["sold_at"])
+            deal["failed_date"] = self.day(deal["failed_at"])
+            deal["days_to_close_bin"] = _bin(deal["days_to_close"])
+            self.add_forgotten(deal, self.settings.forgotten_deal_days)
+            self.add_lead(deal, link(row.get("leadId")), leads, leads_of)
+            present = Step(
+                instant(row.get("movedTime")),
+                deal["stage_id"],
+                deal["semantics"],
+                meaning,
+                pipeline_id,
+            )
+            stage_visits += visits("deal", deal_id, steps, present, self.directory, self.as_of)
+            found.append(deal)
+        self.add_customer_kinds(found)
+        return found
+
+    def deal_outcome(
+        self, row: Row, steps: list[Step], meaning: str
+    ) -> tuple[datetime | None, str | None]:
+        """When the deal was sold or failed, and what says so: history, then two fallbacks."""
+        if meaning == OPEN:
+            return None, None
+        if start := start_of_stay(steps, meaning):
+            return start, "history"
+        if moved := instant(row.get("movedTime")):
+            return moved, "moved_time"
+        closed_on = business_date(row.get("closedate"))
+        if row.get("closed") == "Y" and closed_on:
+            return start_of(closed_on, self.zone), "close_date"
+        return None, None
+
+    def add_lead(
+        self,
+        deal: dict[str, Any],
+        named: int | None,
+        leads: dict[int, dict[str, Any]],
+        leads_of: _LeadsOfCustomers,
+    ) -> None:
+        """Link the deal to its lead, and give it the lead's dimensions."""
+        lead = leads.get(named) if named else None
+        lead_link = "direct" if lead else "deleted" if named else "none"
+        if not named and self.settings.attribution == "customer":
+            lead = leads_of.latest_before(deal)
+            lead_link = "customer" if lead else "none"
+        deal["lead_id"] = lead["lead_id"] if lead else named
+        deal["lead_link"] = lead_link
+        deal["has_counting_lead"] = bool(lead and lead["counts"])
+        for name in LEAD_DIMENSIONS:
+            deal[f"lead_{name}"] = lead[name] if lead else None
+        if lead is None:
+            deal["lead_source_name"] = LEAD_DELETED if named else NO_LEAD
+        elif not lead["counts"]:
+            deal["lead_source_name"] = LEAD_IMPORTED
+        if deal["city"] is None and lead:
+            deal["city"] = lead["city"]
+
+    def add_customer_kinds(self, deals: list[dict[str, Any]]) -> None:
+        """New, repeat or unknown: one pass from the earliest deal on, legacy ones first."""
+        only_sales = self.settings.repeat_means == "sale"
+        earliest: dict[tuple[str, int], datetime] = {}
+        for deal in sorted(
+            deals, key=lambda d: (not d["is_legacy"], d["created_at"], d["deal_id"])
+        ):
+            customers = [("contact", contact_id) for contact_id in deal["contact_ids"]]
+            if deal["company_id"]:
+                customers.append(("company", deal["company_id"]))
+            is_repeat = any(
+                customer in earliest and (not only_sales or earliest[customer] < deal["created_at"])
+                for customer in customers
+            )
+            deal["customer_kind"] = "repeat" if is_repeat else "new" if customers else "unknown"
+            moment = deal["sold_at"] if only_sales else deal["created_at"]
+            if deal["is_legacy"] and (deal["is_sale"] or not only_sales):
+                moment = BEGINNING
+            if moment is not None:
+                for customer in customers:
+                    earliest[customer] = min(earliest.get(customer, moment), moment)
+
+    def add_deals_to_leads(self, leads: list[dict[str, Any]], deals: list[dict[str, Any]]) -> None:
+        """Counts, sums and first dates of each lead's deals that are in the metrics."""
+        of_lead: dict[int, list[dict[str, Any]]] = {}
+        for deal in deals:
+            if deal["lead_id"] and deal["counts"]:
+                of_lead.setdefault(deal["lead_id"], []).append(deal)
+        for lead in leads:
+            own = of_lead.get(lead["lead_id"], [])
+            sales = [deal for deal in own if deal["is_sale"]]
+            first_sold_at = min((d["sold_at"] for d in sales if d["sold_at"]), default=None)
+            first_deal_at = min((d["created_at"] for d in own), default=None)
+            lead |= {
+                "deals_count": len(own),
+                "sales_count": len(sales),
+                "has_deal": bool(own),
+                "has_sale": bool(sales),
+                "first_deal_at": first_deal_at,
+                "first_deal_date": self.day(first_deal_at),
+                "first_sold_at": first_sold_at,
+                "first_sold_date": self.day(first_sold_at),
+                "sales_amount": _sum(sales),
+                "potential_amount": _sum([d for d in own if d["is_in_work"]]),
+                "lead_to_sale_days": _days(lead["created_at"], first_sold_at),
+            }
+
+
+class _LeadsOfCustomers:
+    """Leads of each contact and company, by time of creation."""
+
+    def __init__(self, leads: Iterable[dict[str, Any]]) -> None:
+        self._leads: dict[tuple[str, int], list[tuple[datetime, int, dict[str, Any]]]] = {}
+        for lead in sorted(leads, key=lambda lead: (lead["created_at"], lead["lead_id"])):
+            for customer in self._customers(lead):
+                entry = (lead["created_at"], lead["lead_id"], lead)
+                self._leads.setdefault(customer, []).append(entry)
+
+    @staticmethod
+    def _customers(item: dict[str, Any]) -> list[tuple[str, int]]:
+        found = [("contact", contact_id) for contact_id in item["contact_ids"]]
+        return [*found, ("company", item["company_id"])] if item["company_id"] else found
+
+    def latest_before(self, deal: dict[str, Any]) -> dict[str, Any] | None:
+        """The latest lead of the deal's contacts or company created before the deal."""
+        latest: tuple[datetime, int, dict[str, Any]] | None = None
+        for customer in self._customers(deal):
+            leads = self._leads.get(customer, [])
+            before = bisect_left(leads, deal["created_at"], key=lambda entry: entry[0])
+            if before and (latest is None or leads[before - 1][:2] > latest[:2]):
+                latest = leads[before - 1]
+        return latest[2] if latest else None
+
+
+def _contacts(row: Row) -> list[int]:
+    first = link(row.get("contactId"))
+    return sorted({*links(row.get("contactIds")), *([first] if first else [])})
+
+
+def _days(start: datetime, end: datetime | None) -> float | None:
+    return (end - start).total_seconds() / 86_400 if end else None
+
+
+def _bin(days: float | None) -> str | None:
+    """Whole days elapsed: 0-7 means under 8."""
+    if days is None:
+        return None
+    return "0-7" if days < 8 else "8-30" if days < 31 else "31-90" if days < 91 else "over 90"
+
+
+def _sum(deals: list[dict[str, Any]]) -> Decimal | None:
+    """Sum of base amounts; 0 of no deals, null where none of them has a rate."""
+    amounts = [deal["base_amount"] for deal in deals if deal["base_amount"] is not None]
+    return sum(amounts, Decimal(0)) if amounts or not deals else None
+
+
+_ITEM: dict[str, Any] = {
+    "title": pl.String,
+    "created_at": MOMENT,
+    "created_date": pl.Date,
+    "stage_id": pl.String,
+    "stage_name": pl.String,
+    "is_known_stage": pl.Boolean,
+    "has_own_semantics": pl.Boolean,
+    "semantics": pl.String,
+    "source_id": pl.String,
+    "source_name": pl.String,
+    **dict.fromkeys(UTM, pl.String),
+    "manager_id": pl.Int64,
+    "manager_name": pl.String,
+    "department_name": pl.String,
+    "is_manager_dismissed": pl.Boolean,
+    "city": pl.String,
+    "currency_code": pl.String,
+    "last_activity_at": MOMENT,
+    "has_planned_activity": pl.Boolean,
+    "next_activity_at": MOMENT,
+    "is_legacy": pl.Boolean,
+    "counts": pl.Boolean,
+    "is_inactive": pl.Boolean,
+    "is_forgotten_without_plan": pl.Boolean,
+    "is_forgotten": pl.Boolean,
+    "is_in_work": pl.Boolean,
+    "age_days": pl.Float64,
+    "company_id": pl.Int64,
+    "contact_ids": pl.List(pl.Int64),
+}
+LEADS: dict[str, Any] = {
+    "lead_id": pl.Int64,
+    **_ITEM,
+    "outcome": pl.String,
+    "is_quality": pl.Boolean,
+    "is_junk": pl.Boolean,
+    "is_new": pl.Boolean,
+    "is_in_progress": pl.Boolean,
+    "is_repeat": pl.Boolean,
+    "is_first_time": pl.Boolean,
+    "outcome_at": MOMENT,
+    "quality_at": MOMENT,
+    "quality_date": pl.Date,
+    "first_deal_at": MOMENT,
+    "first_deal_date": pl.Date,
+    "first_sold_at": MOMENT,
+    "first_sold_date": pl.Date,
+    "processing_days": pl.Float64,
+    "lead_to_sale_days": pl.Float64,
+    "deals_count": pl.Int64,
+    "sales_count": pl.Int64,
+    "has_deal": pl.Boolean,
+    "has_sale": pl.Boolean,
+    "sales_amount": AMOUNT,
+    "potential_amount": AMOUNT,
+    "opportunity": AMOUNT,
+    "opportunity_amount": AMOUNT,
+}
+DEALS: dict[str, Any] = {
+    "deal_id": pl.Int64,
+    **_ITEM,
+    "lead_id": pl.Int64,
+    "lead_link": pl.String,
+    "has_counting_lead": pl.Boolean,
+    "lead_source_id": pl.String,
+    "lead_source_name": pl.String,
+    **{f"lead_{name}": pl.String for name in UTM},
+    "lead_manager_id": pl.Int64,
+    "lead_manager_name": pl.String,
+    "lead_department_name": pl.String,
+    "lead_city": pl.String,
+    "lead_created_date": pl.Date,
+    "pipeline_id": pl.Int64,
+    "pipeline_name": pl.String,
+    "is_sales_pipeline": pl.Boolean,
+    "state": pl.String,
+    "is_sale": pl.Boolean,
+    "is_failed": pl.Boolean,
+    "is_closed": pl.Boolean,
+    "sold_at": MOMENT,
+    "sold_date": pl.Date,
+    "sold_at_source": pl.String,
+    "failed_at": MOMENT,
+    "failed_date": pl.Date,
+    "closed_date": pl.Date,
+    "amount": AMOUNT,
+    "base_amount": AMOUNT,
+    "days_to_close": pl.Float64,
+    "days_to_close_bin": pl.String,
+    "customer_kind": pl.String,
+    "portal_repeat_flag": pl.Boolean,
+    "is_reversal": pl.Boolean,
+}
+STAGE_VISITS: dict[str, Any] = {
+    "entity": pl.String,
+    "item_id": pl.Int64,
+    "visit_number": pl.Int64,
+    "pipeline_id": pl.Int64,
+    "stage_id": pl.String,
+    "stage_name": pl.String,
+    "stage_sort": pl.Int64,
+    "is_known_stage": pl.Boolean,
+    "semantics": pl.String,
+    "meaning": pl.String,
+    "is_open": pl.Boolean,
+    "entered_at": MOMENT,
+    "left_at": MOMENT,
+    "days": pl.Float64,
+    "is_current": pl.Boolean,
+    "is_drop": pl.Boolean,
+    "is_forward": pl.Boolean,
+}

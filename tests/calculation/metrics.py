@@ -1,0 +1,502 @@
+"""Metrics by name over the calculated facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import polars as pl
+
+from tests.calculation.directory import CREATED_FAILED, Directory
+from tests.calculation.portal import Portal
+from tests.calculation.settings import Settings
+
+Period = tuple[date, date]
+
+# One day in microseconds: durations are added as whole numbers, so that sums are exact.
+DAY = 86_400_000_000
+TRUNCATIONS = {"day": "1d", "week": "1w", "month": "1mo", "quarter": "1q", "year": "1y"}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A count (or a sum of `value`) of the rows where `where` holds, dated by `date`.
+
+    `by_lead`: rows are deals, but dimensions are those of their lead.
+    """
+
+    frame: str
+    date: str
+    where: str | None = None
+    value: str | None = None
+    by_lead: bool = False
+
+
+@dataclass(frozen=True)
+class Total:
+    """The measure itself."""
+
+    measure: Measure
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Sum over sum, null where the denominator is 0."""
+
+    numerator: Measure
+    denominator: Measure
+
+
+@dataclass(frozen=True)
+class Average:
+    """Mean of a column of days over the rows that have it."""
+
+    days: Measure
+
+
+@dataclass(frozen=True)
+class Percentile:
+    """Continuous percentile (linear interpolation) of a column of days."""
+
+    days: Measure
+    quantile: float
+
+
+Metric = Total | Ratio | Average | Percentile
+
+
+def _lead(where: str | None = None, day: str = "created_date", value: str | None = None) -> Measure:
+    return Measure("leads", day, where, value)
+
+
+def _deal(where: str | None = None, day: str = "created_date", value: str | None = None) -> Measure:
+    return Measure("deals", day, where, value)
+
+
+def _metrics() -> dict[str, Metric]:
+    received = _lead()
+    found: dict[str, Metric] = {
+        "leads_received": Total(received),
+        "leads_junk": Total(_lead("is_junk")),
+        "leads_in_work": Total(_lead("is_in_work")),
+        "leads_new": Total(_lead("is_new")),
+        "leads_in_progress": Total(_lead("is_in_progress")),
+        "leads_repeat": Total(_lead("is_repeat")),
+        "leads_first_time": Total(_lead("is_first_time")),
+        "leads_forgotten": Total(_lead("is_forgotten")),
+        "leads_inactive": Total(_lead("is_inactive")),
+        "leads_forgotten_without_plan": Total(_lead("is_forgotten_without_plan")),
+        "leads_without_planned_activity": Total(_lead("is_without_plan")),
+        "processing_days_avg": Average(_lead(value="processing_days")),
+        "processing_days_median": Percentile(_lead(value="processing_days"), 0.5),
+        "processing_days_p90": Percentile(_lead(value="processing_days"), 0.9),
+        "lead_to_sale_days_avg": Average(_lead(value="lead_to_sale_days")),
+        "lead_to_sale_days_median": Percentile(_lead(value="lead_to_sale_days"), 0.5),
+        "lead_age_days": Average(_lead(value="age_days")),
+        "revenue_per_lead_cohort": Ratio(_lead(value="sales_amount"), received),
+        "revenue_per_lead_period": Ratio(
+            Measure("deals", "sold_date", "is_sale_of_lead", "base_amount", by_lead=True), received
+        ),
+        "deals_created": Total(_deal()),
+        "deals_in_work": Total(_deal("is_in_work")),
+        "potential_amount": Total(_deal("is_in_work", value="base_amount")),
+        "deals_forgotten": Total(_deal("is_forgotten")),
+        "deals_inactive": Total(_deal("is_inactive")),
+        "deals_forgotten_without_plan": Total(_deal("is_forgotten_without_plan")),
+        "deals_without_planned_activity": Total(_deal("is_without_plan")),
+        "deal_age_days": Average(_deal(value="age_days")),
+    }
+    for step, flag, event in (
+        ("quality", "is_quality", "quality_date"),
+        ("deal", "has_deal", "first_deal_date"),
+        ("sale", "has_sale", "first_sold_date"),
+    ):
+        count = "leads_quality" if step == "quality" else f"leads_with_{step}"
+        for view, day in (("cohort", "created_date"), ("period", event)):
+            reached = _lead(flag, day)
+            found[f"{count}_{view}"] = Total(reached)
+            found[f"lead_to_{step}_rate_{view}"] = Ratio(reached, received)
+    for view in ("cohort", "period"):
+        sold, failed, closed = (
+            ("sold_date", "failed_date", "closed_date")
+            if view == "period"
+            else ("created_date", "created_date", "created_date")
+        )
+        days = _deal("is_closed", closed, "days_to_close")
+        found |= {
+            f"sales_{view}": Total(_deal("is_sale", sold)),
+            f"sales_amount_{view}": Total(_deal("is_sale", sold, "base_amount")),
+            f"average_sale_{view}": Ratio(
+                _deal("is_sale", sold, "base_amount"), _deal("is_sale", sold)
+            ),
+            f"deals_failed_{view}": Total(_deal("is_failed", failed)),
+            f"deals_closed_{view}": Total(_deal("is_closed", closed)),
+            f"days_to_close_avg_{view}": Average(days),
+            f"days_to_close_median_{view}": Percentile(days, 0.5),
+        }
+        for kind in ("new", "repeat"):
+            sales = f"is_{kind}_sale"
+            found[f"sales_{kind}_{view}"] = Total(_deal(sales, sold))
+            found[f"sales_{kind}_amount_{view}"] = Total(_deal(sales, sold, "base_amount"))
+    return found
+
+
+METRICS = _metrics()
+
+# Numerator, denominator and value of each stage metric, as columns of `Facts.stages`.
+STAGE_METRICS: dict[str, tuple[str | None, str | None, str]] = {
+    "visited": ("visited", None, "visited"),
+    "stage_pass_rate": ("visited", "items", "stage_pass_rate"),
+    "stage_forward_rate": ("forwarded", "visited", "stage_forward_rate"),
+    "stage_days_avg": ("stage_days", "finished_visits", "stage_days_avg"),
+    "stage_days_median": (None, "finished_visits", "stage_days_median"),
+    "days_on_stage_now": ("days_standing", "standing_now", "days_on_stage_now"),
+    "standing_now": ("standing_now", None, "standing_now"),
+    "dropped": ("dropped", None, "dropped"),
+    "dropped_amount": ("dropped_amount", None, "dropped_amount"),
+    "dropped_share": ("dropped", "visited", "dropped_share"),
+}
+
+FUNNELS = {
+    "sales_dynamics": ("quality", "sale"),
+    "marketing": ("quality", "deal", "sale"),
+}
+APART = "sale_not_quality"
+REACHED = {
+    "quality": ("leads_quality", "is_quality"),
+    "deal": ("leads_with_deal", "has_deal"),
+    "sale": ("leads_with_sale", "has_sale"),
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One row per lead, deal and stage visit; `counts` is true for what the metrics hold."""
+
+    portal: Portal
+    settings: Settings
+    as_of: datetime
+    directory: Directory
+    leads: pl.DataFrame
+    deals: pl.DataFrame
+    stage_visits: pl.DataFrame
+
+    def metric(
+        self,
+        name: str,
+        period: Period | None = None,
+        group_by: Sequence[str] = (),
+        entity: str | None = None,
+    ) -> pl.DataFrame:
+        """One metric by any columns of its records and day, week, month, quarter, year.
+
+        `period` holds both its first and last day; without it everything counts (stock).
+        Stage metrics need `entity` (lead or deal) and are by pipeline and stage as well.
+        Returns the group columns, numerator, denominator (null where the metric is no ratio)
+        and value. A group without records has no row; without groups there is one row.
+        """
+        if name in STAGE_METRICS:
+            if entity is None:
+                raise ValueError(f"{name} is of leads or of deals: pass entity")
+            numerator, denominator, value = STAGE_METRICS[name]
+            keys = [*_beside_stage(group_by), *STAGE_KEYS]
+            return self.stages(entity, period, group_by).select(
+                *keys,
+                (pl.col(numerator) if numerator else pl.lit(None)).alias("numerator"),
+                (pl.col(denominator) if denominator else pl.lit(None)).alias("denominator"),
+                pl.col(value).alias("value"),
+            )
+        if name not in METRICS:
+            raise KeyError(f"no metric {name}; there are {sorted([*METRICS, *STAGE_METRICS])}")
+        metric = METRICS[name]
+        keys = list(group_by)
+        match metric:
+            case Total(measure):
+                return self._total(measure, period, keys).select(
+                    *keys, "numerator", pl.lit(None).alias("denominator"), value="numerator"
+                )
+            case Average(days) | Percentile(days):
+                return self._days(metric, days, period, keys)
+            case Ratio(above, below):
+                return self._ratio(above, below, period, keys)
+
+    def funnel(
+        self,
+        name: str,
+        view: str,
+        period: Period | None = None,
+        group_by: Sequence[str] = (),
+    ) -> pl.DataFrame:
+        """Steps of a funnel: group columns, step, leads, share_of_first, share_of_previous.
+
+        In the cohort view each step includes the one before; the step `sale_not_quality` counts
+        the leads with a sale that are not quality, apart and without shares.
+        """
+        keys = list(group_by)
+        steps = ["received", *FUNNELS[name]]
+        if view == "cohort":
+            flags = [REACHED[step][1] for step in FUNNELS[name]]
+            leads = self._dated(Measure("leads", "created_date"), period, keys)
+            counts = [
+                pl.len().alias("received"),
+                *(
+                    pl.all_horizontal(flags[: number + 1]).sum().alias(step)
+                    for number, step in enumerate(FUNNELS[name])
+                ),
+                (pl.col("has_sale") & ~pl.col("is_quality")).sum().alias(APART),
+            ]
+            wide = leads.group_by(keys).agg(counts) if keys else leads.select(counts)
+        elif view == "period":
+            wide = self.metric("leads_received", period, keys).select(*keys, received="value")
+            for step in FUNNELS[name]:
+                reached = self.metric(f"{REACHED[step][0]}_period", period, keys)
+                wide = _join(wide, reached.select(*keys, pl.col("value").alias(step)), keys)
+        else:
+            raise ValueError(f"view is {view!r}, not cohort or period")
+        counted = [column for column in wide.columns if column not in keys]
+        wide = wide.with_columns(pl.col(counted).fill_null(0).cast(pl.Int64))
+        rows = [
+            wide.select(
+                *keys,
+                pl.lit(step).alias("step"),
+                pl.col(step).alias("leads"),
+                share_of_first=_rate(step, "received") if before else pl.lit(None, pl.Float64),
+                share_of_previous=_rate(step, before) if before else pl.lit(None, pl.Float64),
+            )
+            for step, before in zip(steps, [None, *steps], strict=False)
+        ]
+        if view == "cohort":
+            rows.append(wide.select(*keys, pl.lit(APART).alias("step"), leads=APART))
+        found = pl.concat(rows, how="diagonal")
+        return found.sort(keys, nulls_last=True, maintain_order=True) if keys else found
+
+    def stages(
+        self, entity: str, period: Period | None = None, group_by: Sequence[str] = ()
+    ) -> pl.DataFrame:
+        """Every stage metric of the items created in the period, a row per group and stage.
+
+        `items`: created items of the group, for deals those that ever stood in the pipeline.
+        Failed items without an open stage before stand in a row without stage, named
+        "создан проваленным".
+        """
+        keys = _beside_stage(group_by)
+        items = self._items(entity, period, keys)
+        visits = self._visits(entity, items)
+        by = [*keys, *STAGE_KEYS]
+        finished = ~pl.col("is_current") & pl.col("is_open") & pl.col("days").is_not_null()
+        standing = pl.col("is_current") & pl.col("is_open")
+        days = _micros(pl.col("days"))
+        found = visits.group_by(by).agg(
+            pl.col("item_id").n_unique().alias("visited"),
+            pl.col("item_id").filter(pl.col("is_forward")).n_unique().alias("forwarded"),
+            finished.sum().alias("finished_visits"),
+            (days.filter(finished).sum() / DAY).alias("stage_days"),
+            (days.filter(finished).quantile(0.5, "linear") / DAY).alias("stage_days_median"),
+            standing.sum().alias("standing_now"),
+            (days.filter(standing).sum() / DAY).alias("days_standing"),
+            pl.col("is_drop").sum().alias("dropped"),
+            _sum(pl.col("amount").filter(pl.col("is_drop"))).alias("dropped_amount"),
+        )
+        if entity == "lead":
+            counted = items.group_by(keys).len("items") if keys else items.select(items=pl.len())
+            base = _join(found, counted, keys, how="left")
+        else:
+            pipeline = [*keys, "pipeline_id"]
+            counted = visits.group_by(pipeline).agg(pl.col("item_id").n_unique().alias("items"))
+            base = _join(found, counted, pipeline, how="left")
+        never_open = items.filter("is_failure").join(
+            visits.filter("is_drop").select("item_id"), on="item_id", how="anti"
+        )
+        created_failed = (
+            never_open.group_by([*keys, "pipeline_id"])
+            .agg(pl.len().alias("dropped"), _sum(pl.col("amount")).alias("dropped_amount"))
+            .with_columns(
+                pl.lit(None, pl.String).alias("stage_id"),
+                pl.lit(CREATED_FAILED).alias("stage_name"),
+            )
+        )
+        return (
+            pl.concat([base, created_failed], how="diagonal_relaxed")
+            .with_columns(
+                stage_pass_rate=_rate("visited", "items"),
+                stage_forward_rate=_rate("forwarded", "visited"),
+                stage_days_avg=_rate("stage_days", "finished_visits"),
+                days_on_stage_now=_rate("days_standing", "standing_now"),
+                dropped_share=_rate("dropped", "visited"),
+            )
+            .sort(by, nulls_last=True)
+        )
+
+    def transitions(
+        self, entity: str, period: Period | None = None, group_by: Sequence[str] = ()
+    ) -> pl.DataFrame:
+        """Moves from stage to stage of the items created in the period, counted.
+
+        `is_back`: to a stage that stands earlier in the same pipeline.
+        """
+        keys = _beside_stage(group_by)
+        visits = self._visits(entity, self._items(entity, period, keys))
+        following = ["pipeline_id", "stage_id", "stage_name", "stage_sort"]
+        moves = (
+            visits.sort("item_id", "visit_number")
+            .with_columns(
+                pl.col(column).shift(-1).over("item_id").alias(f"to_{column}")
+                for column in following
+            )
+            .filter(~pl.col("is_current"))
+            .with_columns(
+                is_back=(
+                    pl.col("pipeline_id").eq_missing(pl.col("to_pipeline_id"))
+                    & (pl.col("to_stage_sort") < pl.col("stage_sort")).fill_null(False)
+                )
+            )
+        )
+        by = [*keys, "pipeline_id", "stage_id", "to_pipeline_id", "to_stage_id"]
+        return (
+            moves.group_by([*by, "stage_name", "to_stage_name", "is_back"])
+            .len("transitions")
+            .sort(by, nulls_last=True)
+        )
+
+    def _frame(self, name: str) -> pl.DataFrame:
+        """The counting rows, with the flags that only metrics need."""
+        plan = (pl.col("is_in_work") & ~pl.col("has_planned_activity")).alias("is_without_plan")
+        if name == "leads":
+            return self.leads.filter("counts").with_columns(plan)
+        return self.deals.filter("counts").with_columns(
+            plan,
+            (pl.col("is_sale") & pl.col("has_counting_lead")).alias("is_sale_of_lead"),
+            (pl.col("is_sale") & (pl.col("customer_kind") == "new")).alias("is_new_sale"),
+            (pl.col("is_sale") & (pl.col("customer_kind") == "repeat")).alias("is_repeat_sale"),
+        )
+
+    def _dated(self, measure: Measure, period: Period | None, keys: list[str]) -> pl.DataFrame:
+        """Rows whose day of the measure is known and in the period, with the group columns."""
+        frame = self._frame(measure.frame)
+        day = pl.col(measure.date)
+        frame = frame.filter(day.is_not_null())
+        if period:
+            frame = frame.filter(day.is_between(*period))
+        columns = []
+        for key in keys:
+            if key in TRUNCATIONS:
+                columns.append(day.dt.truncate(TRUNCATIONS[key]).alias(key))
+                continue
+            source = f"lead_{key}" if measure.by_lead else key
+            if source not in frame.columns:
+                raise ValueError(f"{measure.frame} have no dimension {source}")
+            columns.append(pl.col(source).alias(key))
+        return frame.with_columns(columns)
+
+    def _total(self, measure: Measure, period: Period | None, keys: list[str]) -> pl.DataFrame:
+        rows = self._dated(measure, period, keys)
+        holds = pl.col(measure.where) if measure.where else pl.lit(True)
+        if measure.value is None:
+            sum_ = (holds.sum() if measure.where else pl.len()).cast(pl.Int64)
+        else:
+            sum_ = _sum(pl.col(measure.value).filter(holds))
+        numerator = sum_.alias("numerator")
+        return (
+            rows.group_by(keys).agg(numerator).sort(keys, nulls_last=True)
+            if keys
+            else (rows.select(numerator))
+        )
+
+    def _ratio(
+        self, above: Measure, below: Measure, period: Period | None, keys: list[str]
+    ) -> pl.DataFrame:
+        numerators = self._total(above, period, keys).with_columns(pl.lit(True).alias("has_rows"))
+        denominators = self._total(below, period, keys).rename({"numerator": "denominator"})
+        found = _join(numerators, denominators, keys).with_columns(
+            # No rows is 0; rows whose amounts have no rate stay unknown.
+            pl.when(pl.col("has_rows").is_null())
+            .then(pl.lit(0).cast(numerators.schema["numerator"]))
+            .otherwise(pl.col("numerator"))
+            .alias("numerator"),
+            pl.col("denominator").fill_null(0),
+        )
+        found = found.select(
+            *keys, "numerator", "denominator", value=_rate("numerator", "denominator")
+        )
+        return found.sort(keys, nulls_last=True) if keys else found
+
+    def _days(
+        self, metric: Average | Percentile, days: Measure, period: Period | None, keys: list[str]
+    ) -> pl.DataFrame:
+        rows = self._dated(days, period, keys)
+        if days.where:
+            rows = rows.filter(days.where)
+        column = _micros(pl.col(str(days.value)))
+        if isinstance(metric, Average):
+            numerator = column.sum() / DAY
+            value = column.sum() / (column.count() * DAY)
+        else:
+            numerator = pl.lit(None, pl.Float64).first()
+            value = column.quantile(metric.quantile, "linear") / DAY
+        known = column.count() > 0
+        columns = [
+            numerator.alias("numerator"),
+            column.count().cast(pl.Int64).alias("denominator"),
+            pl.when(known).then(value).alias("value"),
+        ]
+        return (
+            rows.group_by(keys).agg(columns).sort(keys, nulls_last=True)
+            if keys
+            else (rows.select(columns))
+        )
+
+    def _items(self, entity: str, period: Period | None, keys: list[str]) -> pl.DataFrame:
+        """Items created in the period, with the group columns, amount and failure."""
+        if entity not in ("lead", "deal"):
+            raise ValueError(f"entity is {entity!r}, not lead or deal")
+        items = self._dated(Measure(f"{entity}s", "created_date"), period, keys)
+        is_lead = entity == "lead"
+        return items.select(
+            *keys,
+            pl.col(f"{entity}_id").alias("item_id"),
+            (pl.lit(None, pl.Int64) if is_lead else pl.col("pipeline_id")).alias("pipeline_id"),
+            pl.col("opportunity_amount" if is_lead else "base_amount").alias("amount"),
+            pl.col("is_junk" if is_lead else "is_failed").alias("is_failure"),
+        )
+
+    def _visits(self, entity: str, items: pl.DataFrame) -> pl.DataFrame:
+        """Visits of the items; the pipeline is that of the visit."""
+        return self.stage_visits.filter(pl.col("entity") == entity).join(
+            items.drop("pipeline_id"), on="item_id"
+        )
+
+
+STAGE_KEYS = ("pipeline_id", "stage_id", "stage_name")
+
+
+def _beside_stage(group_by: Sequence[str]) -> list[str]:
+    """Group columns of items; stage metrics are by pipeline and stage of the visit anyway."""
+    return [key for key in group_by if key not in STAGE_KEYS]
+
+
+def _micros(days: pl.Expr) -> pl.Expr:
+    """Days as whole microseconds (exact up to 2**53)."""
+    return (days * DAY).round().cast(pl.Int64)
+
+
+def _sum(amount: pl.Expr) -> pl.Expr:
+    """A sum that is 0 of nothing, but unknown where every amount lacks a rate."""
+    return pl.when((amount.len() > 0) & (amount.count() == 0)).then(None).otherwise(amount.sum())
+
+
+def _rate(above: str, below: str) -> pl.Expr:
+    divided = pl.col(above).cast(pl.Float64) / pl.col(below).cast(pl.Float64)
+    return pl.when(pl.col(below) != 0).then(divided)
+
+
+def _join(
+    left: pl.DataFrame, right: pl.DataFrame, keys: Sequence[str], how: str = "full"
+) -> pl.DataFrame:
+    if not keys:
+        return (
+            left.join(right, how="cross")
+            if how == "left"
+            else pl.concat([left, right], how="horizontal")
+        )
+    return left.join(right, on=list(keys), how=how, nulls_equal=True, coalesce=True)  # type: ignore[arg-type]

@@ -1,0 +1,142 @@
+"""Stage history: stays in an outcome and visits to stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tests.calculation.directory import Directory
+from tests.calculation.portal import Row, instant
+
+# What a stage means for leads and deals alike: quality or sale, junk or failed, in work.
+SUCCESS, FAILURE, OPEN = "success", "failure", "open"
+
+Meaning = Callable[[str, str], str]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A row of the history: an item entering a stage. `at` is null where nothing tells it."""
+
+    at: datetime | None
+    stage_id: str
+    semantics: str
+    meaning: str
+    pipeline_id: int | None
+
+
+def read_history(
+    rows: Iterable[Row], entity: str, directory: Directory, meaning: Meaning, as_of: datetime
+) -> dict[int, list[Step]]:
+    """Steps of every item by time, then ID of the row; rows after `as_of` are left out."""
+    prefix = "STATUS" if entity == "lead" else "STAGE"
+    ordered: dict[int, list[tuple[datetime, int, Step]]] = {}
+    for row in rows:
+        at = instant(row["CREATED_TIME"])
+        if at is None or at > as_of:
+            continue
+        stage_id = str(row[f"{prefix}_ID"])
+        semantics = directory.semantics(entity, row.get(f"{prefix}_SEMANTIC_ID"), stage_id)
+        step = Step(
+            at=at,
+            stage_id=stage_id,
+            semantics=semantics,
+            meaning=meaning(stage_id, semantics),
+            pipeline_id=int(row.get("CATEGORY_ID") or 0) if entity == "deal" else None,
+        )
+        ordered.setdefault(int(row["OWNER_ID"]), []).append((at, int(row["ID"]), step))
+    return {
+        owner: [step for _, _, step in sorted(steps, key=lambda s: s[:2])]
+        for owner, steps in ordered.items()
+    }
+
+
+def start_of_stay(steps: list[Step], meaning: str) -> datetime | None:
+    """Start of the unbroken stay in `meaning` that the history ends with; null without one."""
+    start = None
+    for step in reversed(steps):
+        if step.meaning != meaning:
+            break
+        start = step.at
+    return start
+
+
+def visits(
+    entity: str,
+    item_id: int,
+    steps: list[Step],
+    present: Step,
+    directory: Directory,
+    as_of: datetime,
+) -> list[dict[str, Any]]:
+    """Visits of one item, one dict each; `present` is its stage now, entered at `movedTime`.
+
+    `days` of a finished visit may be negative; of the present one they run to `as_of`.
+    """
+    spans: list[list[Step]] = []
+    for step in steps:
+        if spans and spans[-1][0].stage_id == step.stage_id:
+            spans[-1].append(step)
+        else:
+            spans.append([step])
+    if not spans or spans[-1][0].stage_id != present.stage_id:
+        spans.append([present])
+
+    known = directory.stages(entity)
+    rows: list[dict[str, Any]] = []
+    for number, span in enumerate(spans):
+        is_current = number == len(spans) - 1
+        last = span[-1]
+        entered_at = span[0].at
+        left_at = None if is_current else spans[number + 1][0].at
+        until = as_of if is_current else left_at
+        days = None
+        if entered_at is not None and until is not None:
+            days = (until - entered_at).total_seconds() / 86_400
+            days = max(days, 0.0) if is_current else days
+        stage = known.get(last.stage_id)
+        rows.append(
+            {
+                "entity": entity,
+                "item_id": item_id,
+                "visit_number": number + 1,
+                "pipeline_id": last.pipeline_id,
+                "stage_id": last.stage_id,
+                "stage_name": directory.stage_name(entity, last.stage_id),
+                "stage_sort": stage.sort if stage else None,
+                "is_known_stage": stage is not None,
+                "semantics": last.semantics,
+                # The present visit means what the item means now.
+                "meaning": present.meaning if is_current else last.meaning,
+                "entered_at": entered_at,
+                "left_at": left_at,
+                "days": days,
+                "is_current": is_current,
+                "is_drop": False,
+                "is_forward": False,
+            }
+        )
+    for number, row in enumerate(rows):
+        row["is_open"] = row["meaning"] == OPEN
+        row["is_forward"] = any(
+            later["meaning"] == SUCCESS or (later["meaning"] == OPEN and is_later_stage(row, later))
+            for later in rows[number + 1 :]
+        )
+    if present.meaning == FAILURE:
+        for row in reversed(rows):
+            if row["is_open"]:
+                row["is_drop"] = True
+                break
+    return rows
+
+
+def is_later_stage(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """True where `other` stands after `one` in the order of the same pipeline's stages."""
+    return (
+        one["pipeline_id"] == other["pipeline_id"]
+        and one["stage_sort"] is not None
+        and other["stage_sort"] is not None
+        and other["stage_sort"] > one["stage_sort"]
+    )

@@ -1,0 +1,606 @@
+"""The dbt project on a small portal laid out by hand, on an empty one, and its own conventions."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import re
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from tests.raw_tables import create_raw_tables, insert_rows
+
+PROJECT = Path(__file__).resolve().parent.parent / "dbt_project"
+LAYERS = ("staging", "intermediate", "marts", "quality")
+NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
+
+REFRESHES: list[dict[str, Any]] = [
+    {
+        "refresh_no": number,
+        "completed": completed,
+        "as_of": as_of,
+        "portal_url": "https://acme.bitrix24.ru",
+        "crm_mode": 1,
+        "base_currency": "RUB",
+    }
+    for number, completed, as_of in (
+        (1, False, "2026-03-10 20:00:00+03"),
+        (1, True, "2026-03-10 20:00:00+03"),
+        (2, False, "2026-03-31 20:00:00+03"),
+        (2, True, "2026-03-31 20:00:00+03"),
+        (3, False, "2026-04-01 20:00:00+03"),
+    )
+]
+
+
+def dbt(warehouse: Path, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run dbt on a warehouse folder; its target and logs stay in that folder."""
+    return subprocess.run(
+        [
+            str(Path(sys.executable).with_name("dbt")),
+            "--no-use-colors",
+            command,
+            "--target-path",
+            str(warehouse / "target"),
+            "--log-path",
+            str(warehouse / "logs"),
+            *arguments,
+        ],
+        cwd=PROJECT,
+        # A session timezone far from the portal's: no day may move.
+        env={
+            **os.environ,
+            "WAREHOUSE_DIR": str(warehouse),
+            "DBT_PROFILES_DIR": str(PROJECT),
+            "TZ": "America/New_York",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def query(warehouse: Path, sql: str) -> list[tuple[Any, ...]]:
+    """Rows of a query on the warehouse."""
+    with duckdb.connect(str(warehouse / "warehouse.duckdb"), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def lay_out_portal(warehouse: Path) -> None:
+    """Fill raw with a portal whose figures can be worked out by hand; as_of is 31 March, 20:00."""
+    file = warehouse / "warehouse.duckdb"
+    create_raw_tables(file)
+    insert_rows(file, "refreshes", REFRESHES)
+    insert_rows(
+        file,
+        "statuses",
+        [
+            {"id": i, "entity_id": directory, "status_id": code, "name": name, "sort": sort}
+            | {"semantics": semantics, "category_id": pipeline}
+            for i, (directory, code, name, sort, semantics, pipeline) in enumerate(
+                (
+                    ("STATUS", "NEW", "Новый", 10, None, None),
+                    ("STATUS", "IN_PROCESS", "В обработке", 20, None, None),
+                    ("STATUS", "JUNK", "Некачественный", 30, "F", None),
+                    ("STATUS", "CONVERTED", "Качественный", 40, "S", None),
+                    ("DEAL_STAGE", "NEW", "Новая", 10, None, 0),
+                    ("DEAL_STAGE", "PREP", "Договор", 20, None, 0),
+                    ("DEAL_STAGE", "UC_PAID", "Успешно закрыто", 30, None, 0),
+                    ("DEAL_STAGE", "WON", "Оплачено", 40, "S", 0),
+                    ("DEAL_STAGE", "LOSE", "Провал", 50, "F", 0),
+                    ("DEAL_STAGE_5", "C5:WON", "Оказано", 10, "S", 5),
+                    ("SOURCE", "WEB", "Сайт", 10, None, None),
+                ),
+                start=1,
+            )
+        ],
+    )
+    insert_rows(
+        file,
+        "categories",
+        [{"id": 0, "name": "Продажи", "sort": 10}, {"id": 5, "name": "Сервис", "sort": 20}],
+    )
+    insert_rows(
+        file,
+        "users",
+        [{"id": 7, "name": "Анна", "last_name": "Иванова", "department_ids": "[3]"}],
+    )
+    insert_rows(file, "departments", [{"id": 3, "name": "Отдел продаж"}])
+    insert_rows(file, "companies", [{"id": 60, "is_my_company": "Y"}, {"id": 61}])
+    insert_rows(
+        file,
+        "currencies",
+        [
+            {"currency": "RUB", "amount": 1, "amount_cnt": 1, "base": "Y"},
+            {"currency": "USD", "amount": 90, "amount_cnt": 1},
+            {"currency": "USD", "amount": 100, "amount_cnt": 1, "refresh_no": 2},
+        ],
+    )
+    insert_rows(
+        file,
+        "fields",
+        [
+            {
+                "entity_type_id": 1,
+                "field_name": "UF_CRM_KIND",
+                "type": "enumeration",
+                "label": "Вид",
+                "is_dynamic": True,
+                "items": '[{"ID": "5", "VALUE": "Опт"}]',
+            }
+        ],
+    )
+    insert_rows(
+        file,
+        "leads",
+        [
+            # New and idle for exactly 72 hours.
+            {"id": 1, "stage_id": "NEW", "stage_semantic_id": "P", "source_id": "WEB"}
+            | {"created_time": "2026-03-10 10:00:00+03", "assigned_by_id": 7}
+            | {"last_activity_time": "2026-03-28 20:00:00+03"}
+            | {"user_fields": '{"UF_CRM_KIND": "5"}'},
+            # In progress; its first version stood on NEW.
+            {"id": 2, "stage_id": "NEW", "stage_semantic_id": "P"}
+            | {"created_time": "2026-03-10 10:00:00+03"},
+            {"id": 2, "stage_id": "IN_PROCESS", "stage_semantic_id": "P", "refresh_no": 2}
+            | {"created_time": "2026-03-10 10:00:00+03", "assigned_by_id": 99}
+            | {"last_activity_time": "2026-03-30 20:00:00+03"},
+            # Quality after exactly 5 days.
+            {"id": 3, "stage_id": "CONVERTED", "stage_semantic_id": "S", "source_id": "WEB"}
+            | {"created_time": "2026-03-01 10:00:00+03", "contact_id": 50}
+            | {"moved_time": "2026-03-06 10:00:00+03", "contact_ids": "[50]"},
+            # Junk, out of IN_PROCESS.
+            {"id": 4, "stage_id": "JUNK", "stage_semantic_id": "F", "source_id": "WEB"}
+            | {"created_time": "2026-03-02 10:00:00+03"},
+            # On a stage and from a source that the directories lost, semantics unknown.
+            {"id": 5, "stage_id": "UC_GONE", "source_id": "77"}
+            | {"created_time": "2026-03-03 10:00:00+03"}
+            | {"last_activity_time": "2026-03-31 19:00:00+03"},
+            # Deleted in refresh 2.
+            {"id": 6, "stage_id": "NEW", "stage_semantic_id": "P"}
+            | {"created_time": "2026-03-03 10:00:00+03"},
+            {"id": 6, "refresh_no": 2, "is_deleted": True},
+            # Created after as_of.
+            {"id": 7, "stage_id": "NEW", "stage_semantic_id": "P", "refresh_no": 2}
+            | {"created_time": "2026-03-31 20:00:05+03"},
+            # Imported; its history is gone, its close date is known.
+            {"id": 8, "stage_id": "CONVERTED", "stage_semantic_id": "S", "originator_id": "1C"}
+            | {"created_time": "2026-01-31 10:00:00+03", "source_id": "WEB"}
+            | {"date_closed": "2026-02-01 10:00:00+03"},
+            # Half past midnight in Moscow.
+            {"id": 9, "stage_id": "NEW", "stage_semantic_id": "P", "source_id": "WEB"}
+            | {"created_time": "2026-03-30 21:30:00+00"},
+            # Written by refresh 3, which is not completed.
+            {"id": 10, "stage_id": "NEW", "stage_semantic_id": "P", "refresh_no": 3}
+            | {"created_time": "2026-03-30 10:00:00+03"},
+        ],
+    )
+    insert_rows(file, "lead_addresses", [{"id": 3, "address_city": "Тверь"}])
+    insert_rows(
+        file,
+        "lead_stage_history",
+        [
+            {"id": i, "owner_id": lead, "stage_id": stage, "stage_semantic_id": semantics}
+            | {"created_time": f"2026-03-{day:02} 10:00:00+03"}
+            for i, (lead, stage, semantics, day) in enumerate(
+                (
+                    (3, "NEW", "P", 1),
+                    (3, "CONVERTED", "S", 6),
+                    (4, "NEW", "P", 2),
+                    (4, "IN_PROCESS", "P", 3),
+                    (4, "JUNK", "F", 5),
+                    (6, "NEW", "P", 3),
+                ),
+                start=1,
+            )
+        ],
+    )
+    won: dict[str, Any] = {"stage_id": "WON", "stage_semantic_id": "S", "closed": "Y"}
+    open_deal: dict[str, Any] = {"stage_id": "PREP", "stage_semantic_id": "P"}
+    insert_rows(
+        file,
+        "deals",
+        [
+            won
+            | {"id": 101, "lead_id": 3, "opportunity": 100, "currency_id": "USD"}
+            | {"created_time": "2026-03-07 10:00:00+03", "contact_id": 50, "contact_ids": "[50]"},
+            open_deal
+            | {"id": 102, "lead_id": 3, "opportunity": 5000, "assigned_by_id": 7}
+            | {"created_time": "2026-03-08 10:00:00+03", "contact_id": 51}
+            | {"contact_ids": "[51, 50]", "last_activity_time": "2026-03-30 10:00:00+03"},
+            won
+            | {"id": 103, "lead_id": 6, "opportunity": 1000, "company_id": 60}
+            | {"created_time": "2026-03-09 10:00:00+03"},
+            won
+            | {"id": 104, "lead_id": 8, "opportunity": 700, "company_id": 61}
+            | {"created_time": "2026-03-09 10:00:00+03", "moved_time": "2026-03-16 10:00:00+03"},
+            {"id": 105, "stage_id": "UC_PAID", "stage_semantic_id": "P", "company_id": 61}
+            | {"created_time": "2026-01-31 10:00:00+03", "opportunity": 176_000_000},
+            won
+            | {"id": 106, "is_recurring": "Y", "opportunity": 9999}
+            | {"created_time": "2026-03-09 10:00:00+03"},
+            {"id": 107, "stage_id": "LOSE", "stage_semantic_id": "F", "closed": "Y"}
+            | {"created_time": "2026-03-01 10:00:00+03", "moved_time": "2026-03-02 22:00:00+03"},
+            {"id": 108, "stage_id": "C5:WON", "stage_semantic_id": "S", "category_id": 5}
+            | {"created_time": "2026-03-10 10:00:00+03", "lead_id": 3, "opportunity": 300}
+            | {"closed": "Y", "closedate": "2026-03-12"},
+            open_deal
+            | {"id": 109, "opportunity": 5, "currency_id": "XAU"}
+            | {"created_time": "2026-03-30 10:00:00+03"},
+        ],
+    )
+    insert_rows(
+        file,
+        "deal_stage_history",
+        [
+            {"id": i, "owner_id": deal, "stage_id": stage, "stage_semantic_id": semantics}
+            | {"created_time": f"2026-{day} 10:00:00+03", "category_id": 0}
+            for i, (deal, stage, semantics, day) in enumerate(
+                (
+                    (101, "NEW", "P", "03-07"),
+                    (101, "WON", "S", "03-15"),
+                    (101, "PREP", "P", "03-16"),
+                    (101, "WON", "S", "03-20"),
+                    (102, "PREP", "P", "03-08"),
+                    (103, "WON", "S", "03-15"),
+                    (105, "UC_PAID", "P", "02-02"),
+                    (107, "NEW", "P", "03-01"),
+                ),
+                start=1,
+            )
+        ],
+    )
+    insert_rows(
+        file,
+        "activities",
+        [
+            {"id": 1, "owner_type_id": 1, "owner_id": 2, "deadline": "2026-03-01 10:00:00+03"},
+            {"id": 2, "owner_type_id": 2, "owner_id": 102, "deadline": "2026-04-02 10:00:00+03"},
+        ],
+    )
+    insert_rows(
+        file,
+        "load_completeness",
+        [
+            {"refresh_no": 1, "entity": "leads", "portal_total": 7, "rows_living": 7},
+            {"refresh_no": 2, "entity": "leads", "portal_total": 9, "rows_living": 8},
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Warehouse folder of the small portal, built with the default settings and unit tests."""
+    warehouse = tmp_path_factory.mktemp("portal")
+    lay_out_portal(warehouse)
+    done = dbt(warehouse, "build")
+    assert done.returncode == 0, done.stdout
+    return warehouse
+
+
+@pytest.fixture(scope="module")
+def configured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same portal with the settings that its users would give."""
+    warehouse = tmp_path_factory.mktemp("configured")
+    lay_out_portal(warehouse)
+    settings = {
+        "sales_pipelines": [0],
+        "paid_stages": ["UC_PAID"],
+        "lead_stage_outcomes": {"IN_PROCESS": "quality"},
+        "legacy_rules": [{"entity": "lead", "originator_ids": ["1C"]}],
+        "repeat_means": "sale",
+        "attribution": "customer",
+        "user_fields": ["UF_CRM_KIND"],
+    }
+    done = dbt(warehouse, "build", *NO_UNIT_TESTS, "--vars", json.dumps(settings))
+    assert done.returncode == 0, done.stdout
+    return warehouse
+
+
+def test_leads_have_their_outcomes(portal: Path) -> None:
+    rows = query(
+        portal,
+        """
+        select lead_id, outcome, is_new, is_forgotten, has_planned_activity, stage_name,
+            source_name, manager_name, created_date
+        from marts.fct_leads order by lead_id
+        """,
+    )
+    day = dt.date
+    web, none = "Сайт", "без источника"
+    assert rows == [
+        (1, "in_work", True, True, False, "Новый", web, "Анна Иванова", day(2026, 3, 10)),
+        (2, "in_work", False, False, True, "В обработке", none, "пользователь 99")
+        + (day(2026, 3, 10),),
+        (3, "quality", False, False, False, "Качественный", web, "без ответственного")
+        + (day(2026, 3, 1),),
+        (4, "junk", False, False, False, "Некачественный", web, "без ответственного")
+        + (day(2026, 3, 2),),
+        (5, "in_work", False, False, False, "удалённый этап (UC_GONE)")
+        + ("удалённый источник (77)", "без ответственного", day(2026, 3, 3)),
+        (8, "quality", False, False, False, "Качественный", web, "без ответственного")
+        + (day(2026, 1, 31),),
+        (9, "in_work", True, False, False, "Новый", web, "без ответственного")
+        + (day(2026, 3, 31),),
+    ]
+
+
+def test_leads_have_the_days_and_money_of_their_deals(portal: Path) -> None:
+    rows = query(
+        portal,
+        """
+        select lead_id, quality_date, outcome_at_source, processing_days, first_deal_date,
+            first_sold_date, deals_count, sales_count, sales_amount, potential_amount, city
+        from marts.fct_leads where is_quality order by lead_id
+        """,
+    )
+    day = dt.date
+    assert rows == [
+        # 100 USD at the rate of 20 March (90) and 300 RUB of the service pipeline.
+        (3, day(2026, 3, 6), "history", 5.0, day(2026, 3, 7), day(2026, 3, 12))
+        + (3, 2, Decimal("9300.00"), Decimal("5000.00"), "Тверь"),
+        (8, day(2026, 2, 1), "closed_at", 1.0, day(2026, 3, 9), day(2026, 3, 16))
+        + (1, 1, Decimal("700.00"), Decimal("0.00"), None),
+    ]
+
+
+def test_deals_have_their_states_and_days(portal: Path) -> None:
+    rows = query(
+        portal,
+        """
+        select deal_id, state, sold_date, sold_at_source, failed_date, base_amount, lead_link,
+            lead_source_name, customer_kind, is_forgotten
+        from marts.fct_deals order by deal_id
+        """,
+    )
+    day, rub = dt.date, Decimal
+    assert rows == [
+        # Won on the 15th, reopened, won again on the 20th.
+        (101, "sale", day(2026, 3, 20), "history", None, rub("9000.00"), "direct", "Сайт")
+        + ("new", False),
+        (102, "in_work", None, None, None, rub("5000.00"), "direct", "Сайт", "repeat", False),
+        (103, "sale", day(2026, 3, 15), "history", None, rub("1000.00"), "deleted")
+        + ("лид удалён", "unknown", False),
+        (104, "sale", day(2026, 3, 16), "moved_at", None, rub("700.00"), "direct", "Сайт")
+        + ("repeat", False),
+        (105, "in_work", None, None, None, rub("176000000.00"), "none", "без лида", "new", True),
+        (107, "failed", None, None, day(2026, 3, 2), rub("0.00"), "none", "без лида")
+        + ("unknown", False),
+        (108, "sale", day(2026, 3, 12), "close_date", None, rub("300.00"), "direct", "Сайт")
+        + ("unknown", False),
+        (109, "in_work", None, None, None, None, "none", "без лида", "unknown", False),
+    ]
+
+
+def test_visits_follow_history_and_the_last_move(portal: Path) -> None:
+    rows = query(
+        portal,
+        """
+        select item_id, visit_number, stage_name, days, is_current, is_drop, is_forwarded,
+            is_back_move
+        from marts.fct_stage_visits where item_id in (4, 101, 107)
+        order by item_id, visit_number
+        """,
+    )
+    assert rows == [
+        (4, 1, "Новый", 1.0, False, False, True, False),
+        (4, 2, "В обработке", 2.0, False, True, False, False),
+        (4, 3, "Некачественный", None, True, False, False, False),
+        (101, 1, "Новая", 8.0, False, False, True, False),
+        (101, 2, "Оплачено", None, False, False, True, True),
+        (101, 3, "Договор", 4.0, False, False, True, False),
+        (101, 4, "Оплачено", None, True, False, False, False),
+        (107, 1, "Новая", 1.5, False, True, False, False),
+        (107, 2, "Провал", None, True, False, False, False),
+    ]
+
+
+def test_completeness_is_of_the_last_completed_refresh(portal: Path) -> None:
+    rows = query(
+        portal,
+        "select entity, refresh_no, portal_total, rows_living, rows_missing "
+        "from quality.load_completeness",
+    )
+    assert rows == [("leads", 2, 9, 8, 1)]
+
+
+def test_dates_run_from_the_first_year_to_the_end_of_this(portal: Path) -> None:
+    rows = query(
+        portal,
+        """
+        select min(date_day), max(date_day), count(*),
+            max(week_start) filter (where date_day = date '2026-03-31'),
+            max(day_of_week) filter (where date_day = date '2026-03-31'),
+            max(quarter_start) filter (where date_day = date '2026-06-30'),
+            count(*) filter (where not is_future)
+        from marts.dim_dates
+        """,
+    )
+    day = dt.date
+    assert rows == [
+        (day(2026, 1, 1), day(2026, 12, 31), 365, day(2026, 3, 30), 2, day(2026, 4, 1), 90)
+    ]
+
+
+def test_settings_change_what_counts(configured: Path) -> None:
+    sales = query(
+        configured,
+        """
+        select deal_id, sold_date, base_amount, lead_id, lead_link, lead_source_name, is_counted,
+            customer_kind
+        from marts.fct_deals where is_sale order by deal_id
+        """,
+    )
+    day, rub = dt.date, Decimal
+    assert sales == [
+        (101, day(2026, 3, 20), rub("9000.00"), 3, "direct", "Сайт", True, "new"),
+        (103, day(2026, 3, 15), rub("1000.00"), None, "deleted", "лид удалён", True, "unknown"),
+        # Its lead is legacy; its customer bought on 2 February.
+        (104, day(2026, 3, 16), rub("700.00"), 8, "direct", "лид импортирован", True, "repeat"),
+        # Paid by the setting, on the day on which it entered the stage.
+        (105, day(2026, 2, 2), rub("176000000.00"), None, "none", "без лида", True, "new"),
+        (108, day(2026, 3, 12), rub("300.00"), 3, "direct", "Сайт", False, "unknown"),
+    ]
+    leads = query(
+        configured,
+        """
+        select lead_id, outcome, outcome_at_source, is_counted, sales_count, sales_amount
+        from marts.fct_leads where is_quality order by lead_id
+        """,
+    )
+    assert leads == [
+        # Quality by the setting, but neither history nor a move says since when.
+        (2, "quality", "none", True, 0, Decimal("0.00")),
+        (3, "quality", "history", True, 1, Decimal("9000.00")),
+        (8, "quality", "closed_at", False, 1, Decimal("700.00")),
+    ]
+
+
+def test_user_fields_of_the_settings_are_decoded(configured: Path) -> None:
+    rows = query(
+        configured,
+        "select entity, item_id, field_label, field_value from marts.fct_user_field_values",
+    )
+    assert rows == [("lead", 1, "Вид", "Опт")]
+
+
+def test_settings_that_name_nothing_are_errors(portal: Path) -> None:
+    settings = {"paid_stages": ["UC_PAID", "UC_TYPO"], "user_fields": ["UF_CRM_TYPO"]}
+    done = dbt(
+        portal,
+        "test",
+        "--select",
+        "assert_settings_name_what_the_portal_has",
+        "--vars",
+        json.dumps(settings),
+    )
+    assert done.returncode == 1
+    assert "Got 2 results" in done.stdout
+
+
+@pytest.mark.parametrize("rule", ["{}", '{"stage": ["NEW"]}'])
+def test_legacy_rules_that_say_nothing_are_errors(portal: Path, rule: str) -> None:
+    done = dbt(portal, "compile", "--vars", f'{{"legacy_rules": [{rule}]}}')
+    assert done.returncode != 0
+    assert "legacy_rules" in done.stdout
+
+
+@pytest.mark.parametrize("crm_mode", [1, 2])
+def test_a_portal_without_items_builds(tmp_path: Path, crm_mode: int) -> None:
+    file = tmp_path / "warehouse.duckdb"
+    create_raw_tables(file)
+    insert_rows(file, "refreshes", [REFRESHES[1] | {"crm_mode": crm_mode}])
+    if crm_mode == 2:  # The simple mode knows deals only.
+        insert_rows(
+            file,
+            "deals",
+            [{"id": 1, "stage_id": "WON", "stage_semantic_id": "S", "opportunity": 10}],
+        )
+    done = dbt(tmp_path, "build", *NO_UNIT_TESTS)
+    assert done.returncode == 0, done.stdout
+    leads = query(tmp_path, "select count(*) from marts.fct_leads")
+    deals = query(tmp_path, "select count(*) from marts.fct_deals where is_sale")
+    assert (leads, deals) == ([(0,)], [(crm_mode - 1,)])
+
+
+@pytest.fixture(scope="module")
+def manifest(portal: Path) -> dict[str, Any]:
+    """dbt's own graph of the project."""
+    content: dict[str, Any] = json.loads((portal / "target" / "manifest.json").read_text("utf-8"))
+    return content
+
+
+@pytest.fixture(scope="module")
+def models(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {i: n for i, n in manifest["nodes"].items() if n["resource_type"] == "model"}
+
+
+def _layer(model: dict[str, Any]) -> str:
+    return str(model["fqn"][1])
+
+
+def test_models_are_named_for_their_layer(models: dict[str, dict[str, Any]]) -> None:
+    patterns = {
+        "staging": r"stg_bitrix24__[a-z_]+",
+        "intermediate": r"int_[a-z]+(_[a-z]+)*__[a-z_]+",
+        "marts": r"(fct|dim)_[a-z_]+",
+        "quality": r"[a-z_]+",
+    }
+    wrong = [
+        model["name"]
+        for model in models.values()
+        if not re.fullmatch(patterns[_layer(model)], model["name"])
+        or model["schema"] != _layer(model)
+    ]
+    assert wrong == []
+
+
+def test_models_and_columns_are_described(models: dict[str, dict[str, Any]]) -> None:
+    assert [m["name"] for m in models.values() if not m["description"].strip()] == []
+    undescribed = [
+        f"{model['name']}.{column['name']}"
+        for model in models.values()
+        for column in model["columns"].values()
+        if not column["description"].strip()
+    ]
+    assert undescribed == []
+
+
+def test_grain_of_the_file_is_grain_of_the_yaml(models: dict[str, dict[str, Any]]) -> None:
+    wrong = []
+    for model in models.values():
+        found = re.search(r"^-- (Grain: .+)$", model["raw_code"], flags=re.MULTILINE)
+        if not found or found[1] not in " ".join(model["description"].split()):
+            wrong.append(model["name"])
+    assert wrong == []
+
+
+def test_every_model_has_a_test_of_its_grain(
+    manifest: dict[str, Any], models: dict[str, dict[str, Any]]
+) -> None:
+    tested = {
+        node["attached_node"]
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "test"
+        and (node.get("test_metadata") or {}).get("name") in ("unique", "unique_combination")
+    }
+    assert sorted(models[i]["name"] for i in models.keys() - tested) == []
+
+
+def test_layers_read_only_what_lies_below(models: dict[str, dict[str, Any]]) -> None:
+    below = {
+        "staging": {"source"},
+        "intermediate": {"staging", "intermediate"},
+        "marts": {"staging", "intermediate", "marts"},
+        "quality": set(LAYERS),
+    }
+    wrong = []
+    for model in models.values():
+        for parent in model["depends_on"]["nodes"]:
+            layer = "source" if parent.startswith("source.") else _layer(models[parent])
+            if layer not in below[_layer(model)]:
+                wrong.append(f"{model['name']} reads {parent}")
+    assert wrong == []
+
+
+def test_marts_are_contracted_tables(models: dict[str, dict[str, Any]]) -> None:
+    marts = [m for m in models.values() if _layer(m) == "marts"]
+    assert len(marts) >= 9
+    loose = [
+        m["name"]
+        for m in marts
+        if not m["contract"]["enforced"] or m["config"]["materialized"] != "table"
+    ]
+    assert loose == []
+
+
+def test_no_model_reads_the_clock(models: dict[str, dict[str, Any]]) -> None:
+    clocks = re.compile(r"current_(timestamp|date)|\bnow\(|get_current|\btoday\(", re.IGNORECASE)
+    assert [m["name"] for m in models.values() if clocks.search(m["raw_code"])] == []
