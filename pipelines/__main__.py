@@ -35,7 +35,11 @@ def connect() -> Any:
     from pipelines.bitrix24.client import Client
 
     verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
-    return Client(os.environ.get("BITRIX24_WEBHOOK_URL", ""), verify=verify)
+    return Client(
+        os.environ.get("BITRIX24_WEBHOOK_URL", ""),
+        retry_seconds=float(os.environ.get("BITRIX24_RETRY_SECONDS", "1")),
+        verify=verify,
+    )
 
 
 @cli.command()

@@ -7,6 +7,7 @@ rows, so memory stays bounded however many rows were read.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -99,6 +100,8 @@ def _validate(rows: pl.DataFrame) -> list[tuple[str, str, int, bool]]:
     import great_expectations as gx
     from great_expectations.expectations.core import ExpectColumnValuesToBeBetween
 
+    # It tells of its temporary folders, and sets its own level when it is imported.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     context: Any = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     asset = context.data_sources.add_pandas("raw").add_dataframe_asset("summary")

@@ -6,6 +6,7 @@ holds the old files keeps them, and old folders stay for a while.
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 from pathlib import Path
@@ -68,6 +69,17 @@ def publish(warehouse: Warehouse) -> Path:
             switch_link(link, f"current/{shown}")
     prune(folder.parent, name)
     return folder
+
+
+def published_as_of(warehouse: Warehouse) -> dt.datetime | None:
+    """The clock of the published data, None before the first publication."""
+    path = warehouse.published / "crm.duckdb"
+    if not path.exists():
+        return None
+    with duckdb.connect(str(path), read_only=True) as connection:
+        connection.execute("set timezone = 'UTC'")
+        row = connection.execute("select as_of from quality.refreshes").fetchone()
+    return row[0] if row else None
 
 
 def _copy(warehouse: Warehouse, folder: Path) -> None:

@@ -10,13 +10,16 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
+
+import duckdb
 
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import Summary, extract
 from pipelines.build import build
 from pipelines.check import CheckResult, check
 from pipelines.errors import PipelineError
-from pipelines.publish import publish
+from pipelines.publish import publish, published_as_of
 from pipelines.report import report
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
@@ -68,18 +71,22 @@ def _text(value: Any) -> str:
     return value.isoformat(timespec="seconds") if isinstance(value, dt.datetime) else str(value)
 
 
-def write_status(warehouse: Warehouse, run: Run) -> None:
-    """`site/status.json`, which the pages ask whether they are stale."""
+def write_status(warehouse: Warehouse, settings: Settings, run: Run) -> None:
+    """`site/status.json`, which the pages ask whether they are stale.
+
+    `as_of` is that of the published data, `as_of_text` the same in the portal's timezone.
+    """
     site = warehouse.published / "site"
     if not site.exists():
         return
-    completed = warehouse.last_refreshes()
-    as_of = completed[0].as_of if completed else None
+    as_of = published_as_of(warehouse)
     write_atomically(
         site.resolve() / "status.json",
         {
             "status": run.status,
             "as_of": as_of,
+            "as_of_text": as_of
+            and as_of.astimezone(ZoneInfo(settings.portal_timezone)).strftime("%d.%m.%Y %H:%M"),
             "finished_at": run.finished_at,
             "stale_after_hours": STALE_AFTER_HOURS,
         },
@@ -117,8 +124,8 @@ def refresh(
         finally:
             run.finished_at = dt.datetime.now(dt.UTC)
             write_atomically(warehouse.run_file, asdict(run))
-            with suppress(OSError):
-                write_status(warehouse, run)
+            with suppress(OSError, duckdb.Error):
+                write_status(warehouse, settings, run)
     return run
 
 

@@ -60,13 +60,13 @@ def headlines(database: Path) -> list[tuple[str, str]]:
 
 
 @click.command()
-@click.option("--leads", default=3000, show_default=True, help="Size of the demo company.")
+@click.option("--leads", default=5000, show_default=True, help="Size of the demo company.")
 @click.option("--seed", default=7, show_default=True)
 def main(leads: int, seed: int) -> None:
-    """Run the whole pipeline on a generated company."""
+    """Run the whole pipeline on a generated company, its March 2026 being a known month."""
     shutil.rmtree(DEMO, ignore_errors=True)
     click.echo(f"a company with {leads} leads …")
-    generate(DEMO / "portal", leads=leads, seed=seed)
+    generate(DEMO / "portal", leads=leads, seed=seed, reference_month=True)
     with serve(DEMO / "portal", rate_limit=True, operating_limit=True) as portal:
         click.echo("the demo portal is up")
         code = run_refresh(portal.webhook_url)

@@ -1,0 +1,249 @@
+"""A whole refresh by the command line: exit codes, run.json, and what stays published."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from pipelines.bitrix24.client import Client
+from pipelines.bitrix24.extract import extract
+from pipelines.refresh import write_atomically
+from pipelines.settings import Settings
+from pipelines.warehouse import ROOT, Warehouse
+from scripts.demo_portal import Portal, serve
+from tests.small_portal import deal, deal_visit, lead, lead_visit, write_portal
+
+T0 = "2026-03-01T10:00:00+03:00"
+LATER = "2026-04-02T12:00:00+03:00"
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    folder = write_portal(
+        tmp_path_factory.mktemp("portal"),
+        leads=[lead(1), lead(2)],
+        deals=[deal(1, leadId=1, stageId="WON", stageSemanticId="S", closed="Y", opportunity=10)],
+        lead_stage_history=[lead_visit(1, 1, "NEW", "P", T0), lead_visit(2, 2, "NEW", "P", T0)],
+        deal_stage_history=[deal_visit(1, 1, "WON", "S", T0)],
+    )
+    with serve(folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    return Warehouse(tmp_path_factory.mktemp("data"))
+
+
+def pipelines(
+    warehouse: Warehouse, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m pipelines` as a scheduler does."""
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "WAREHOUSE_DIR": str(warehouse.directory), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def leads(path: Path) -> int:
+    with duckdb.connect(str(path), read_only=True) as connection:
+        (count,) = connection.execute("select count(*) from marts.fct_leads").fetchone() or (0,)
+    return int(count)
+
+
+def run_file(warehouse: Warehouse) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(warehouse.run_file.read_text(encoding="utf-8"))
+    return found
+
+
+def test_a_refresh_publishes_and_tells_what_it_did(portal: Portal, warehouse: Warehouse) -> None:
+    done = pipelines(warehouse, "refresh", "--no-report", BITRIX24_WEBHOOK_URL=portal.webhook_url)
+    assert done.returncode == 0, done.stderr
+    run = run_file(warehouse)
+    assert (run["status"], run["exit_code"], run["refresh_no"]) == ("published", 0, 1)
+    assert run["as_of"].startswith("2026-03-31T17:00")
+    assert run["entities"]["leads"]["portal_total"] == 2
+    assert run["entities"]["leads"]["rows_living"] == 2
+    assert run["checks_failed"] == 0
+    assert run["checks_passed"] > 50
+    assert set(run["seconds"]) == {"extract", "check", "build", "publish"}
+    assert leads(warehouse.published / "crm.duckdb") == 2
+    published = {path.name for path in (warehouse.published / "parquet").iterdir()}
+    assert {"fct_leads.parquet", "fct_deals.parquet", "refreshes.parquet"} <= published
+
+
+def test_published_files_hold_no_raw_data_and_open_in_older_engines(
+    portal: Portal, warehouse: Warehouse
+) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"attach '{warehouse.published / 'crm.duckdb'}' as published (read_only)"
+        )
+        (tags,) = connection.execute(
+            "select tags from duckdb_databases() where database_name = 'published'"
+        ).fetchone() or ({},)
+        schemas = connection.execute(
+            "select distinct schema_name from duckdb_tables() where database_name = 'published'"
+        ).fetchall()
+    assert tags["storage_version"].startswith("v1.4.0")
+    assert {name for (name,) in schemas} <= {"marts", "metrics", "quality"}
+    secret = portal.webhook_url.rstrip("/").split("/")[-1].encode()
+    for path in warehouse.directory.rglob("*"):
+        if path.is_file():
+            assert secret not in path.read_bytes(), path
+
+
+def test_a_failed_data_test_leaves_the_publication(portal: Portal, warehouse: Warehouse) -> None:
+    """A paid stage that the portal never had: the build's own test fails, exit code 3."""
+    settings = warehouse.directory / "settings.yml"
+    settings.write_text("paid_stages: [UC_NOWHERE]\n", encoding="utf-8")
+    before = (warehouse.published / "current").readlink()
+    portal.set_now(LATER)
+    portal.upsert("leads", lead(3, createdTime=LATER, updatedTime=LATER))
+    done = pipelines(
+        warehouse,
+        "refresh",
+        "--no-report",
+        BITRIX24_WEBHOOK_URL=portal.webhook_url,
+        SETTINGS=str(settings),
+    )
+    assert done.returncode == 3, done.stderr
+    assert "assert_settings_name_what_the_portal_has" in done.stderr
+    assert (warehouse.published / "current").readlink() == before
+    assert leads(warehouse.published / "crm.duckdb") == 2
+    assert (run_file(warehouse)["status"], run_file(warehouse)["exit_code"]) == ("failed", 3)
+
+
+def test_a_reader_keeps_the_old_file_while_a_new_one_is_published(
+    portal: Portal, warehouse: Warehouse
+) -> None:
+    path = warehouse.published / "crm.duckdb"
+    reader = duckdb.connect(str(path), read_only=True)
+    parquet = (warehouse.published / "parquet" / "fct_leads.parquet").resolve()
+    done = pipelines(warehouse, "refresh", "--no-report", BITRIX24_WEBHOOK_URL=portal.webhook_url)
+    assert done.returncode == 0, done.stderr
+    assert reader.execute("select count(*) from marts.fct_leads").fetchone() == (2,)
+    reader.close()
+    assert parquet.exists()
+    assert leads(path) == 3
+
+
+def test_a_portal_that_is_down_publishes_nothing(warehouse: Warehouse) -> None:
+    before = (warehouse.published / "current").readlink()
+    done = pipelines(
+        warehouse,
+        "refresh",
+        "--no-report",
+        BITRIX24_WEBHOOK_URL="http://127.0.0.1:9/rest/1/planted-secret/",
+        BITRIX24_RETRY_SECONDS="0.01",
+    )
+    assert done.returncode == 1
+    assert "cannot reach the portal http://127.0.0.1:9" in done.stderr
+    assert "planted-secret" not in done.stderr + done.stdout
+    assert "planted-secret" not in warehouse.run_file.read_text(encoding="utf-8")
+    assert (warehouse.published / "current").readlink() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("paid_stage: [WON]", "unknown setting paid_stage; did you mean paid_stages?"),
+        ("portal_timezone: Mars/Base", "setting portal_timezone = 'Mars/Base'"),
+        ("forgotten_lead_days: -1", "setting forgotten_lead_days = -1"),
+        ("- nothing", "must hold `key: value` lines"),
+    ],
+)
+def test_wrong_settings_exit_2(
+    warehouse: Warehouse, tmp_path: Path, content: str, message: str
+) -> None:
+    settings = tmp_path / "settings.yml"
+    settings.write_text(content, encoding="utf-8")
+    done = pipelines(warehouse, "refresh", SETTINGS=str(settings))
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_a_missing_webhook_and_wrong_usage_exit_2(warehouse: Warehouse) -> None:
+    done = pipelines(warehouse, "extract", BITRIX24_WEBHOOK_URL="")
+    assert (done.returncode, "BITRIX24_WEBHOOK_URL is not set" in done.stderr) == (2, True)
+    assert pipelines(warehouse, "refresh", "--nonsense").returncode == 2
+
+
+def test_a_second_refresh_exits_4_at_once(portal: Portal, warehouse: Warehouse) -> None:
+    run = warehouse.run_file.read_text(encoding="utf-8")
+    with warehouse.lock():
+        environment = {"PIPELINES_LOCK_FD": "", "BITRIX24_WEBHOOK_URL": portal.webhook_url}
+        held = os.environ.pop("PIPELINES_LOCK_FD")
+        environment.pop("PIPELINES_LOCK_FD")
+        done = pipelines(warehouse, "refresh", **environment)
+        os.environ["PIPELINES_LOCK_FD"] = held
+    assert done.returncode == 4
+    assert "another refresh is running" in done.stderr
+    assert warehouse.run_file.read_text(encoding="utf-8") == run
+
+
+def test_a_broken_report_exits_5_and_the_data_stand(
+    portal: Portal, warehouse: Warehouse, tmp_path: Path
+) -> None:
+    """No npm on the path: the marts are published, the site is not."""
+    site = warehouse.published / "site"
+    if not site.exists():
+        (warehouse.published / ".sites" / "old").mkdir(parents=True)
+        site.symlink_to(".sites/old")
+    portal.set_now(LATER)
+    portal.upsert("leads", lead(4, createdTime=LATER, updatedTime=LATER))
+    done = pipelines(
+        warehouse, "refresh", BITRIX24_WEBHOOK_URL=portal.webhook_url, PATH=str(tmp_path)
+    )
+    assert done.returncode == 5, done.stderr
+    assert "npm is missing" in done.stderr
+    assert leads(warehouse.published / "crm.duckdb") == 4
+    assert (run_file(warehouse)["status"], run_file(warehouse)["exit_code"]) == ("published", 5)
+    status = json.loads((site / "status.json").read_text(encoding="utf-8"))
+    assert status["as_of_text"] == "02.04.2026 12:00"
+
+
+def test_an_extraction_that_stops_half_way_is_invisible_to_build(
+    portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The portal dies after the leads: nothing is loaded, and `build` says so."""
+    warehouse = Warehouse(tmp_path)
+    real = Client.batch
+
+    def dies(client: Client, commands: Any) -> Any:
+        if client.calls["crm.stagehistory.list"] > 0:
+            raise RuntimeError("the power is cut")
+        return real(client, commands)
+
+    monkeypatch.setattr(Client, "batch", dies)
+    with pytest.raises(PipelineStepFailed, match="the power is cut"):
+        extract(Client(portal.webhook_url), warehouse, Settings.load())
+    assert warehouse.last_refreshes() == []
+    assert warehouse.last_refreshes(completed=False) == []
+    done = pipelines(warehouse, "build")
+    assert done.returncode == 1
+    assert "no refresh is completed yet" in done.stderr
+
+    monkeypatch.setattr(Client, "batch", real)
+    summary = extract(Client(portal.webhook_url), warehouse, Settings.load())
+    assert summary.counts["leads"].rows_living == 4
+
+
+def test_files_are_replaced_whole(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "run.json", {"a": 1})
+    write_atomically(tmp_path / "run.json", {"a": 2})
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == {"a": 2}
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
