@@ -317,18 +317,62 @@ def test_leads_have_their_outcomes(portal: Path) -> None:
     web, none = "Сайт", "без источника"
     assert rows == [
         (1, "in_work", True, True, False, "Новый", web, "Анна Иванова", day(2026, 3, 10)),
-        (2, "in_work", False, False, True, "В обработке", none, "пользователь 99")
-        + (day(2026, 3, 10),),
-        (3, "quality", False, False, False, "Качественный", web, "без ответственного")
-        + (day(2026, 3, 1),),
-        (4, "junk", False, False, False, "Некачественный", web, "без ответственного")
-        + (day(2026, 3, 2),),
-        (5, "in_work", False, False, False, "удалённый этап (UC_GONE)")
-        + ("удалённый источник (77)", "без ответственного", day(2026, 3, 3)),
-        (8, "quality", False, False, False, "Качественный", web, "без ответственного")
-        + (day(2026, 1, 31),),
-        (9, "in_work", True, False, False, "Новый", web, "без ответственного")
-        + (day(2026, 3, 31),),
+        (
+            2,
+            "in_work",
+            False,
+            False,
+            True,
+            "В обработке",
+            none,
+            "пользователь 99",
+            day(2026, 3, 10),
+        ),
+        (
+            3,
+            "quality",
+            False,
+            False,
+            False,
+            "Качественный",
+            web,
+            "без ответственного",
+            day(2026, 3, 1),
+        ),
+        (
+            4,
+            "junk",
+            False,
+            False,
+            False,
+            "Некачественный",
+            web,
+            "без ответственного",
+            day(2026, 3, 2),
+        ),
+        (
+            5,
+            "in_work",
+            False,
+            False,
+            False,
+            "удалённый этап (UC_GONE)",
+            "удалённый источник (77)",
+            "без ответственного",
+            day(2026, 3, 3),
+        ),
+        (
+            8,
+            "quality",
+            False,
+            False,
+            False,
+            "Качественный",
+            web,
+            "без ответственного",
+            day(2026, 1, 31),
+        ),
+        (9, "in_work", True, False, False, "Новый", web, "без ответственного", day(2026, 3, 31)),
     ]
 
 
@@ -344,10 +388,32 @@ def test_leads_have_the_days_and_money_of_their_deals(portal: Path) -> None:
     day = dt.date
     assert rows == [
         # 100 USD at the rate of 20 March (90) and 300 RUB of the service pipeline.
-        (3, day(2026, 3, 6), "history", 5.0, day(2026, 3, 7), day(2026, 3, 12))
-        + (3, 2, Decimal("9300.00"), Decimal("5000.00"), "Тверь"),
-        (8, day(2026, 2, 1), "closed_at", 1.0, day(2026, 3, 9), day(2026, 3, 16))
-        + (1, 1, Decimal("700.00"), Decimal("0.00"), None),
+        (
+            3,
+            day(2026, 3, 6),
+            "history",
+            5.0,
+            day(2026, 3, 7),
+            day(2026, 3, 12),
+            3,
+            2,
+            Decimal("9300.00"),
+            Decimal("5000.00"),
+            "Тверь",
+        ),
+        (
+            8,
+            day(2026, 2, 1),
+            "closed_at",
+            1.0,
+            day(2026, 3, 9),
+            day(2026, 3, 16),
+            1,
+            1,
+            Decimal("700.00"),
+            Decimal("0.00"),
+            None,
+        ),
     ]
 
 
@@ -363,18 +429,68 @@ def test_deals_have_their_states_and_days(portal: Path) -> None:
     day, rub = dt.date, Decimal
     assert rows == [
         # Won on the 15th, reopened, won again on the 20th.
-        (101, "sale", day(2026, 3, 20), "history", None, rub("9000.00"), "direct", "Сайт")
-        + ("new", False),
+        (
+            101,
+            "sale",
+            day(2026, 3, 20),
+            "history",
+            None,
+            rub("9000.00"),
+            "direct",
+            "Сайт",
+            "new",
+            False,
+        ),
         (102, "in_work", None, None, None, rub("5000.00"), "direct", "Сайт", "repeat", False),
-        (103, "sale", day(2026, 3, 15), "history", None, rub("1000.00"), "deleted")
-        + ("лид удалён", "unknown", False),
-        (104, "sale", day(2026, 3, 16), "moved_at", None, rub("700.00"), "direct", "Сайт")
-        + ("repeat", False),
+        (
+            103,
+            "sale",
+            day(2026, 3, 15),
+            "history",
+            None,
+            rub("1000.00"),
+            "deleted",
+            "лид удалён",
+            "unknown",
+            False,
+        ),
+        (
+            104,
+            "sale",
+            day(2026, 3, 16),
+            "moved_at",
+            None,
+            rub("700.00"),
+            "direct",
+            "Сайт",
+            "repeat",
+            False,
+        ),
         (105, "in_work", None, None, None, rub("176000000.00"), "none", "без лида", "new", True),
-        (107, "failed", None, None, day(2026, 3, 2), rub("0.00"), "none", "без лида")
-        + ("unknown", False),
-        (108, "sale", day(2026, 3, 12), "close_date", None, rub("300.00"), "direct", "Сайт")
-        + ("unknown", False),
+        (
+            107,
+            "failed",
+            None,
+            None,
+            day(2026, 3, 2),
+            rub("0.00"),
+            "none",
+            "без лида",
+            "unknown",
+            False,
+        ),
+        (
+            108,
+            "sale",
+            day(2026, 3, 12),
+            "close_date",
+            None,
+            rub("300.00"),
+            "direct",
+            "Сайт",
+            "unknown",
+            False,
+        ),
         (109, "in_work", None, None, None, None, "none", "без лида", "unknown", False),
     ]
 
@@ -487,7 +603,7 @@ def test_settings_that_name_nothing_are_errors(portal: Path) -> None:
 
 @pytest.mark.parametrize("rule", ["{}", '{"stage": ["NEW"]}'])
 def test_legacy_rules_that_say_nothing_are_errors(portal: Path, rule: str) -> None:
-    done = dbt(portal, "compile", "--vars", f'{{"legacy_rules": [{rule}]}}')
+    done = dbt(portal, "parse", "--vars", f'{{"legacy_rules": [{rule}]}}')
     assert done.returncode != 0
     assert "legacy_rules" in done.stdout
 

@@ -64,6 +64,12 @@ def leads(path: Path) -> int:
     return int(count)
 
 
+def publication(warehouse: Warehouse) -> Path | None:
+    """What is published now."""
+    link = warehouse.published / "current"
+    return link.readlink() if link.is_symlink() else None
+
+
 def run_file(warehouse: Warehouse) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(warehouse.run_file.read_text(encoding="utf-8"))
     return found
@@ -110,7 +116,7 @@ def test_a_failed_data_test_leaves_the_publication(portal: Portal, warehouse: Wa
     """A paid stage that the portal never had: the build's own test fails, exit code 3."""
     settings = warehouse.directory / "settings.yml"
     settings.write_text("paid_stages: [UC_NOWHERE]\n", encoding="utf-8")
-    before = (warehouse.published / "current").readlink()
+    before = publication(warehouse)
     portal.set_now(LATER)
     portal.upsert("leads", lead(3, createdTime=LATER, updatedTime=LATER))
     done = pipelines(
@@ -122,7 +128,7 @@ def test_a_failed_data_test_leaves_the_publication(portal: Portal, warehouse: Wa
     )
     assert done.returncode == 3, done.stderr
     assert "assert_settings_name_what_the_portal_has" in done.stderr
-    assert (warehouse.published / "current").readlink() == before
+    assert publication(warehouse) == before
     assert leads(warehouse.published / "crm.duckdb") == 2
     assert (run_file(warehouse)["status"], run_file(warehouse)["exit_code"]) == ("failed", 3)
 
@@ -142,7 +148,7 @@ def test_a_reader_keeps_the_old_file_while_a_new_one_is_published(
 
 
 def test_a_portal_that_is_down_publishes_nothing(warehouse: Warehouse) -> None:
-    before = (warehouse.published / "current").readlink()
+    before = publication(warehouse)
     done = pipelines(
         warehouse,
         "refresh",
@@ -154,7 +160,7 @@ def test_a_portal_that_is_down_publishes_nothing(warehouse: Warehouse) -> None:
     assert "cannot reach the portal http://127.0.0.1:9" in done.stderr
     assert "planted-secret" not in done.stderr + done.stdout
     assert "planted-secret" not in warehouse.run_file.read_text(encoding="utf-8")
-    assert (warehouse.published / "current").readlink() == before
+    assert publication(warehouse) == before
 
 
 @pytest.mark.parametrize(
@@ -239,7 +245,8 @@ def test_an_extraction_that_stops_half_way_is_invisible_to_build(
 
     monkeypatch.setattr(Client, "batch", real)
     summary = extract(Client(portal.webhook_url), warehouse, Settings.load())
-    assert summary.counts["leads"].rows_living == 4
+    leads_read = summary.counts["leads"]
+    assert leads_read.rows_living == leads_read.portal_total > 0
 
 
 def test_files_are_replaced_whole(tmp_path: Path) -> None:
