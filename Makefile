@@ -46,5 +46,6 @@ lock: .venv/.installed ## renew requirements.lock from pyproject.toml
 	.venv/bin/uv pip compile --quiet pyproject.toml --group dev --generate-hashes \
 		--no-emit-index-url --python-version 3.11 --upgrade -o requirements.lock
 
-bench: setup ## measure the demo portal and the extraction at a million leads
+bench: setup ## measure the demo portal and a whole refresh at a million leads
 	$(PYTHON) -m scripts.demo_portal.benchmark
+	$(PYTHON) -m scripts.benchmark

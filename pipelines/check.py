@@ -101,7 +101,7 @@ def _validate(rows: pl.DataFrame) -> list[tuple[str, str, int, bool]]:
     from great_expectations.expectations.core import ExpectColumnValuesToBeBetween
 
     # It tells of its temporary folders, and sets its own level when it is imported.
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
     context: Any = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     asset = context.data_sources.add_pandas("raw").add_dataframe_asset("summary")

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
 
 import duckdb
 
@@ -19,12 +15,11 @@ from pipelines.bitrix24.extract import Summary, extract
 from pipelines.build import build
 from pipelines.check import CheckResult, check
 from pipelines.errors import PipelineError
-from pipelines.publish import publish, published_as_of
-from pipelines.report import report
+from pipelines.publish import publish
+from pipelines.report import report, write_status
+from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
-
-STALE_AFTER_HOURS = 36
 
 
 @dataclass
@@ -55,42 +50,6 @@ class Run:
     def add_checks(self, results: list[CheckResult]) -> None:
         self.checks_passed += sum(result.passed for result in results)
         self.checks_failed += sum(not result.passed for result in results)
-
-
-def write_atomically(path: Path, content: Any) -> None:
-    """JSON that a reader sees whole, either the old or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(
-        json.dumps(content, ensure_ascii=False, indent=2, default=_text) + "\n", encoding="utf-8"
-    )
-    temporary.replace(path)
-
-
-def _text(value: Any) -> str:
-    return value.isoformat(timespec="seconds") if isinstance(value, dt.datetime) else str(value)
-
-
-def write_status(warehouse: Warehouse, settings: Settings, run: Run) -> None:
-    """`site/status.json`, which the pages ask whether they are stale.
-
-    `as_of` is that of the published data, `as_of_text` the same in the portal's timezone.
-    """
-    site = warehouse.published / "site"
-    if not site.exists():
-        return
-    as_of = published_as_of(warehouse)
-    write_atomically(
-        site.resolve() / "status.json",
-        {
-            "status": run.status,
-            "as_of": as_of,
-            "as_of_text": as_of
-            and as_of.astimezone(ZoneInfo(settings.portal_timezone)).strftime("%d.%m.%Y %H:%M"),
-            "finished_at": run.finished_at,
-            "stale_after_hours": STALE_AFTER_HOURS,
-        },
-    )
 
 
 def refresh(
@@ -125,7 +84,7 @@ def refresh(
             run.finished_at = dt.datetime.now(dt.UTC)
             write_atomically(warehouse.run_file, asdict(run))
             with suppress(OSError, duckdb.Error):
-                write_status(warehouse, settings, run)
+                write_status(warehouse, settings, run.status, run.finished_at)
     return run
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import shutil
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from pipelines.build import run_process
 from pipelines.errors import ReportFailed
-from pipelines.publish import prune, switch_link
+from pipelines.publish import prune, published_as_of, switch_link
+from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
 from pipelines.warehouse import ROOT, Warehouse
 
 REPORTS = ROOT / "reports"
+STALE_AFTER_HOURS = 36
 INSTALLED_LOCK = REPORTS / "node_modules" / ".installed-lock"
 
 
@@ -44,9 +48,43 @@ def report(warehouse: Warehouse, settings: Settings) -> Path:
     site = sites / name
     shutil.rmtree(site, ignore_errors=True)
     shutil.copytree(REPORTS / "build", site)
+    _write_status(site, warehouse, settings, "published", dt.datetime.now(dt.UTC))
     switch_link(warehouse.published / "site", f".sites/{name}")
     prune(sites, name)
     return site
+
+
+def write_status(
+    warehouse: Warehouse, settings: Settings, status: str, finished_at: dt.datetime | None
+) -> None:
+    """Tells the pages of the current site how the last run ended.
+
+    `as_of` is that of the published data, `as_of_text` the same in the portal's timezone.
+    """
+    site = warehouse.published / "site"
+    if site.exists():
+        _write_status(site.resolve(), warehouse, settings, status, finished_at)
+
+
+def _write_status(
+    site: Path,
+    warehouse: Warehouse,
+    settings: Settings,
+    status: str,
+    finished_at: dt.datetime | None,
+) -> None:
+    as_of = published_as_of(warehouse)
+    local = as_of and as_of.astimezone(ZoneInfo(settings.portal_timezone))
+    write_atomically(
+        site / "status.json",
+        {
+            "status": status,
+            "as_of": as_of,
+            "as_of_text": local and local.strftime("%d.%m.%Y %H:%M"),
+            "finished_at": finished_at,
+            "stale_after_hours": STALE_AFTER_HOURS,
+        },
+    )
 
 
 def install_packages(logs: Path) -> None:

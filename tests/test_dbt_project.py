@@ -404,7 +404,7 @@ def test_leads_have_the_days_and_money_of_their_deals(portal: Path) -> None:
         (
             8,
             day(2026, 2, 1),
-            "closed_at",
+            "date_closed",
             1.0,
             day(2026, 3, 9),
             day(2026, 3, 16),
@@ -458,7 +458,7 @@ def test_deals_have_their_states_and_days(portal: Path) -> None:
             104,
             "sale",
             day(2026, 3, 16),
-            "moved_at",
+            "moved_time",
             None,
             rub("700.00"),
             "direct",
@@ -572,10 +572,10 @@ def test_settings_change_what_counts(configured: Path) -> None:
         """,
     )
     assert leads == [
-        # Quality by the setting, but neither history nor a move says since when.
+        # Quality by the setting, but neither history nor a close date says since when.
         (2, "quality", "none", True, 0, Decimal("0.00")),
         (3, "quality", "history", True, 1, Decimal("9000.00")),
-        (8, "quality", "closed_at", False, 1, Decimal("700.00")),
+        (8, "quality", "date_closed", False, 1, Decimal("700.00")),
     ]
 
 

@@ -16,7 +16,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
-from pipelines.refresh import write_atomically
+from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
 from pipelines.warehouse import ROOT, Warehouse
 from scripts.demo_portal import Portal, serve

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 from playwright.sync_api import Page, expect
-from reports_fixtures import ReportsProject
+from tests.reports_fixtures import ReportsProject
 
 OpenPage = Callable[..., Page]
 
@@ -21,6 +21,7 @@ SPACES = {0x202F: " ", 0xA0: " "}
 FRESH = {
     "status": "published",
     "as_of": "2030-06-15T00:00:00+03:00",
+    "as_of_text": "15.06.2030 00:00",
     "finished_at": "2030-06-15T00:10:00+03:00",
     "stale_after_hours": 36,
 }

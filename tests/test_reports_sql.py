@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from reports_fixtures import (
+from tests.reports_fixtures import (
     DEALS,
     LEADS,
     REFRESHES,

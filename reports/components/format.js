@@ -23,10 +23,10 @@ export function formatPercent(value) {
 
 export const formatDecimal = (value) => number(value, decimals(1));
 
-/** Whole units below a million, millions and billions above. */
+/** Whole units below a million; above, three digits of millions or billions. */
 export const formatAmount = (value) =>
 	Math.abs(value) >= 1e6
-		? number(value, { notation: 'compact', maximumFractionDigits: 2 })
+		? number(value, { notation: 'compact', maximumSignificantDigits: 3 })
 		: number(value, decimals(0));
 
 /** @param {string} currency ISO code of the base currency */
@@ -34,6 +34,9 @@ export function formatMoney(value, currency) {
 	const text = formatAmount(value);
 	return text === DASH ? DASH : `${text}\u202f${currencySymbol(currency)}`;
 }
+
+/** The value to the last digit, for a tooltip. */
+export const formatExact = (value) => number(value, { maximumFractionDigits: 2 });
 
 /** @param {string} day YYYY-MM-DD */
 export const formatDay = (day) => day.split('-').reverse().join('.');
