@@ -40,7 +40,7 @@ lint: setup ## ruff, mypy, sqlfluff
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
-	$(PYTHON) -m sqlfluff lint dbt_project/models dbt_project/tests
+	WAREHOUSE_DIR=$$(mktemp -d) $(PYTHON) -m sqlfluff lint --processes 2 dbt_project/models dbt_project/tests
 
 lock: .venv/.installed ## renew requirements.lock from pyproject.toml
 	.venv/bin/uv pip compile --quiet pyproject.toml --group dev --generate-hashes \

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 from playwright.sync_api import Page, expect
+
 from tests.reports_fixtures import ReportsProject
 
 OpenPage = Callable[..., Page]
@@ -273,7 +274,9 @@ def test_banner_over_stale_data(
 ) -> None:
     status_file.write_text(json.dumps({**FRESH, **change}))
     page = open_page(reports_site)
-    expect(page.locator("[data-banner]")).to_contain_text(text)
+    expect(page.locator("[data-banner]")).to_have_text(
+        f"{text}. Показаны данные на 15.06.2030 00:00."
+    )
 
 
 def test_no_banner_without_a_status_file(

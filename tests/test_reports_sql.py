@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 import pytest
+
 from tests.reports_fixtures import (
     DEALS,
     LEADS,

@@ -24,7 +24,10 @@ counted as (
     select
         'fct_deals' as fact,
         (select count(*) from fct_deals) as fact_rows,
-        (select count(*) from deals where not is_template) as staging_rows
+        (
+            select count(*) from deals
+            where not is_template
+        ) as staging_rows
 )
 
 select *

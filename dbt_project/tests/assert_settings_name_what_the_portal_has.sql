@@ -13,14 +13,23 @@ fields as (
 ),
 
 {% set named = [] -%}
-{%- for stage in var('paid_stages') or [] %}{% do named.append(('paid_stages', 'deal', stage)) %}{% endfor -%}
-{%- for stage in var('lead_stage_outcomes') or {} %}{% do named.append(('lead_stage_outcomes', 'lead', stage)) %}{% endfor -%}
-{%- for rule in var('legacy_rules') or [] -%}
-    {%- for stage in rule.get('stages') or [] %}{% do named.append(('legacy_rules', rule.get('entity', 'both'), stage)) %}{% endfor -%}
+{%- for stage in var('paid_stages') or [] -%}
+    {%- do named.append(('paid_stages', 'deal', stage)) -%}
 {%- endfor -%}
-{%- for pipeline in var('sales_pipelines') or [] %}{% do named.append(('sales_pipelines', 'pipeline', pipeline)) %}{% endfor -%}
-{%- for field in var('user_fields') or [] %}{% do named.append(('user_fields', 'field', field)) %}{% endfor -%}
-{%- if var('city_field') %}{% do named.append(('city_field', 'field', var('city_field'))) %}{% endif -%}
+{%- for stage in var('lead_stage_outcomes') or {} -%}
+    {%- do named.append(('lead_stage_outcomes', 'lead', stage)) -%}
+{%- endfor -%}
+{%- for rule in var('legacy_rules') or [] -%}
+    {%- for stage in rule.get('stages') or [] -%}
+        {%- do named.append(('legacy_rules', rule.get('entity', 'both'), stage)) -%}
+    {%- endfor -%}
+{%- endfor -%}
+{%- for pipeline in var('sales_pipelines') or [] -%}
+    {%- do named.append(('sales_pipelines', 'pipeline', pipeline)) -%}
+{%- endfor -%}
+{%- for field in (var('user_fields') or []) + ([var('city_field')] if var('city_field') else []) -%}
+    {%- do named.append(('user_fields or city_field', 'field', field)) -%}
+{%- endfor -%}
 named as (
     select
         cast(null as string) as setting,

@@ -15,8 +15,14 @@ counted as (
     select
         (select count(*) from fct_stage_visits) as visits,
         (select count(*) from spans) as spans,
-        (select count(*) from fct_stage_visits where is_current) as current_visits,
-        (select count(*) from items where stage_id is not null) as items_on_a_stage
+        (
+            select count(*) from fct_stage_visits
+            where is_current
+        ) as current_visits,
+        (
+            select count(*) from items
+            where stage_id is not null
+        ) as items_on_a_stage
 )
 
 select *

@@ -38,20 +38,20 @@ joined as (
         case
             when items.state = 'in_work' then null
             when visits.state_since is not null then 'history'
-            when deals.moved_at is not null then 'moved_at'
+            when deals.moved_at is not null then 'moved_time'
             when deals.is_closed and deals.close_date is not null then 'close_date'
             else 'none'
         end as closed_at_source,
         case
             when items.state <> 'in_work'
                 then coalesce(
-                    visits.state_since,
-                    deals.moved_at,
-                    case
-                        when deals.is_closed
-                            then {{ start_of_portal_day('deals.close_date') }}
-                    end
-                )
+                        visits.state_since,
+                        deals.moved_at,
+                        case
+                            when deals.is_closed
+                                then {{ start_of_portal_day('deals.close_date') }}
+                        end
+                    )
         end as closed_at
     from deals
     inner join items

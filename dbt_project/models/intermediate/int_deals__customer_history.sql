@@ -24,11 +24,11 @@ sequenced as (
     window
         customer_deals as (
             partition by customers.customer_type, customers.customer_id
-            order by deals.is_legacy desc, deals.created_at nulls last, deals.deal_id
+            order by deals.is_legacy desc, deals.created_at asc nulls last, deals.deal_id asc
         ),
         earlier_deals as (
             partition by customers.customer_type, customers.customer_id
-            order by deals.is_legacy desc, deals.created_at nulls last, deals.deal_id
+            order by deals.is_legacy desc, deals.created_at asc nulls last, deals.deal_id asc
             rows between unbounded preceding and 1 preceding
         )
 ),

@@ -15,10 +15,10 @@ exploded as (
 
 final as (
     select
-        entity,
-        field_name,
-        list_item.id as item_id,
-        list_item.value as item_value
+        exploded.entity,
+        exploded.field_name,
+        exploded.list_item.id as item_id,
+        exploded.list_item.value as item_value
     from exploded
 )
 

@@ -36,16 +36,10 @@ joined as (
         leads.created_date,
         case
             when visits.state_since is not null then 'history'
-            when leads.closed_at is not null then 'closed_at'
-            when items.state <> 'in_work' and leads.moved_at is not null then 'moved_at'
+            when leads.closed_at is not null then 'date_closed'
             else 'none'
         end as outcome_at_source,
-        -- A stage that only the setting makes final has no close date: the last move stands in.
-        coalesce(
-            visits.state_since,
-            leads.closed_at,
-            case when items.state <> 'in_work' then leads.moved_at end
-        ) as outcome_at
+        coalesce(visits.state_since, leads.closed_at) as outcome_at
     from leads
     inner join items
         on

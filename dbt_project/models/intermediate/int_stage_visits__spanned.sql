@@ -70,6 +70,7 @@ visits_by_history as (
         ordered.pipeline_id,
         ordered.stage_id,
         ordered.semantics,
+        items.state as item_state,
         ordered.created_at as entered_at,
         true as is_from_history
     from ordered
@@ -88,6 +89,7 @@ present_visits as (
         items.pipeline_id,
         items.stage_id,
         items.semantics,
+        items.state as item_state,
         coalesce(items.moved_at, items.created_at) as entered_at,
         false as is_from_history
     from items
@@ -119,6 +121,7 @@ described as (
         visits.stage_id,
         coalesce(visits.semantics, stages.semantics, 'P') as semantics,
         stages.sort_order,
+        visits.item_state,
         visits.entered_at,
         visits.is_from_history
     from visits
@@ -134,7 +137,7 @@ numbered as (
         item_id,
         row_number() over (
             partition by entity, item_id
-            order by is_from_history desc, entered_at nulls last, history_id nulls last
+            order by is_from_history desc, entered_at asc nulls last, history_id asc nulls last
         ) as visit_number,
         pipeline_id,
         stage_id,
@@ -142,17 +145,18 @@ numbered as (
         case entity
             when 'lead' then {{ lead_state('stage_id', 'semantics') }}
             else {{ deal_state('stage_id', 'semantics') }}
-        end as stage_state,
+        end as row_state,
+        item_state,
         sort_order,
         is_from_history,
         entered_at,
         lead(entered_at) over (
             partition by entity, item_id
-            order by is_from_history desc, entered_at nulls last, history_id nulls last
+            order by is_from_history desc, entered_at asc nulls last, history_id asc nulls last
         ) as left_at,
         lead(stage_id) over (
             partition by entity, item_id
-            order by is_from_history desc, entered_at nulls last, history_id nulls last
+            order by is_from_history desc, entered_at asc nulls last, history_id asc nulls last
         ) as next_stage_id
     from described
 ),
@@ -165,7 +169,9 @@ final as (
         pipeline_id,
         stage_id,
         semantics,
-        stage_state,
+        row_state,
+        -- The present visit means what the item means now.
+        case when next_stage_id is null then item_state else row_state end as stage_state,
         sort_order,
         next_stage_id,
         is_from_history,

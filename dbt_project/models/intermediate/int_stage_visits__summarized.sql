@@ -15,7 +15,7 @@ summarized as (
         items.state as item_state,
         coalesce(
             max(visits.visit_number) filter (
-                where visits.is_from_history and visits.stage_state <> items.state
+                where visits.is_from_history and visits.row_state <> items.state
             ),
             0
         ) as last_other_visit_number,

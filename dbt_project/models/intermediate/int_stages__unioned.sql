@@ -38,13 +38,25 @@ directory as (
 ),
 
 seen as (
-    select 'lead' as entity, stage_id from leads
+    select
+        'lead' as entity,
+        stage_id
+    from leads
     union
-    select 'lead' as entity, stage_id from lead_stage_history
+    select
+        'lead' as entity,
+        stage_id
+    from lead_stage_history
     union
-    select 'deal' as entity, stage_id from deals
+    select
+        'deal' as entity,
+        stage_id
+    from deals
     union
-    select 'deal' as entity, stage_id from deal_stage_history
+    select
+        'deal' as entity,
+        stage_id
+    from deal_stage_history
 ),
 
 -- A code of pipeline n begins with "Cn:", one of pipeline 0 has no prefix.

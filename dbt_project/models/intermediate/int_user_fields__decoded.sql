@@ -28,9 +28,18 @@ named_fields as (
 ),
 
 items as (
-    select 'lead' as entity, lead_id as item_id, user_fields from leads
+    select
+        'lead' as entity,
+        lead_id as item_id,
+        user_fields
+    from leads
     union all
-    select 'deal' as entity, deal_id as item_id, user_fields from deals where not is_template
+    select
+        'deal' as entity,
+        deal_id as item_id,
+        user_fields
+    from deals
+    where not is_template
 ),
 
 listed as (
@@ -57,6 +66,15 @@ exploded as (
     from listed
 ),
 
+with_moments as (
+    select
+        *,
+        case
+            when field_type = 'datetime' then try_cast(raw_value as {{ type_instant() }})
+        end as moment
+    from exploded
+),
+
 decoded as (
     select distinct
         exploded.entity,
@@ -66,28 +84,28 @@ decoded as (
         case
             when exploded.field_type = 'enumeration'
                 then coalesce(
-                    field_items.item_value,
-                    {{ label('deleted_value', with='exploded.raw_value') }}
-                )
+                        field_items.item_value,
+                        {{ label('deleted_value', with='exploded.raw_value') }}
+                    )
             when exploded.field_type = 'boolean'
                 then case
-                    when exploded.raw_value in ('1', 'Y', 'true') then {{ label('yes') }}
-                    else {{ label('no') }}
-                end
+                        when exploded.raw_value in ('1', 'Y', 'true') then {{ label('yes') }}
+                        else {{ label('no') }}
+                    end
             when exploded.field_type = 'employee'
                 then coalesce(
-                    users.user_name,
-                    {{ label('unknown_user', with='exploded.raw_value') }}
-                )
+                        users.user_name,
+                        {{ label('unknown_user', with='exploded.raw_value') }}
+                    )
             when exploded.field_type = 'datetime'
                 then coalesce(
-                    cast({{ portal_date('try_cast(exploded.raw_value as ' ~ type_instant() ~ ')') }} as string),
-                    trim(exploded.raw_value)
-                )
+                        cast({{ portal_date('exploded.moment') }} as string),
+                        trim(exploded.raw_value)
+                    )
             when exploded.field_type = 'date' then substr(exploded.raw_value, 1, 10)
             else trim(exploded.raw_value)
         end as field_value
-    from exploded
+    from with_moments as exploded
     left join field_items
         on
             exploded.entity = field_items.entity

@@ -19,9 +19,11 @@ deals as (
 seen as (
     select user_id as manager_id from users
     union
-    select manager_id from leads where manager_id is not null
+    select manager_id from leads
+    where manager_id is not null
     union
-    select manager_id from deals where manager_id is not null
+    select manager_id from deals
+    where manager_id is not null
 ),
 
 final as (
@@ -35,9 +37,9 @@ final as (
         case
             when users.department_id is null then {{ label('no_department') }}
             else coalesce(
-                departments.department_name,
-                {{ label('deleted_department', with='users.department_id') }}
-            )
+                    departments.department_name,
+                    {{ label('deleted_department', with='users.department_id') }}
+                )
         end as department_name,
         users.work_position,
         coalesce(users.is_active, false) as is_active,

@@ -21,9 +21,11 @@ seen as (
     union
     select pipeline_id from deals
     union
-    select pipeline_id from stages where pipeline_id is not null
+    select pipeline_id from stages
+    where pipeline_id is not null
     union
-    select pipeline_id from visits where pipeline_id is not null
+    select pipeline_id from visits
+    where pipeline_id is not null
 ),
 
 final as (

@@ -24,9 +24,11 @@ directory as (
 seen as (
     select source_id from directory
     union
-    select source_id from leads where source_id is not null
+    select source_id from leads
+    where source_id is not null
     union
-    select source_id from deals where source_id is not null
+    select source_id from deals
+    where source_id is not null
 ),
 
 final as (

@@ -1,5 +1,6 @@
 -- Deals: sales, failures and money still to come, with the lead and source that brought them.
 -- Grain: one row per living deal that is not a recurring template.
+{%- set city_field = var('city_field') or '' %}
 with deals as (
     select * from {{ ref('stg_bitrix24__deals') }}
 ),
@@ -76,7 +77,11 @@ joined as (
         classified.state,
         case
             when customer_history.deal_id is null then 'unknown'
-            when customer_history.{{ 'has_earlier_sale' if var('repeat_means') == 'sale' else 'has_earlier_deal' }}
+            when
+                case '{{ var("repeat_means") }}'
+                    when 'sale' then customer_history.has_earlier_sale
+                    else customer_history.has_earlier_deal
+                end
                 then 'repeat'
             else 'new'
         end as customer_kind,
@@ -126,8 +131,7 @@ joined as (
         classified.state = 'sale' as is_sale,
         classified.state = 'failed' as is_failed,
         classified.state = 'in_work' as is_in_work,
-        {{ seconds_between('coalesce(deals.last_activity_at, deals.created_at)', 'last_refresh.as_of') }}
-        >= {{ var('forgotten_deal_days') }} * 86400 as is_idle,
+        coalesce(deals.last_activity_at, deals.created_at) as idle_since,
         activities.item_id is not null as has_planned_activity,
         deals.is_repeat as portal_repeat_flag,
         deals.amount,
@@ -181,15 +185,23 @@ joined as (
         on
             deals.deal_id = user_fields.item_id
             and user_fields.entity = 'deal'
-            and user_fields.field_name = {{ text_list([var('city_field') or '']) }}
+            and user_fields.field_name = '{{ city_field }}'
             and user_fields.value_number = 1
 ),
 
 with_durations as (
     select
         *,
+        {{ seconds_between('idle_since', 'as_of') }} as idle_seconds,
         {{ days_between('created_at', 'coalesce(sold_at, failed_at)') }} as days_to_close
     from joined
+),
+
+with_flags as (
+    select
+        *,
+        is_in_work and idle_seconds >= {{ var('forgotten_deal_days') }} * 86400 as is_idle
+    from with_durations
 ),
 
 final as (
@@ -240,13 +252,10 @@ final as (
         is_sale,
         is_failed,
         is_in_work,
-        is_in_work and is_idle as is_idle,
-        is_in_work and is_idle and not has_planned_activity as is_idle_without_plan,
-        is_in_work
-        and is_idle
-        {%- if var('planned_is_not_forgotten') %}
-        and not has_planned_activity
-        {%- endif %} as is_forgotten,
+        is_idle,
+        is_idle and not has_planned_activity as is_idle_without_plan,
+        is_idle
+        and not ({{ var('planned_is_not_forgotten') }} and has_planned_activity) as is_forgotten,
         has_planned_activity,
         is_in_work and not has_planned_activity as is_without_planned_activity,
         customer_kind = 'new' as is_new_customer,
@@ -271,10 +280,7 @@ final as (
             else '91+'
         end as days_to_close_bin,
         case
-            when is_in_work
-                then greatest(
-                    {{ days_between('coalesce(last_activity_at, created_at)', 'as_of') }}, 0
-                )
+            when is_in_work then greatest(idle_seconds / 86400, 0)
         end as idle_days,
         created_at,
         created_date,
@@ -294,7 +300,7 @@ final as (
         lead_created_date,
         lead_crm_url,
         portal_url || '/crm/deal/details/' || cast(deal_id as string) || '/' as crm_url
-    from with_durations
+    from with_flags
 )
 
 select * from final

@@ -1,5 +1,6 @@
 -- Leads: what came in, what became of it, and the money that it brought.
 -- Grain: one row per living lead.
+{%- set city_field = var('city_field') or '' %}
 with leads as (
     select * from {{ ref('stg_bitrix24__leads') }}
 ),
@@ -71,11 +72,10 @@ joined as (
         leads.manager_id,
         coalesce(managers.manager_name, {{ label('no_manager') }}) as manager_name,
         coalesce(managers.department_name, {{ label('no_department') }}) as department_name,
-        {% if var('city_field') -%}
-        user_fields.field_value as city,
-        {%- else -%}
-        lead_addresses.city,
-        {%- endif %}
+        case
+            when '{{ city_field }}' = '' then lead_addresses.city
+            else user_fields.field_value
+        end as city,
         leads.currency_code,
         drop_stages.stage_id as drop_stage_id,
         case
@@ -91,8 +91,7 @@ joined as (
         classified.outcome = 'in_work' as is_in_work,
         coalesce(stages.is_first, false) as is_on_first_stage,
         leads.is_repeat,
-        {{ seconds_between('coalesce(leads.last_activity_at, leads.created_at)', 'last_refresh.as_of') }}
-        >= {{ var('forgotten_lead_days') }} * 86400 as is_idle,
+        coalesce(leads.last_activity_at, leads.created_at) as idle_since,
         activities.item_id is not null as has_planned_activity,
         leads.amount,
         classified.base_amount as opportunity_amount,
@@ -150,8 +149,22 @@ joined as (
         on
             leads.lead_id = user_fields.item_id
             and user_fields.entity = 'lead'
-            and user_fields.field_name = {{ text_list([var('city_field') or '']) }}
+            and user_fields.field_name = '{{ city_field }}'
             and user_fields.value_number = 1
+),
+
+with_idleness as (
+    select
+        *,
+        {{ seconds_between('idle_since', 'as_of') }} as idle_seconds
+    from joined
+),
+
+with_flags as (
+    select
+        *,
+        is_in_work and idle_seconds >= {{ var('forgotten_lead_days') }} * 86400 as is_idle
+    from with_idleness
 ),
 
 final as (
@@ -187,13 +200,10 @@ final as (
         is_in_work and is_on_first_stage as is_new,
         is_in_work and not is_on_first_stage as is_in_progress,
         is_repeat,
-        is_in_work and is_idle as is_idle,
-        is_in_work and is_idle and not has_planned_activity as is_idle_without_plan,
-        is_in_work
-        and is_idle
-        {%- if var('planned_is_not_forgotten') %}
-        and not has_planned_activity
-        {%- endif %} as is_forgotten,
+        is_idle,
+        is_idle and not has_planned_activity as is_idle_without_plan,
+        is_idle
+        and not ({{ var('planned_is_not_forgotten') }} and has_planned_activity) as is_forgotten,
         has_planned_activity,
         is_in_work and not has_planned_activity as is_without_planned_activity,
         deals_count > 0 as has_deal,
@@ -212,10 +222,7 @@ final as (
             else {{ days_between('created_at', 'outcome_at') }}
         end as age_days,
         case
-            when is_in_work
-                then greatest(
-                    {{ days_between('coalesce(last_activity_at, created_at)', 'as_of') }}, 0
-                )
+            when is_in_work then greatest(idle_seconds / 86400, 0)
         end as idle_days,
         {{ days_between('created_at', 'first_sold_at') }} as lead_to_sale_days,
         created_at,
@@ -235,7 +242,7 @@ final as (
         first_sold_at,
         {{ portal_date('first_sold_at') }} as first_sold_date,
         portal_url || '/crm/lead/details/' || cast(lead_id as string) || '/' as crm_url
-    from joined
+    from with_flags
 )
 
 select * from final

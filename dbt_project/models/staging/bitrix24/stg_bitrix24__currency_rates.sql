@@ -31,9 +31,9 @@ versions as (
     inner join completed
         on source.refresh_no = completed.refresh_no
     qualify row_number() over (
-        partition by source.currency, source.refresh_no
-        order by source._dlt_load_id desc nulls last
-    ) = 1
+            partition by source.currency, source.refresh_no
+            order by source._dlt_load_id desc nulls last
+        ) = 1
 ),
 
 spans as (
@@ -63,7 +63,7 @@ usable as (
         and (
             valid_to is null
             or base_currency is not distinct from (
-                select max_by(base_currency, refresh_no) from completed
+                select max_by(completed.base_currency, completed.refresh_no) from completed
             )
         )
 ),

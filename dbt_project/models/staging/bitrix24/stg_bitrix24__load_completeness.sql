@@ -20,7 +20,10 @@ completed as (
         rows_deleted,
         requests
     from source
-    where refresh_no in (select refreshes.refresh_no from refreshes where refreshes.completed)
+    where refresh_no in (
+            select refreshes.refresh_no from refreshes
+            where refreshes.completed
+        )
 )
 
 select * from completed

@@ -15,10 +15,10 @@ renamed as (
         case
             when entity_id = 'DEAL_STAGE' or entity_id like 'DEAL_STAGE~_%' escape '~'
                 then coalesce(
-                    category_id,
-                    cast(nullif(split_part(entity_id, '_', 3), '') as bigint),
-                    0
-                )
+                        category_id,
+                        cast(nullif(split_part(entity_id, '_', 3), '') as bigint),
+                        0
+                    )
         end as pipeline_id,
         nullif(trim(color), '') as color
     from source
