@@ -128,6 +128,18 @@ def report() -> None:
     click.echo(f"site in {folder}")
 
 
+@cli.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def mf(arguments: tuple[str, ...]) -> None:
+    """MetricFlow on the published file: `mf query --metrics … --group-by …`, `mf --help`."""
+    from pipelines.mf import run_mf
+
+    run_mf(Warehouse.from_environment(), arguments)
+
+
 def main() -> int:
     """Runs a command; its exit code is one of those in the README."""
     load_dotenv(ROOT / ".env")

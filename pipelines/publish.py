@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 
 from pipelines.errors import PublishFailed
+from pipelines.metrics import create_views
 from pipelines.warehouse import Warehouse
 
 PUBLISHED_SCHEMAS = ("marts", "quality")
@@ -105,4 +106,7 @@ def _copy(warehouse: Warehouse, folder: Path) -> None:
                 f"copy published.{schema}.{table} to '{folder / 'parquet' / table}.parquet'"
                 " (format parquet, compression zstd)"
             )
+        connection.execute("use published")
+        create_views(connection, warehouse.directory / "dbt" / "semantic_manifest.json")
+        connection.execute("use memory")
         connection.execute("detach published")

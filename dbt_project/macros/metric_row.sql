@@ -1,0 +1,88 @@
+{# What a measure computes, as one would write it in SQL. #}
+{% macro measure_formula(measure) -%}
+    {%- set agg = (measure.agg.value or measure.agg) | string -%}
+    {%- set expr = measure.expr or measure.name -%}
+    {%- if agg == 'sum_boolean' -%}
+        count_if({{ expr }})
+    {%- elif agg == 'count_distinct' -%}
+        count(distinct {{ expr }})
+    {%- elif agg == 'percentile' -%}
+        percentile_cont({{ measure.agg_params.percentile }}) within group (order by {{ expr }})
+    {%- else -%}
+        {{ agg }}({{ expr }})
+    {%- endif -%}
+{%- endmacro %}
+
+{# Text of SQL, null where there is none; lines become one. #}
+{% macro text_or_null(value) -%}
+    {%- if value is none or value | string | trim == '' -%}
+        cast(null as {{ dbt.type_string() }})
+    {%- else -%}
+        cast('{{ value | string | trim | replace("\n", " ") | replace("'", "''") }}' as {{ dbt.type_string() }})
+    {%- endif -%}
+{%- endmacro %}
+
+{# The measure that dates a metric: its own, or that of the first metric that it is made of. #}
+{% macro dating_measure(metric) -%}
+    {%- set params = metric.type_params -%}
+    {%- if params.measure -%}
+        {{ return(params.measure.name) }}
+    {%- endif -%}
+    {%- set first = params.numerator or ((params.metrics or []) | first) -%}
+    {%- for other in graph.metrics.values() if first and other.name == first.name -%}
+        {{ return(dating_measure(other)) }}
+    {%- endfor -%}
+    {{ return(none) }}
+{%- endmacro %}
+
+{# A metric of dbt's graph as a row of dim_metrics; a row of nulls for none. #}
+{% macro metric_row(metric, axes) -%}
+    {%- set row = {} -%}
+    {%- if metric -%}
+        {%- set meta = metric.config.meta or {} -%}
+        {%- set params = metric.type_params -%}
+        {%- set kind = (metric.type.value or metric.type) | string -%}
+        {%- set measure = axes.get(dating_measure(metric), {}) -%}
+        {%- set filters = [] -%}
+        {%- for where in (metric.filter.where_filters if metric.filter else []) -%}
+            {%- do filters.append(
+                modules.re.sub("[{][{] *(Time)?Dimension[(]'[a-z]+__([a-z_]+)'[^)]*[)] *[}][}]", "\\2", where.where_sql_template)
+            ) -%}
+        {%- endfor -%}
+        {%- if kind == 'ratio' -%}
+            {%- set formula = params.numerator.name ~ ' / ' ~ params.denominator.name -%}
+        {%- elif params.expr -%}
+            {%- set formula = params.expr -%}
+        {%- else -%}
+            {%- set formula = measure.get('formula') -%}
+        {%- endif -%}
+        {%- if meta.get('stock') -%}
+            {%- set view = 'stock' -%}
+        {%- else -%}
+            {%- set view = metric.name.split('_') | last -%}
+        {%- endif -%}
+        {%- do row.update({
+            'metric_name': metric.name,
+            'label_ru': metric.label or metric.name,
+            'label_en': meta.get('label_en') or metric.label or metric.name,
+            'definition_ru': meta.get('definition_ru') or metric.description,
+            'definition_en': metric.description,
+            'metric_type': kind,
+            'value_format': meta.get('format') or ('rate' if kind == 'ratio' else 'count'),
+            'formula': formula,
+            'row_filter': filters | join(' and '),
+            'numerator': params.numerator.name if params.numerator else meta.get('numerator'),
+            'denominator': params.denominator.name if params.denominator else meta.get('denominator'),
+            'time_axis': measure.get('axis'),
+            'time_view': view if view in ['cohort', 'period', 'stock'] else none,
+        }) -%}
+    {%- endif -%}
+    select
+        {%- for column in [
+            'metric_name', 'label_ru', 'label_en', 'definition_ru', 'definition_en', 'metric_type',
+            'value_format', 'formula', 'row_filter', 'numerator', 'denominator', 'time_axis',
+            'time_view',
+        ] %}
+        {{ text_or_null(row.get(column)) }} as {{ column }}{{ ',' if not loop.last }}
+        {%- endfor %}
+{% endmacro %}

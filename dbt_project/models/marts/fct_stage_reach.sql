@@ -1,0 +1,207 @@
+-- Visits to stages and, beside them, the stages that an item never stood on: the base of
+-- conversions by stage.
+-- Grain: one row per visit of a lead or deal to a stage, and per stage never visited.
+with visits as (
+    select * from {{ ref('fct_stage_visits') }}
+),
+
+leads as (
+    select * from {{ ref('fct_leads') }}
+),
+
+deals as (
+    select * from {{ ref('fct_deals') }}
+),
+
+stages as (
+    select * from {{ ref('dim_stages') }}
+),
+
+pipelines as (
+    select * from {{ ref('dim_pipelines') }}
+),
+
+items as (
+    select
+        'lead' as entity,
+        lead_id as item_id,
+        -- Pipelines are numbered from 0; leads have none.
+        cast(-1 as bigint) as pipeline_key,
+        is_counted,
+        is_junk as is_failed,
+        opportunity_amount as item_amount,
+        created_date as item_created_date
+    from leads
+    union all
+    select
+        'deal' as entity,
+        deal_id as item_id,
+        pipeline_id as pipeline_key,
+        is_counted,
+        is_failed,
+        base_amount as item_amount,
+        created_date as item_created_date
+    from deals
+),
+
+keyed_visits as (
+    select
+        *,
+        coalesce(pipeline_id, -1) as pipeline_key
+    from visits
+),
+
+item_pipelines as (
+    select
+        entity,
+        item_id,
+        pipeline_key
+    from items
+    where entity = 'lead'
+    union
+    select
+        entity,
+        item_id,
+        pipeline_key
+    from keyed_visits
+),
+
+pipeline_stages as (
+    select
+        entity,
+        coalesce(pipeline_id, -1) as pipeline_key,
+        stage_id
+    from stages
+    union
+    select
+        entity,
+        pipeline_key,
+        stage_id
+    from keyed_visits
+),
+
+never_visited as (
+    select
+        item_pipelines.entity,
+        item_pipelines.item_id,
+        item_pipelines.pipeline_key,
+        pipeline_stages.stage_id
+    from item_pipelines
+    inner join pipeline_stages
+        on
+            item_pipelines.entity = pipeline_stages.entity
+            and item_pipelines.pipeline_key = pipeline_stages.pipeline_key
+    left join keyed_visits
+        on
+            item_pipelines.entity = keyed_visits.entity
+            and item_pipelines.item_id = keyed_visits.item_id
+            and item_pipelines.pipeline_key = keyed_visits.pipeline_key
+            and pipeline_stages.stage_id = keyed_visits.stage_id
+    where keyed_visits.item_id is null
+),
+
+-- Failed, and never on an open stage before.
+created_failed as (
+    select
+        items.entity,
+        items.item_id,
+        items.pipeline_key
+    from items
+    left join visits
+        on
+            items.entity = visits.entity
+            and items.item_id = visits.item_id
+            and visits.is_drop
+    where
+        items.is_failed
+        and visits.item_id is null
+),
+
+unioned as (
+    select
+        entity,
+        item_id,
+        pipeline_key,
+        stage_id,
+        visit_number,
+        next_stage_id,
+        next_stage_name,
+        is_forwarded,
+        is_back_move,
+        is_drop,
+        finished_days,
+        days_on_stage_now
+    from keyed_visits
+    union all
+    select
+        entity,
+        item_id,
+        pipeline_key,
+        stage_id,
+        null as visit_number,
+        null as next_stage_id,
+        null as next_stage_name,
+        false as is_forwarded,
+        false as is_back_move,
+        false as is_drop,
+        null as finished_days,
+        null as days_on_stage_now
+    from never_visited
+    union all
+    select
+        entity,
+        item_id,
+        pipeline_key,
+        null as stage_id,
+        null as visit_number,
+        null as next_stage_id,
+        null as next_stage_name,
+        false as is_forwarded,
+        false as is_back_move,
+        true as is_drop,
+        null as finished_days,
+        null as days_on_stage_now
+    from created_failed
+),
+
+final as (
+    select
+        unioned.entity,
+        unioned.item_id,
+        2 * unioned.item_id + case when unioned.entity = 'deal' then 1 else 0 end as item_key,
+        case when unioned.entity = 'lead' then unioned.item_id end as lead_id,
+        case when unioned.entity = 'deal' then unioned.item_id end as deal_id,
+        pipelines.pipeline_id,
+        pipelines.pipeline_name,
+        unioned.stage_id,
+        case
+            when unioned.stage_id is null then {{ label('created_failed') }}
+            else stages.stage_name
+        end as stage_name,
+        stages.sort_order,
+        unioned.visit_number,
+        unioned.next_stage_id,
+        unioned.next_stage_name,
+        items.is_counted,
+        unioned.visit_number is not null as is_visited,
+        unioned.is_forwarded,
+        unioned.is_back_move,
+        unioned.is_drop,
+        unioned.finished_days,
+        unioned.days_on_stage_now,
+        items.item_amount,
+        items.item_created_date
+    from unioned
+    inner join items
+        on
+            unioned.entity = items.entity
+            and unioned.item_id = items.item_id
+    left join stages
+        on
+            unioned.entity = stages.entity
+            and unioned.stage_id = stages.stage_id
+    left join pipelines
+        on unioned.pipeline_key = pipelines.pipeline_id
+)
+
+select * from final

@@ -1,0 +1,200 @@
+-- What quality.issues looks for: names, weight and what to do about it, in both languages.
+-- Grain: one row per kind of issue.
+with kinds as (
+    select *
+    from (
+        values
+        (
+            1, 'success_stage_not_final', 'error',
+            'Этап назван как успех, но не завершающий',
+            'Stage named like a success, but not final',
+            'Сделки на нём не считаются продажами. Сделайте этап успешным в CRM, назовите '
+            || 'его в настройке paid_stages или опишите импорт в legacy_rules.',
+            'Deals on it are no sales. Make the stage a successful one in the CRM, name it '
+            || 'in the setting paid_stages, or describe the import in legacy_rules.'
+        ),
+        (
+            2, 'sale_without_amount', 'error',
+            'Продажа без суммы',
+            'Sale without an amount',
+            'Продажа считается, а выручки в ней нет. Заполните сумму сделки.',
+            'It counts as a sale and brings no money. Fill in the amount of the deal.'
+        ),
+        (
+            3, 'amount_without_rate', 'error',
+            'Сумма в валюте без курса',
+            'Amount in a currency without a rate',
+            'Сумма не входит ни в один итог. Добавьте валюту и её курс в CRM или исправьте '
+            || 'валюту записи.',
+            'The amount is in no total. Add the currency and its rate to the CRM, or mend '
+            || 'the currency of the record.'
+        ),
+        (
+            4, 'sale_without_date', 'error',
+            'Продажа без даты',
+            'Sale without a date',
+            'Продажа не попадает ни в один период. Верните сделку на этап и закройте снова, '
+            || 'чтобы в истории появилась дата.',
+            'The sale is in no period. Move the deal back and close it again, so that the '
+            || 'history has a date.'
+        ),
+        (
+            5, 'outcome_without_date', 'error',
+            'Итог без даты',
+            'Outcome without a date',
+            'Качественный или некачественный лид либо проваленная сделка, о которых '
+            || 'неизвестно, когда это случилось: в отчётах за период их нет. Поможет повторный '
+            || 'перевод на этап.',
+            'A quality or junk lead or a failed deal of which nothing says when it came so: '
+            || 'it is in no report of a period. Moving it to the stage again helps.'
+        ),
+        (
+            6, 'unknown_semantics', 'error',
+            'Неизвестно, успех это или нет',
+            'Unknown whether it is a success',
+            'Этапа нет в справочнике, и портал не говорит, что он значит: запись считается в '
+            || 'работе. Переведите её на действующий этап.',
+            'The stage is not in the directory and the portal does not say what it means: '
+            || 'the record counts as in work. Move it to a stage that exists.'
+        ),
+        (
+            7, 'rows_missing', 'error',
+            'Загружено не столько, сколько на портале',
+            'Rows loaded differ from the portal',
+            'Проверьте права вебхука и повторите обновление с полным чтением.',
+            'Check the rights of the webhook and refresh again with a full reading.'
+        ),
+        (
+            8, 'sale_date_fallback', 'warning',
+            'Дата продажи не из истории этапов',
+            'Date of the sale is not from the stage history',
+            'Истории нет, дата взята из последнего перемещения или из даты закрытия. Проверьте её.',
+            'There is no history; the date is that of the last move or the close date. Check it.'
+        ),
+        (
+            9, 'sale_before_lead', 'warning',
+            'Продажа раньше создания лида',
+            'Sale before its lead was created',
+            'Срок от лида до продажи отрицательный. Проверьте связь сделки с лидом и даты.',
+            'The time from lead to sale is negative. Check the link of the deal to the lead, '
+            || 'and the dates.'
+        ),
+        (
+            10, 'closed_before_created', 'warning',
+            'Закрыто раньше, чем создано',
+            'Closed before it was created',
+            'Длительность отрицательная и портит средние. Обычно это импорт: опишите его в '
+            || 'legacy_rules.',
+            'The duration is negative and bends the averages. Usually an import: describe it '
+            || 'in legacy_rules.'
+        ),
+        (
+            11, 'negative_stage_days', 'warning',
+            'Отрицательное время на этапе',
+            'Negative time on a stage',
+            'Даты истории этапов спорят друг с другом. Исправить в CRM нельзя; учитывайте '
+            || 'при чтении средних.',
+            'Dates of the stage history contradict each other. The CRM cannot mend it; mind '
+            || 'it when reading averages.'
+        ),
+        (
+            12, 'unknown_stage', 'warning',
+            'Запись на удалённом или неизвестном этапе',
+            'Record on a deleted or unknown stage',
+            'Переведите запись на действующий этап.',
+            'Move the record to a stage that exists.'
+        ),
+        (
+            13, 'held_by_dismissed', 'warning',
+            'В работе у уволенного сотрудника',
+            'In work with a dismissed user',
+            'Передайте запись действующему сотруднику.',
+            'Pass the record to somebody who works here.'
+        ),
+        (
+            14, 'quality_with_nothing_linked', 'warning',
+            'Качественный лид без связей',
+            'Quality lead with nothing linked',
+            'Лид переведён в успех, но нет ни сделки, ни контакта, ни компании. Создайте их '
+            || 'из лида или верните лид в работу.',
+            'The lead is a success without deal, contact or company. Create them from the '
+            || 'lead, or take it back to work.'
+        ),
+        (
+            15, 'sale_not_quality', 'warning',
+            'Лид с продажей, но не качественный',
+            'Lead with a sale that is not quality',
+            'Лид не входит в качественные, хотя продажа есть. Завершите лид успехом.',
+            'The lead is not among the quality ones though it has a sale. Close it as a success.'
+        ),
+        (
+            16, 'sale_without_lead', 'warning',
+            'Продажа без лида',
+            'Sale without a lead',
+            'Её источник и выручка с лида неизвестны. Свяжите сделку с лидом, если он был.',
+            'Its source is unknown and it is in no revenue per lead. Link the deal to its '
+            || 'lead if there was one.'
+        ),
+        (
+            17, 'deal_with_deleted_lead', 'warning',
+            'Лид сделки удалён',
+            'The lead of the deal was deleted',
+            'Источник сделки потерян. Не удаляйте лиды, из которых выросли сделки.',
+            'The source of the deal is lost. Do not delete leads that deals came from.'
+        ),
+        (
+            18, 'repeat_flag_disagrees', 'warning',
+            'Новая или повторная: портал считает иначе',
+            'New or repeat: the portal disagrees',
+            'Отчёт смотрит на прежние сделки тех же контактов и компании. Проверьте, нет ли '
+            || 'двойников или импорта без истории.',
+            'The report looks at earlier deals of the same contacts and company. Check for '
+            || 'duplicates, or an import without history.'
+        ),
+        (
+            19, 'import_day', 'warning',
+            'Похоже на импорт: необычно много записей за день',
+            'Looks like an import: unusually many records in a day',
+            'Если это перенос из другой системы, опишите его в настройке legacy_rules.',
+            'If they were brought from another system, describe that in the setting legacy_rules.'
+        ),
+        (
+            20, 'deal_without_lead', 'info',
+            'Сделка без лида',
+            'Deal without a lead',
+            'Создана напрямую. Свяжите с лидом, если он был: иначе конверсия лидов занижена.',
+            'It was created directly. Link it to its lead if there was one: conversion of '
+            || 'leads is too low otherwise.'
+        ),
+        (
+            21, 'unknown_stage_in_history', 'info',
+            'Удалённый этап в истории',
+            'Deleted stage in the history',
+            'В отчётах по этапам показан как «удалённый этап (ID)». Делать ничего не нужно.',
+            'Stage reports show it as "deleted stage (ID)". Nothing to do.'
+        ),
+        (
+            22, 'history_begins', 'info',
+            'История этапов короче, чем сами записи',
+            'Stage history begins later than the records',
+            'Отчёты по этапам верны с этой даты.',
+            'Stage reports are right from this date on.'
+        )
+    ) as listed (
+        sort_order, kind, severity, label_ru, label_en, what_to_do_ru, what_to_do_en
+    )
+),
+
+final as (
+    select
+        kind,
+        cast(sort_order as bigint) as sort_order,
+        severity,
+        label_ru,
+        label_en,
+        what_to_do_ru,
+        what_to_do_en
+    from kinds
+)
+
+select * from final

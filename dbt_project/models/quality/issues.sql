@@ -1,0 +1,685 @@
+-- Why a report looks wrong: the records to mend, with the reason, the amount and the link.
+-- Grain: one row per kind, entity and record; days, stages and tables are one row each.
+
+{#- A day is an import where it has at least this many records, and more than this many times the
+    median of the days that have any: busy days do not, and small portals are left alone. #}
+{%- set import_records = 20 %}
+{%- set import_times_median = 10 %}
+with issue_kinds as (
+    select * from {{ ref('issue_kinds') }}
+),
+
+leads as (
+    select * from {{ ref('fct_leads') }}
+),
+
+deals as (
+    select * from {{ ref('fct_deals') }}
+),
+
+visits as (
+    select * from {{ ref('fct_stage_visits') }}
+),
+
+stages as (
+    select * from {{ ref('dim_stages') }}
+),
+
+managers as (
+    select * from {{ ref('dim_managers') }}
+),
+
+load_completeness as (
+    select * from {{ ref('load_completeness') }}
+),
+
+refreshes as (
+    select * from {{ ref('stg_bitrix24__refreshes') }}
+),
+
+stg_leads as (
+    select * from {{ ref('stg_bitrix24__leads') }}
+),
+
+stg_deals as (
+    select * from {{ ref('stg_bitrix24__deals') }}
+),
+
+contacts as (
+    select * from {{ ref('stg_bitrix24__contacts') }}
+),
+
+companies as (
+    select * from {{ ref('stg_bitrix24__companies') }}
+),
+
+lead_stage_history as (
+    select * from {{ ref('stg_bitrix24__lead_stage_history') }}
+),
+
+deal_stage_history as (
+    select * from {{ ref('stg_bitrix24__deal_stage_history') }}
+),
+
+items as (
+    select
+        'lead' as entity,
+        lead_id as item_id,
+        title,
+        manager_id,
+        manager_name,
+        stage_id,
+        stage_name,
+        semantics_source,
+        outcome as state,
+        is_counted,
+        is_in_work,
+        currency_code,
+        amount,
+        opportunity_amount as base_amount,
+        created_at,
+        created_date,
+        outcome_at as closed_at,
+        processing_days as closing_days,
+        crm_url
+    from leads
+    union all
+    select
+        'deal' as entity,
+        deal_id as item_id,
+        title,
+        manager_id,
+        manager_name,
+        stage_id,
+        stage_name,
+        semantics_source,
+        state,
+        is_counted,
+        is_in_work,
+        currency_code,
+        amount,
+        base_amount,
+        created_at,
+        created_date,
+        coalesce(sold_at, failed_at) as closed_at,
+        days_to_close as closing_days,
+        crm_url
+    from deals
+),
+
+-- Names that say "closed successfully" in the portal's two usual languages, without a "not".
+success_stages as (
+    select
+        stage_id,
+        stage_name
+    from stages
+    where
+        entity = 'deal'
+        and semantics = 'P'
+        and not is_deleted
+        and regexp_extract(
+            lower(stage_name),
+            '(^|[^a-zа-яё])(успешн|оплачен|продан|success|(won|paid)($|[^a-zа-яё]))',
+            2
+        ) <> ''
+        and regexp_extract(
+            lower(stage_name),
+            '(^|[^a-zа-яё])(не|not) +(успешн|оплачен|продан|success|won|paid)',
+            2
+        ) = ''
+),
+
+-- Legacy deals and those of stages that the settings name stay listed: this row explains them.
+success_stage_not_final as (
+    select
+        'success_stage_not_final' as kind,
+        'deal' as entity,
+        deals.deal_id as item_id,
+        'Этап «' || success_stages.stage_name || '» не завершающий'
+        || case
+            when deals.is_legacy then ': сделка отмечена как импорт'
+            when deals.is_sale then ': продажа по настройке paid_stages'
+            else ': сделка в работе, а не продажа'
+        end as explanation_ru,
+        'Stage "' || success_stages.stage_name || '" is not final'
+        || case
+            when deals.is_legacy then ': the deal is marked as an import'
+            when deals.is_sale then ': a sale by the setting paid_stages'
+            else ': the deal is in work, no sale'
+        end as explanation_en
+    from deals
+    inner join success_stages
+        on deals.stage_id = success_stages.stage_id
+    where deals.semantics = 'P'
+),
+
+sale_without_amount as (
+    select
+        'sale_without_amount' as kind,
+        'deal' as entity,
+        deal_id as item_id,
+        case when amount is null then 'Сумма не указана' else 'Сумма равна нулю' end
+            as explanation_ru,
+        case when amount is null then 'There is no amount' else 'The amount is zero' end
+            as explanation_en
+    from deals
+    where
+        is_counted
+        and is_sale
+        and coalesce(amount, 0) = 0
+),
+
+amount_without_rate as (
+    select
+        'amount_without_rate' as kind,
+        entity,
+        item_id,
+        case
+            when currency_code is null then 'У суммы ' || cast(amount as string) || ' нет валюты'
+            else 'Нет курса: ' || cast(amount as string) || ' ' || currency_code
+        end as explanation_ru,
+        case
+            when currency_code is null
+                then 'The amount ' || cast(amount as string) || ' has no currency'
+            else 'No rate: ' || cast(amount as string) || ' ' || currency_code
+        end as explanation_en
+    from items
+    where
+        is_counted
+        and amount <> 0
+        and base_amount is null
+),
+
+sale_without_date as (
+    select
+        'sale_without_date' as kind,
+        'deal' as entity,
+        deal_id as item_id,
+        'Ни история этапов, ни перемещение, ни дата закрытия не говорят, когда была продажа'
+            as explanation_ru,
+        'Neither stage history nor the last move nor a close date says when it was sold'
+            as explanation_en
+    from deals
+    where
+        is_counted
+        and is_sale
+        and sold_at is null
+),
+
+outcome_without_date as (
+    select
+        'outcome_without_date' as kind,
+        entity,
+        item_id,
+        'Неизвестно, с какого дня запись на этапе «' || stage_name || '»' as explanation_ru,
+        'Nothing says since when it stands on stage "' || stage_name || '"' as explanation_en
+    from items
+    where
+        is_counted
+        and state in ('quality', 'junk', 'failed')
+        and closed_at is null
+),
+
+unknown_semantics as (
+    select
+        'unknown_semantics' as kind,
+        entity,
+        item_id,
+        'Этап ' || coalesce(stage_id, 'не указан')
+        || ': его значение неизвестно, считается в работе' as explanation_ru,
+        'Stage ' || coalesce(stage_id, 'missing') || ': its meaning is unknown, taken as in work'
+            as explanation_en
+    from items
+    where
+        is_counted
+        and semantics_source = 'default'
+),
+
+sale_date_fallback as (
+    select
+        'sale_date_fallback' as kind,
+        'deal' as entity,
+        deal_id as item_id,
+        case sold_at_source
+            when 'close_date' then 'Дата продажи взята из даты закрытия: '
+            else 'Дата продажи взята из последнего перемещения: '
+        end || cast(sold_date as string) as explanation_ru,
+        case sold_at_source
+            when 'close_date' then 'The date of the sale is the close date: '
+            else 'The date of the sale is that of the last move: '
+        end || cast(sold_date as string) as explanation_en
+    from deals
+    where
+        is_counted
+        and is_sale
+        and sold_at_source not in ('history', 'none')
+),
+
+sale_before_lead as (
+    select
+        'sale_before_lead' as kind,
+        'deal' as entity,
+        deal_id as item_id,
+        'Продажа ' || {{ portal_time_text('sold_at') }} || ', а лид ' || cast(lead_id as string)
+        || ' создан ' || {{ portal_time_text('lead_created_at') }} as explanation_ru,
+        'Sold ' || {{ portal_time_text('sold_at') }} || ', but its lead ' || cast(lead_id as string)
+        || ' was created ' || {{ portal_time_text('lead_created_at') }} as explanation_en
+    from deals
+    where
+        is_counted
+        and is_sale
+        and sold_at < lead_created_at
+),
+
+closed_before_created as (
+    select
+        'closed_before_created' as kind,
+        entity,
+        item_id,
+        'Закрыто ' || {{ portal_time_text('closed_at') }} || ', а создано '
+        || {{ portal_time_text('created_at') }} as explanation_ru,
+        'Closed ' || {{ portal_time_text('closed_at') }} || ', but created '
+        || {{ portal_time_text('created_at') }} as explanation_en
+    from items
+    where
+        is_counted
+        and closing_days < 0
+),
+
+negative_visits as (
+    select
+        entity,
+        item_id,
+        count(*) as visits_count
+    from visits
+    where
+        is_counted
+        and days < 0
+    group by
+        entity,
+        item_id
+),
+
+negative_stage_days as (
+    select
+        'negative_stage_days' as kind,
+        entity,
+        item_id,
+        'Пребываний на этапах с отрицательной длительностью: ' || cast(visits_count as string)
+            as explanation_ru,
+        'Stays on stages of negative length: ' || cast(visits_count as string) as explanation_en
+    from negative_visits
+),
+
+unknown_stage as (
+    select
+        'unknown_stage' as kind,
+        items.entity,
+        items.item_id,
+        case
+            when items.stage_id is null then 'Этап не указан'
+            else 'Этапа ' || items.stage_id || ' нет в справочнике'
+        end as explanation_ru,
+        case
+            when items.stage_id is null then 'There is no stage'
+            else 'Stage ' || items.stage_id || ' is not in the directory'
+        end as explanation_en
+    from items
+    left join stages
+        on
+            items.entity = stages.entity
+            and items.stage_id = stages.stage_id
+    where
+        items.is_counted
+        and coalesce(stages.is_deleted, true)
+),
+
+held_by_dismissed as (
+    select
+        'held_by_dismissed' as kind,
+        items.entity,
+        items.item_id,
+        'В работе у уволенного сотрудника: ' || items.manager_name as explanation_ru,
+        'In work with a dismissed user: ' || items.manager_name as explanation_en
+    from items
+    inner join managers
+        on items.manager_id = managers.manager_id
+    where
+        items.is_counted
+        and items.is_in_work
+        and not managers.is_active
+        and not managers.is_unknown
+),
+
+-- Deals of any pipeline and own legal entities count here: something was made of the lead.
+leads_linked as (
+    select portal_lead_id as lead_id from stg_deals
+    union
+    select lead_id from contacts
+    union
+    select lead_id from companies
+),
+
+quality_with_nothing_linked as (
+    select
+        'quality_with_nothing_linked' as kind,
+        'lead' as entity,
+        leads.lead_id as item_id,
+        'Нет ни сделки, ни контакта, ни компании' as explanation_ru,
+        'There is no deal, contact or company' as explanation_en
+    from leads
+    inner join stg_leads
+        on leads.lead_id = stg_leads.lead_id
+    left join leads_linked
+        on leads.lead_id = leads_linked.lead_id
+    where
+        leads.is_counted
+        and leads.is_quality
+        and leads_linked.lead_id is null
+        and stg_leads.company_id is null
+        and stg_leads.contact_id is null
+        and coalesce(stg_leads.contact_ids, '[]') = '[]'
+),
+
+sale_not_quality as (
+    select
+        'sale_not_quality' as kind,
+        'lead' as entity,
+        lead_id as item_id,
+        'Продаж: ' || cast(sales_count as string) || ', а лид на этапе «' || stage_name || '»'
+            as explanation_ru,
+        'Sales: ' || cast(sales_count as string) || ', but the lead stands on stage "' || stage_name
+        || '"' as explanation_en
+    from leads
+    where
+        is_counted
+        and has_sale
+        and not is_quality
+),
+
+-- Without leads (simple CRM) no deal can have one.
+last_refresh as (
+    select crm_mode
+    from refreshes
+    where is_last
+),
+
+without_lead as (
+    select
+        case when deals.is_sale then 'sale_without_lead' else 'deal_without_lead' end as kind,
+        'deal' as entity,
+        deals.deal_id as item_id,
+        'Сделка создана без лида' as explanation_ru,
+        'The deal was created without a lead' as explanation_en
+    from deals
+    cross join last_refresh
+    where
+        deals.is_counted
+        and deals.lead_link = 'none'
+        and last_refresh.crm_mode is distinct from 'simple'
+),
+
+deal_with_deleted_lead as (
+    select
+        'deal_with_deleted_lead' as kind,
+        'deal' as entity,
+        deal_id as item_id,
+        'Лида ' || cast(portal_lead_id as string) || ' на портале больше нет' as explanation_ru,
+        'Lead ' || cast(portal_lead_id as string) || ' is no longer on the portal' as explanation_en
+    from deals
+    where
+        is_counted
+        and lead_link = 'deleted'
+),
+
+repeat_flag_disagrees as (
+    select
+        'repeat_flag_disagrees' as kind,
+        'deal' as entity,
+        deal_id as item_id,
+        case
+            when is_repeat_customer
+                then 'По сделкам клиента повторная, признак портала: новая'
+            else 'По сделкам клиента новая, признак портала: повторная'
+        end as explanation_ru,
+        case
+            when is_repeat_customer
+                then 'Repeat by the deals of the customer; the portal''s flag says new'
+            else 'New by the deals of the customer; the portal''s flag says repeat'
+        end as explanation_en
+    from deals
+    where
+        is_counted
+        and is_repeat_flag_different
+),
+
+records as (
+    select * from success_stage_not_final
+    union all
+    select * from sale_without_amount
+    union all
+    select * from amount_without_rate
+    union all
+    select * from sale_without_date
+    union all
+    select * from outcome_without_date
+    union all
+    select * from unknown_semantics
+    union all
+    select * from sale_date_fallback
+    union all
+    select * from sale_before_lead
+    union all
+    select * from closed_before_created
+    union all
+    select * from negative_stage_days
+    union all
+    select * from unknown_stage
+    union all
+    select * from held_by_dismissed
+    union all
+    select * from quality_with_nothing_linked
+    union all
+    select * from sale_not_quality
+    union all
+    select * from without_lead
+    union all
+    select * from deal_with_deleted_lead
+    union all
+    select * from repeat_flag_disagrees
+),
+
+described_records as (
+    select
+        records.kind,
+        records.entity,
+        cast(records.item_id as string) as record_key,
+        records.item_id,
+        items.title,
+        items.manager_id,
+        items.manager_name,
+        cast(1 as bigint) as records_count,
+        items.base_amount,
+        records.explanation_ru,
+        records.explanation_en,
+        items.crm_url
+    from records
+    inner join items
+        on
+            records.entity = items.entity
+            and records.item_id = items.item_id
+),
+
+-- Legacy records included: the day explains them.
+days as (
+    select
+        entity,
+        created_date,
+        count(*) as records_count,
+        sum(base_amount) as base_amount
+    from items
+    where created_date is not null
+    group by
+        entity,
+        created_date
+),
+
+medians as (
+    select
+        entity,
+        median(records_count) as records_count
+    from days
+    group by entity
+),
+
+import_day as (
+    select
+        'import_day' as kind,
+        days.entity,
+        cast(days.created_date as string) as record_key,
+        days.records_count,
+        days.base_amount,
+        'За день ' || cast(days.created_date as string) || ' создано '
+        || cast(days.records_count as string) || ', обычно в день '
+        || cast(cast(medians.records_count as bigint) as string) as explanation_ru,
+        'Created on ' || cast(days.created_date as string) || ': '
+        || cast(days.records_count as string) || ', usually in a day '
+        || cast(cast(medians.records_count as bigint) as string) as explanation_en
+    from days
+    inner join medians
+        on days.entity = medians.entity
+    where
+        days.records_count >= {{ import_records }}
+        and days.records_count > {{ import_times_median }} * medians.records_count
+),
+
+unknown_stage_in_history as (
+    select
+        'unknown_stage_in_history' as kind,
+        visits.entity,
+        visits.stage_id as record_key,
+        count(distinct visits.item_id) as records_count,
+        cast(null as decimal(38, 2)) as base_amount,
+        'Этапа ' || visits.stage_id || ' нет в справочнике; побывало на нём: '
+        || cast(count(distinct visits.item_id) as string) as explanation_ru,
+        'Stage ' || visits.stage_id || ' is not in the directory; stood on it: '
+        || cast(count(distinct visits.item_id) as string) as explanation_en
+    from visits
+    inner join stages
+        on
+            visits.entity = stages.entity
+            and visits.stage_id = stages.stage_id
+            and stages.is_deleted
+    where visits.is_counted
+    group by
+        visits.entity,
+        visits.stage_id
+),
+
+history_starts as (
+    select
+        'lead' as entity,
+        min(created_at) as first_at
+    from lead_stage_history
+    union all
+    select
+        'deal' as entity,
+        min(created_at) as first_at
+    from deal_stage_history
+),
+
+history_begins as (
+    select
+        'history_begins' as kind,
+        items.entity,
+        items.entity as record_key,
+        count(*) as records_count,
+        cast(null as decimal(38, 2)) as base_amount,
+        case
+            when history_starts.first_at is null then 'Истории этапов нет; записей: '
+            else
+                'История этапов начинается ' || {{ portal_time_text('history_starts.first_at') }}
+                || '; записей старше неё: '
+        end || cast(count(*) as string) as explanation_ru,
+        case
+            when history_starts.first_at is null then 'There is no stage history; records: '
+            else
+                'Stage history begins ' || {{ portal_time_text('history_starts.first_at') }}
+                || '; records older than it: '
+        end || cast(count(*) as string) as explanation_en
+    from items
+    inner join history_starts
+        on items.entity = history_starts.entity
+    where
+        history_starts.first_at is null
+        or items.created_at < history_starts.first_at
+    group by
+        items.entity,
+        history_starts.first_at
+),
+
+rows_missing as (
+    select
+        'rows_missing' as kind,
+        entity,
+        entity as record_key,
+        abs(rows_missing) as records_count,
+        cast(null as decimal(38, 2)) as base_amount,
+        'На портале ' || cast(portal_total as string) || ', загружено '
+        || cast(rows_living as string) as explanation_ru,
+        'The portal counts ' || cast(portal_total as string) || ', loaded '
+        || cast(rows_living as string) as explanation_en
+    from load_completeness
+    where rows_missing <> 0
+),
+
+record_groups as (
+    select * from import_day
+    union all
+    select * from unknown_stage_in_history
+    union all
+    select * from history_begins
+    union all
+    select * from rows_missing
+),
+
+unioned as (
+    select * from described_records
+    union all
+    select
+        kind,
+        entity,
+        record_key,
+        cast(null as bigint) as item_id,
+        cast(null as string) as title,
+        cast(null as bigint) as manager_id,
+        cast(null as string) as manager_name,
+        records_count,
+        base_amount,
+        explanation_ru,
+        explanation_en,
+        cast(null as string) as crm_url
+    from record_groups
+),
+
+final as (
+    select
+        unioned.kind,
+        issue_kinds.severity,
+        unioned.entity,
+        unioned.record_key,
+        unioned.item_id,
+        unioned.title,
+        unioned.manager_id,
+        unioned.manager_name,
+        unioned.records_count,
+        cast(unioned.base_amount as decimal(38, 2)) as base_amount,
+        unioned.explanation_ru,
+        unioned.explanation_en,
+        unioned.crm_url
+    from unioned
+    left join issue_kinds
+        on unioned.kind = issue_kinds.kind
+)
+
+select * from final

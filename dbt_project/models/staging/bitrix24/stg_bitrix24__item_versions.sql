@@ -1,0 +1,99 @@
+-- Log of what completed refreshes saw of leads and deals, tombstones included.
+-- Grain: one row per entity, item and completed refresh in which the item had changed.
+with leads as (
+    select * from {{ source('raw', 'leads') }}
+),
+
+deals as (
+    select * from {{ source('raw', 'deals') }}
+),
+
+refreshes as (
+    select * from {{ source('raw', 'refreshes') }}
+),
+
+completed as (
+    select
+        refresh_no,
+        max(as_of) as as_of
+    from refreshes
+    where completed
+    group by refresh_no
+),
+
+unioned as (
+    select
+        'lead' as entity,
+        id as item_id,
+        assigned_by_id,
+        cast(null as bigint) as category_id,
+        title,
+        stage_id,
+        stage_semantic_id,
+        currency_id,
+        'N' as is_recurring,
+        is_deleted,
+        opportunity,
+        created_time,
+        updated_time,
+        refresh_no,
+        _dlt_load_id
+    from leads
+    union all
+    select
+        'deal' as entity,
+        id as item_id,
+        assigned_by_id,
+        coalesce(category_id, 0) as category_id,
+        title,
+        stage_id,
+        stage_semantic_id,
+        currency_id,
+        is_recurring,
+        is_deleted,
+        opportunity,
+        created_time,
+        updated_time,
+        refresh_no,
+        _dlt_load_id
+    from deals
+),
+
+-- After a crash two identical versions of one refresh may exist.
+versions as (
+    select
+        unioned.*,
+        completed.as_of
+    from unioned
+    inner join completed
+        on unioned.refresh_no = completed.refresh_no
+    qualify row_number() over (
+        partition by unioned.entity, unioned.item_id, unioned.refresh_no
+        order by unioned._dlt_load_id desc nulls last
+    ) = 1
+),
+
+renamed as (
+    select
+        entity,
+        item_id,
+        refresh_no,
+        nullif(assigned_by_id, 0) as manager_id,
+        category_id as pipeline_id,
+        nullif(trim(title), '') as title,
+        nullif(trim(stage_id), '') as stage_id,
+        nullif(trim(stage_semantic_id), '') as semantics,
+        nullif(trim(currency_id), '') as currency_code,
+        coalesce(is_recurring = 'Y', false) as is_template,
+        coalesce(is_deleted, false) as is_deleted,
+        opportunity as amount,
+        created_time as created_at,
+        updated_time as updated_at,
+        as_of as seen_at
+    from versions
+    where
+        created_time is null
+        or created_time <= (select max_by(completed.as_of, completed.refresh_no) from completed)
+)
+
+select * from renamed

@@ -1,0 +1,105 @@
+-- Rows of the stage history that an earlier refresh saw and the portal no longer has, though the
+-- lead or deal was still there.
+-- Grain: one row per entity and vanished history record.
+with lead_stage_history as (
+    select * from {{ source('raw', 'lead_stage_history') }}
+),
+
+deal_stage_history as (
+    select * from {{ source('raw', 'deal_stage_history') }}
+),
+
+refreshes as (
+    select * from {{ source('raw', 'refreshes') }}
+),
+
+unioned as (
+    select
+        'lead' as entity,
+        id as history_id,
+        owner_id as item_id,
+        cast(null as bigint) as pipeline_id,
+        stage_id,
+        stage_semantic_id,
+        created_time,
+        is_deleted,
+        refresh_no,
+        _dlt_load_id
+    from lead_stage_history
+    union all
+    select
+        'deal' as entity,
+        id as history_id,
+        owner_id as item_id,
+        category_id as pipeline_id,
+        stage_id,
+        stage_semantic_id,
+        created_time,
+        is_deleted,
+        refresh_no,
+        _dlt_load_id
+    from deal_stage_history
+),
+
+completed as (
+    select *
+    from unioned
+    where refresh_no in (select refreshes.refresh_no from refreshes where refreshes.completed)
+),
+
+-- Few rows ever vanish: only these are put in order.
+vanished as (
+    select distinct
+        entity,
+        history_id
+    from completed
+    where is_deleted
+),
+
+-- A tombstone has only the key: the row before it says what was lost.
+ordered as (
+    select
+        completed.entity,
+        completed.history_id,
+        completed.item_id,
+        completed.pipeline_id,
+        completed.stage_id,
+        completed.stage_semantic_id,
+        completed.created_time,
+        completed.is_deleted,
+        lead(completed.refresh_no) over (
+            partition by completed.entity, completed.history_id
+            order by completed.refresh_no nulls last, completed._dlt_load_id nulls last
+        ) as vanished_refresh_no,
+        lead(completed.is_deleted) over (
+            partition by completed.entity, completed.history_id
+            order by completed.refresh_no nulls last, completed._dlt_load_id nulls last
+        ) as is_last_seen,
+        max(completed.refresh_no) over (
+            partition by completed.entity, completed.history_id
+        ) as last_refresh_no
+    from completed
+    inner join vanished
+        on
+            completed.entity = vanished.entity
+            and completed.history_id = vanished.history_id
+),
+
+renamed as (
+    select
+        entity,
+        history_id,
+        item_id,
+        pipeline_id,
+        vanished_refresh_no,
+        nullif(trim(stage_id), '') as stage_id,
+        nullif(trim(stage_semantic_id), '') as semantics,
+        created_time as created_at
+    from ordered
+    where
+        is_last_seen
+        and not coalesce(is_deleted, false)
+        and vanished_refresh_no = last_refresh_no
+)
+
+select * from renamed

@@ -1,0 +1,74 @@
+"""Saved queries of the semantic layer as views of the published file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import cast
+
+import duckdb
+from metricflow.engine.metricflow_engine import MetricFlowEngine, MetricFlowQueryRequest
+from metricflow.protocols.sql_client import SqlClient, SqlEngine
+from metricflow.sql.render.duckdb_renderer import DuckDbSqlPlanRenderer
+from metricflow_semantics.model.dbt_manifest_parser import (
+    parse_manifest_from_dbt_generated_manifest,
+)
+from metricflow_semantics.model.semantic_manifest_lookup import SemanticManifestLookup
+
+from pipelines.errors import PublishFailed
+
+SCHEMA = "metrics"
+VIEW_TYPES = {"HUGEINT": "BIGINT", "TIMESTAMP": "DATE"}
+
+
+class _DuckDbDialect:
+    """What MetricFlow asks of a database to write SQL for it without running any."""
+
+    sql_engine_type = SqlEngine.DUCKDB
+    sql_plan_renderer = DuckDbSqlPlanRenderer()
+
+
+def load_engine(semantic_manifest: Path) -> MetricFlowEngine:
+    """MetricFlow on a manifest that dbt wrote, with tables named without their catalog."""
+    content = json.loads(semantic_manifest.read_text(encoding="utf-8"))
+    spines = content["project_configuration"]["time_spines"]
+    for model in [*content["semantic_models"], *spines]:
+        relation = model["node_relation"]
+        relation["database"] = None
+        relation["relation_name"] = f"{relation['schema_name']}.{relation['alias']}"
+    manifest = parse_manifest_from_dbt_generated_manifest(json.dumps(content))
+    return MetricFlowEngine(SemanticManifestLookup(manifest), cast(SqlClient, _DuckDbDialect()))
+
+
+def create_views(connection: duckdb.DuckDBPyConnection, semantic_manifest: Path) -> list[str]:
+    """Creates the saved queries as views in schema `metrics` of the connection's database.
+
+    Columns stand in the order of the saved query, numerators and denominators beside their ratios.
+    DuckDB's 128-bit sums become bigint, which every client knows, and periods become days.
+
+    Args:
+        connection: Uses the database that holds the marts.
+        semantic_manifest: `semantic_manifest.json` of the dbt build of these marts.
+
+    Returns:
+        Names of the views.
+
+    Raises:
+        PublishFailed: dbt wrote no manifest.
+    """
+    if not semantic_manifest.exists():
+        raise PublishFailed(f"{semantic_manifest} is missing: run the build first")
+    engine = load_engine(semantic_manifest)
+    connection.execute(f"create schema if not exists {SCHEMA}")
+    names = []
+    for saved in engine.list_saved_queries():
+        request = MetricFlowQueryRequest.create(saved_query_name=saved.name)
+        sql = engine.explain(request).sql_statement.without_descriptions.sql
+        described = connection.execute(f"describe {sql}").fetchall()
+        types = {name: VIEW_TYPES.get(kind, kind) for name, kind, *_ in described}
+        metrics = list(saved.query_params.metrics)
+        columns = [name for name in types if name not in metrics] + metrics
+        selected = ", ".join(f"cast({name} as {types[name]}) as {name}" for name in columns)
+        connection.execute(f"create view {SCHEMA}.{saved.name} as select {selected} from ({sql})")
+        names.append(saved.name)
+    return names
