@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -51,9 +52,13 @@ def served(folder: Path) -> Iterator[str]:
 def main(width: int, folder: Path) -> None:
     """Take a picture of every page."""
     folder.mkdir(parents=True, exist_ok=True)
-    with served(site_folder()) as address, sync_playwright() as playwright:
+    site = site_folder()
+    status = json.loads((site / "status.json").read_text(encoding="utf-8"))
+    with served(site) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
         page = browser.new_page(viewport={"width": width, "height": 900}, locale="ru-RU")
+        # At the moment of the data: an old demo is no reason for the banner over stale data.
+        page.clock.set_system_time(status["as_of"])
         for name, path in PAGES.items():
             page.goto(address + path, wait_until="networkidle")
             page.wait_for_timeout(4000)
