@@ -200,6 +200,13 @@ def test_stages_of_deals(ask: Ask) -> None:
         "Lose": (2, 8, 2 / 8, 0, 0, None, 0),
         "создан проваленным": (0, 0, None, None, 1, RUB(40), None),
     }
+    # Of the pipeline as a whole: 8 deals stood in it, one dropped from a stage, one before any.
+    found = ask(
+        "visited dropped dropped_share",
+        ["stage__pipeline_name"],
+        "{{ Dimension('stage__entity') }} = 'deal'",
+    )
+    assert found == {"Продажи": (8, 2, 1 / 8)}
 
 
 def test_days_on_stages(ask: Ask) -> None:
