@@ -279,14 +279,14 @@ final as (
             and unioned.item_id = versions.item_id
             and (
                 (
-                    versions.valid_from <= unioned.last_seen_at
-                    and (versions.valid_to > unioned.last_seen_at or versions.valid_to is null)
+                    unioned.last_seen_at >= versions.valid_from
+                    and (unioned.last_seen_at < versions.valid_to or versions.valid_to is null)
                 )
                 or (
                     versions.version_number = 1
                     and (
                         unioned.last_seen_at is null
-                        or versions.valid_from > unioned.last_seen_at
+                        or unioned.last_seen_at < versions.valid_from
                     )
                 )
             )

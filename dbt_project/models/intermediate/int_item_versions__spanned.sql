@@ -43,14 +43,16 @@ carried as (
 compared as (
     select
         *,
-        row_number() over item = 1
-        or manager_id is distinct from lag(manager_id) over item
-        or pipeline_id is distinct from lag(pipeline_id) over item
-        or stage_id is distinct from lag(stage_id) over item
-        or semantics is distinct from lag(semantics) over item
-        or currency_code is distinct from lag(currency_code) over item
-        or amount is distinct from lag(amount) over item
-        or is_deleted is distinct from lag(is_deleted) over item as is_change
+        (
+            row_number() over item = 1
+            or manager_id is distinct from lag(manager_id) over item
+            or pipeline_id is distinct from lag(pipeline_id) over item
+            or stage_id is distinct from lag(stage_id) over item
+            or semantics is distinct from lag(semantics) over item
+            or currency_code is distinct from lag(currency_code) over item
+            or amount is distinct from lag(amount) over item
+            or is_deleted is distinct from lag(is_deleted) over item
+        ) as is_change
     from carried
     where
         not is_template

@@ -46,10 +46,12 @@ items as (
 sequenced as (
     select
         *,
-        version_number > 1
-        and manager_id is distinct from lag(manager_id) over (
-            partition by entity, item_id
-            order by version_number
+        (
+            version_number > 1
+            and manager_id is distinct from lag(manager_id) over (
+                partition by entity, item_id
+                order by version_number
+            )
         ) as is_owner_change
     from versions
 ),
@@ -108,8 +110,8 @@ at_sale as (
         on
             sales.item_id = versions.item_id
             and versions.entity = 'deal'
-            and versions.valid_from <= sales.as_of
-            and (versions.valid_to > sales.as_of or versions.valid_to is null)
+            and sales.as_of >= versions.valid_from
+            and (sales.as_of < versions.valid_to or versions.valid_to is null)
     where
         sales.previous_as_of is not null
         or sales.sold_at >= versions.updated_at
@@ -123,18 +125,18 @@ final as (
         case
             when at_creation.manager_id is not null
                 then coalesce(
-                    creation_managers.manager_name,
-                    {{ label('unknown_user', with='at_creation.manager_id') }}
-                )
+                        creation_managers.manager_name,
+                        {{ label('unknown_user', with='at_creation.manager_id') }}
+                    )
             when at_creation.item_id is not null then {{ label('no_manager') }}
         end as manager_at_creation_name,
         at_sale.manager_id as manager_at_sale_id,
         case
             when at_sale.manager_id is not null
                 then coalesce(
-                    sale_managers.manager_name,
-                    {{ label('unknown_user', with='at_sale.manager_id') }}
-                )
+                        sale_managers.manager_name,
+                        {{ label('unknown_user', with='at_sale.manager_id') }}
+                    )
             when at_sale.item_id is not null then {{ label('no_manager') }}
         end as manager_at_sale_name,
         items.manager_id,

@@ -30,25 +30,25 @@ final as (
         case
             when versions.manager_id is null then {{ label('no_manager') }}
             else coalesce(
-                managers.manager_name,
-                {{ label('unknown_user', with='versions.manager_id') }}
-            )
+                    managers.manager_name,
+                    {{ label('unknown_user', with='versions.manager_id') }}
+                )
         end as manager_name,
         versions.pipeline_id,
         case
             when versions.pipeline_id is not null
                 then coalesce(
-                    pipelines.pipeline_name,
-                    {{ label('deleted_pipeline', with='versions.pipeline_id') }}
-                )
+                        pipelines.pipeline_name,
+                        {{ label('deleted_pipeline', with='versions.pipeline_id') }}
+                    )
         end as pipeline_name,
         versions.stage_id,
         case
             when versions.stage_id is null then {{ label('no_stage') }}
             else coalesce(
-                stages.stage_name,
-                {{ label('deleted_stage', with='versions.stage_id') }}
-            )
+                    stages.stage_name,
+                    {{ label('deleted_stage', with='versions.stage_id') }}
+                )
         end as stage_name,
         versions.semantics,
         versions.state,

@@ -37,37 +37,37 @@ named as (
         case
             when reversals.manager_id is null then {{ label('no_manager') }}
             else coalesce(
-                managers.manager_name,
-                {{ label('unknown_user', with='reversals.manager_id') }}
-            )
+                    managers.manager_name,
+                    {{ label('unknown_user', with='reversals.manager_id') }}
+                )
         end as manager_name,
         case
             when reversals.from_stage_id is null then {{ label('no_stage') }}
             else coalesce(
-                from_stages.stage_name,
-                {{ label('deleted_stage', with='reversals.from_stage_id') }}
-            )
+                    from_stages.stage_name,
+                    {{ label('deleted_stage', with='reversals.from_stage_id') }}
+                )
         end as from_stage_name,
         case
             when reversals.to_stage_id is not null
                 then coalesce(
-                    to_stages.stage_name,
-                    {{ label('deleted_stage', with='reversals.to_stage_id') }}
-                )
+                        to_stages.stage_name,
+                        {{ label('deleted_stage', with='reversals.to_stage_id') }}
+                    )
         end as to_stage_name,
         case
             when reversals.from_pipeline_id is not null
                 then coalesce(
-                    from_pipelines.pipeline_name,
-                    {{ label('deleted_pipeline', with='reversals.from_pipeline_id') }}
-                )
+                        from_pipelines.pipeline_name,
+                        {{ label('deleted_pipeline', with='reversals.from_pipeline_id') }}
+                    )
         end as from_pipeline_name,
         case
             when reversals.to_pipeline_id is not null
                 then coalesce(
-                    to_pipelines.pipeline_name,
-                    {{ label('deleted_pipeline', with='reversals.to_pipeline_id') }}
-                )
+                        to_pipelines.pipeline_name,
+                        {{ label('deleted_pipeline', with='reversals.to_pipeline_id') }}
+                    )
         end as to_pipeline_name,
         {{
             to_base_amount(

@@ -1,7 +1,7 @@
 -- What quality.issues looks for: names, weight and what to do about it, in both languages.
 -- Grain: one row per kind of issue.
 with kinds as (
-    select *
+    select listed.*
     from (
         values
         (

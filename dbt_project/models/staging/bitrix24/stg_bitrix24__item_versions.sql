@@ -68,9 +68,9 @@ versions as (
     inner join completed
         on unioned.refresh_no = completed.refresh_no
     qualify row_number() over (
-        partition by unioned.entity, unioned.item_id, unioned.refresh_no
-        order by unioned._dlt_load_id desc nulls last
-    ) = 1
+            partition by unioned.entity, unioned.item_id, unioned.refresh_no
+            order by unioned._dlt_load_id desc nulls last
+        ) = 1
 ),
 
 renamed as (

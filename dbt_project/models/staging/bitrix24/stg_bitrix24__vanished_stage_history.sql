@@ -44,7 +44,12 @@ unioned as (
 completed as (
     select *
     from unioned
-    where refresh_no in (select refreshes.refresh_no from refreshes where refreshes.completed)
+    where
+        refresh_no in (
+            select refreshes.refresh_no
+            from refreshes
+            where refreshes.completed
+        )
 ),
 
 -- Few rows ever vanish: only these are put in order.
