@@ -60,7 +60,7 @@ def headlines(database: Path) -> list[tuple[str, str]]:
 
 
 @click.command()
-@click.option("--leads", default=5000, show_default=True, help="Size of the demo company.")
+@click.option("--leads", default=18_000, show_default=True, help="Size of the demo company.")
 @click.option("--seed", default=7, show_default=True)
 def main(leads: int, seed: int) -> None:
     """Run the whole pipeline on a generated company, its March 2026 being a known month."""
