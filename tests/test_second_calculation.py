@@ -7,6 +7,7 @@ and shares no code with dbt. Codes and numbers are compared, not made-up labels.
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,8 +85,6 @@ def known(company: Company, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _statuses(company: Company) -> list[dict[str, Any]]:
-    import json
-
     path = company.warehouse.directory.parent / "portal" / "statuses.jsonl"
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
