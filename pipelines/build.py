@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.check import CheckResult, store_results
-from pipelines.errors import BuildFailed, ChecksFailed
+from pipelines.errors import BuildFailed, ChecksFailed, SettingsError
 from pipelines.settings import DBT_PROJECT, Settings
 from pipelines.warehouse import LOCK_FD_VARIABLE, Warehouse
 
@@ -37,7 +37,8 @@ def run_process(
 
 def without_secrets(environment: os._Environ[str]) -> dict[str, str]:
     """The environment less what only the extraction may see."""
-    return {name: value for name, value in environment.items() if not name.startswith("BITRIX24_")}
+    secrets = ("BITRIX24_", "PII_")
+    return {name: value for name, value in environment.items() if not name.startswith(secrets)}
 
 
 def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
@@ -45,11 +46,17 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
 
     Raises:
         BuildFailed: nothing is completed yet, or a model failed; says which and why.
+        SettingsError: the warehouse holds personal data that the settings no longer allow.
         ChecksFailed: a dbt test failed; nothing is to be published.
     """
     completed = warehouse.last_refreshes()
     if not completed:
         raise BuildFailed("no refresh is completed yet: run extract and check first")
+    if settings.is_stricter_than(completed[0].scope):
+        raise SettingsError(
+            "settings pii and keep_titles allow less than what was read: run a refresh, which"
+            " erases the rest, before building"
+        )
     target = warehouse.directory / "dbt"
     dbt = Path(sys.executable).with_name("dbt")
     process = run_process(

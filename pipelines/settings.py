@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from pipelines.errors import SettingsError
 from pipelines.warehouse import ROOT
@@ -26,6 +35,14 @@ def _known_timezone(name: str) -> str:
     return name
 
 
+class Named(NamedTuple):
+    """A code that a setting names; `what` is its kind: "deal stage", "pipeline" …"""
+
+    setting: str
+    what: str
+    code: str
+
+
 class LegacyRule(BaseModel):
     """Conditions that must all hold for a record to be a legacy import."""
 
@@ -37,6 +54,12 @@ class LegacyRule(BaseModel):
     created_before: dt.date | None = None
     created_on: list[dt.date] = []
     first_history_final: bool = False
+
+    @model_validator(mode="after")
+    def _has_conditions(self) -> LegacyRule:
+        if not self.model_dump(exclude={"entity"}, exclude_defaults=True):
+            raise ValueError("a rule without conditions would name every record")
+        return self
 
 
 class Settings(BaseModel):
@@ -58,6 +81,8 @@ class Settings(BaseModel):
     include_legacy: bool
     city_field: str | None
     user_fields: list[str]
+    pii: Literal["none", "hash", "full"]
+    keep_titles: bool
     refresh_overlap_minutes: Annotated[int, Field(ge=0)]
     full_read_every_days: Annotated[int, Field(ge=0)]
     max_deleted_share: Annotated[float, Field(ge=0, le=1)]
@@ -82,6 +107,52 @@ class Settings(BaseModel):
         except ValidationError as error:
             raise SettingsError(_explain(error)) from None
 
+    @property
+    def reads_titles(self) -> bool:
+        """Whether titles of leads, deals and companies are read; names may stand in them."""
+        return self.keep_titles or self.pii == "full"
+
+    @property
+    def named_user_fields(self) -> set[str]:
+        """User fields that the marts need."""
+        return {*self.user_fields, *([self.city_field] if self.city_field else [])}
+
+    @property
+    def scope(self) -> str:
+        """What the settings let be read, in JSON: refreshes of another scope read everything."""
+        return json.dumps(
+            {
+                "pii": self.pii,
+                "titles": self.reads_titles,
+                "user_fields": sorted(self.named_user_fields),
+            }
+        )
+
+    def is_stricter_than(self, scope: str | None) -> bool:
+        """Whether an earlier scope allowed personal data that these settings do not."""
+        if scope is None:
+            return False
+        before = json.loads(scope)
+        levels = ("none", "hash", "full")
+        return levels.index(self.pii) < levels.index(before["pii"]) or (
+            before["titles"] and not self.reads_titles
+        )
+
+    def named(self) -> list[Named]:
+        """Stages, pipelines and user fields that the settings name."""
+        found = [
+            *(Named("paid_stages", "deal stage", stage) for stage in self.paid_stages),
+            *(Named("lead_stage_outcomes", "lead stage", key) for key in self.lead_stage_outcomes),
+            *(Named("sales_pipelines", "pipeline", str(number)) for number in self.sales_pipelines),
+            *(Named("user_fields", "user field", name) for name in self.user_fields),
+        ]
+        if self.city_field:
+            found.append(Named("city_field", "user field", self.city_field))
+        for number, rule in enumerate(self.legacy_rules):
+            what = "stage" if rule.entity == "both" else f"{rule.entity} stage"
+            found += [Named(f"legacy_rules.{number}.stages", what, stage) for stage in rule.stages]
+        return found
+
     def dbt_vars(self) -> dict[str, Any]:
         """The values as dbt takes them (`--vars`)."""
         return self.model_dump(mode="json")
@@ -101,13 +172,19 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest known name as the end of a message; nothing where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def _explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors(include_url=False):
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, Settings.model_fields, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            known = Settings if len(problem["loc"]) == 1 else LegacyRule
+            hint = did_you_mean(str(problem["loc"][-1]), known.model_fields)
             lines.append(f"unknown setting {key}{hint}")
         else:
             message = problem["msg"].removeprefix("Value error, ")

@@ -31,11 +31,15 @@ LATEST = """
 
 @dataclass(frozen=True)
 class Refresh:
-    """One row of `raw.refreshes`; `as_of` is the portal's clock when extraction began."""
+    """One row of `raw.refreshes`; `as_of` is the portal's clock when extraction began.
+
+    `scope` is what the settings let be read; None in warehouses that did not yet keep it.
+    """
 
     refresh_no: int
     as_of: dt.datetime
     kind: str
+    scope: str | None
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,8 @@ class Warehouse:
         condition = "completed" if completed else "not completed"
         with self.connect() as connection:
             rows = connection.execute(
-                "select refresh_no, max(as_of), any_value(kind) from raw.refreshes"
+                "select refresh_no, max(as_of), any_value(kind), any_value(scope)"
+                " from (from raw.refreshes union all by name select null as scope where false)"
                 f" where {condition} group by refresh_no order by refresh_no desc"
             ).fetchall()
         return [Refresh(*row) for row in rows]

@@ -44,6 +44,14 @@ _HISTORY = {
     "stage_semantic_id": "varchar",
     "stage_id": "varchar",
 }
+_DETAILS = {
+    "id": "bigint",
+    "name": "varchar",
+    "phones": "varchar",
+    "emails": "varchar",
+    "comments": "varchar",
+}
+_PERSON_DETAILS = {**_DETAILS, "second_name": "varchar", "last_name": "varchar"}
 _VERSION = {
     "refresh_no": "bigint",
     "is_deleted": "boolean",
@@ -75,7 +83,6 @@ ENTITY_TABLES: dict[str, dict[str, str]] = {
     },
     "companies": {
         "id": "bigint",
-        "title": "varchar",
         "created_time": _INSTANT,
         "updated_time": _INSTANT,
         "lead_id": "bigint",
@@ -84,6 +91,9 @@ ENTITY_TABLES: dict[str, dict[str, str]] = {
         "user_fields": "varchar",
     },
     "lead_addresses": {"id": "bigint", "address_city": "varchar"},
+    "lead_details": _PERSON_DETAILS,
+    "contact_details": _PERSON_DETAILS,
+    "company_details": _DETAILS,
     "lead_stage_history": _HISTORY,
     "deal_stage_history": {**_HISTORY, "category_id": "bigint"},
     "activities": {

@@ -199,20 +199,20 @@ def test_an_incomplete_refresh_stays_invisible_and_is_read_again(
 ) -> None:
     read(portal, warehouse)
     portal.set_now(LATER)
-    portal.upsert("leads", lead(9, title="Новое имя", updatedTime=LATER))
+    portal.upsert("leads", lead(9, sourceId="WEB", updatedTime=LATER))
     read(portal, warehouse, completed=False)
 
     assert [refresh.refresh_no for refresh in warehouse.last_refreshes()] == [1]
-    titles = warehouse.latest_versions("leads", ["id", "title"], ["id"])
-    assert titles is not None
-    assert titles.filter(id=9)["title"].to_list() == ["Лид 9"]
+    sources = warehouse.latest_versions("leads", ["id", "source_id"], ["id"])
+    assert sources is not None
+    assert sources.filter(id=9)["source_id"].to_list() == [None]
 
     summary = read(portal, warehouse)
     assert summary.refresh_no == 3
     assert appended(summary)["leads"] == 1
-    titles = warehouse.latest_versions("leads", ["id", "title"], ["id"])
-    assert titles is not None
-    assert titles.filter(id=9)["title"].to_list() == ["Новое имя"]
+    sources = warehouse.latest_versions("leads", ["id", "source_id"], ["id"])
+    assert sources is not None
+    assert sources.filter(id=9)["source_id"].to_list() == ["WEB"]
 
 
 def test_a_full_reading_of_an_unchanged_portal_appends_nothing(

@@ -20,7 +20,15 @@ from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
 from pipelines.warehouse import ROOT, Warehouse
 from scripts.demo_portal import Portal, serve
-from tests.small_portal import deal, deal_visit, lead, lead_visit, write_portal
+from tests.small_portal import (
+    STATUSES,
+    deal,
+    deal_visit,
+    lead,
+    lead_visit,
+    status,
+    write_portal,
+)
 
 T0 = "2026-03-01T10:00:00+03:00"
 LATER = "2026-04-02T12:00:00+03:00"
@@ -113,21 +121,16 @@ def test_published_files_hold_no_raw_data_and_open_in_older_engines(
 
 
 def test_a_failed_data_test_leaves_the_publication(portal: Portal, warehouse: Warehouse) -> None:
-    """A paid stage that the portal never had: the build's own test fails, exit code 3."""
-    settings = warehouse.directory / "settings.yml"
-    settings.write_text("paid_stages: [UC_NOWHERE]\n", encoding="utf-8")
+    """Two directory entries for one stage would count its items twice: exit code 3."""
     before = publication(warehouse)
     portal.set_now(LATER)
     portal.upsert("leads", lead(3, createdTime=LATER, updatedTime=LATER))
-    done = pipelines(
-        warehouse,
-        "refresh",
-        "--no-report",
-        BITRIX24_WEBHOOK_URL=portal.webhook_url,
-        SETTINGS=str(settings),
-    )
+    portal.replace("statuses", [*STATUSES, status(90, "DEAL_STAGE", "WON", "S")])
+    done = pipelines(warehouse, "refresh", "--no-report", BITRIX24_WEBHOOK_URL=portal.webhook_url)
+    portal.replace("statuses", STATUSES)
     assert done.returncode == 3, done.stderr
-    assert "assert_settings_name_what_the_portal_has" in done.stderr
+    assert "dbt tests failed" in done.stderr
+    assert "dim_stages" in done.stderr
     assert publication(warehouse) == before
     assert leads(warehouse.published / "crm.duckdb") == 2
     assert (run_file(warehouse)["status"], run_file(warehouse)["exit_code"]) == ("failed", 3)

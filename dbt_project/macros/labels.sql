@@ -4,6 +4,8 @@
 #}
 {% macro label(key, with=none) -%}
     {%- set labels = {
+        'lead_title': ('Лид №%', 'Lead no. %'),
+        'deal_title': ('Сделка №%', 'Deal no. %'),
         'no_source': ('без источника', 'no source'),
         'deleted_source': ('удалённый источник (%)', 'deleted source (%)'),
         'no_lead': ('без лида', 'no lead'),
@@ -27,4 +29,9 @@
     {%- else -%}
         '{{ parts[0] }}'
     {%- endif -%}
+{%- endmacro %}
+
+{# Title of a lead or deal; its number where there is none, or the setting `pii` left it unread. #}
+{% macro item_title(entity, id) -%}
+    coalesce(nullif(trim(title), ''), {{ label(entity ~ '_title', id) }})
 {%- endmacro %}

@@ -2,7 +2,7 @@
 
 Kinds differ in how a change and a deletion are found:
 - entity: changed rows by `updatedTime` and `lastActivityTime`, deletions by counts of ID windows;
-- address: changed rows by `DATE_MODIFY` (a lead's city is only in the older list);
+- older_list: changed rows by `DATE_MODIFY` (a lead's city and multiple phones are only there);
 - history: read whole at a full reading, else for the items that changed (rows may vanish:
   Bitrix24 rewrites the history of deleted, reopened and moved items);
 - snapshot: small directories and open activities, read whole every time.
@@ -21,7 +21,7 @@ import polars as pl
 
 from pipelines.errors import Bitrix24Error
 
-Kind = Literal["entity", "address", "history", "snapshot"]
+Kind = Literal["entity", "older_list", "history", "snapshot"]
 
 LEAD, DEAL, CONTACT, COMPANY = 1, 2, 3, 4
 # What a mere activity changes of a lead or deal: its stage history need not be read again.
@@ -73,6 +73,11 @@ def _json(value: Any) -> str | None:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
 
 
+def _values(value: Any) -> str:
+    """JSON array of the values of a multiple field (phones, e-mails); none is an empty array."""
+    return json.dumps([item["VALUE"] for item in value or []], ensure_ascii=False)
+
+
 def _id_list(value: Any) -> str:
     """JSON array of IDs, in their order; nothing is an empty array."""
     return json.dumps([int(item) for item in value or []])
@@ -105,6 +110,7 @@ DAY = ColumnType(pl.Date(), convert_all=_days)
 BOOLEAN = ColumnType(pl.Boolean(), _boolean)
 JSON = ColumnType(pl.String(), _json)
 ID_LIST = ColumnType(pl.String(), _id_list)
+VALUES = ColumnType(pl.String(), _values)
 BAD_VALUE = (ValueError, TypeError, ArithmeticError, AttributeError, pl.exceptions.PolarsError)
 
 Columns = Mapping[str, tuple[str, ColumnType]]
@@ -134,7 +140,7 @@ class Table:
         entity_type_id: CRM type, for entities and histories.
         has_user_fields: `UF_CRM_*` go into one JSON column `user_fields`.
         has_state: `state_hash` leaves out what an activity alone changes.
-        owner: for histories, the entity table whose items own the rows.
+        owner: for histories and older lists, the entity table whose items own the rows.
     """
 
     name: str
@@ -310,7 +316,7 @@ DEALS = Table(
     },
 )
 
-# Contacts and companies are read for links alone; names, phones and e-mails stay in the CRM.
+# Contacts and companies are read for links; names, phones and e-mails stand in DETAILS.
 CONTACTS = Table(
     name="contacts",
     kind="entity",
@@ -342,7 +348,6 @@ COMPANIES = Table(
     has_user_fields=True,
     columns={
         "id": ("id", INTEGER),
-        "title": ("title", TEXT),
         "is_my_company": ("isMyCompany", TEXT),
         "lead_id": ("leadId", LINK),
         "assigned_by_id": ("assignedById", LINK),
@@ -353,11 +358,40 @@ COMPANIES = Table(
 
 LEAD_ADDRESSES = Table(
     name="lead_addresses",
-    kind="address",
+    kind="older_list",
     method="crm.lead.list",
     params={"select": ["ID", "ADDRESS_CITY"]},
     columns={"id": ("ID", INTEGER), "address_city": ("ADDRESS_CITY", TEXT)},
+    owner="leads",
 )
+
+PERSON: Columns = {
+    "name": ("NAME", TEXT),
+    "second_name": ("SECOND_NAME", TEXT),
+    "last_name": ("LAST_NAME", TEXT),
+}
+REACHED_BY: Columns = {
+    "phones": ("PHONE", VALUES),
+    "emails": ("EMAIL", VALUES),
+    "comments": ("COMMENTS", TEXT),
+}
+
+
+def _details(owner: str, name: str, columns: Columns) -> Table:
+    """Who a customer is and how to reach them: read where the setting `pii` allows it."""
+    return Table(
+        name=name,
+        kind="older_list",
+        method=f"crm.{name.removesuffix('_details')}.list",
+        params={"select": ["ID", *(source for source, _ in columns.values())]},
+        columns={"id": ("ID", INTEGER), **columns},
+        owner=owner,
+    )
+
+
+LEAD_DETAILS = _details("leads", "lead_details", {**PERSON, **REACHED_BY})
+CONTACT_DETAILS = _details("contacts", "contact_details", {**PERSON, **REACHED_BY})
+COMPANY_DETAILS = _details("companies", "company_details", {"name": ("TITLE", TEXT), **REACHED_BY})
 
 LEAD_STAGE_HISTORY = Table(
     name="lead_stage_history",
@@ -525,4 +559,5 @@ FIELDS = Table(
 ENTITIES = (LEADS, DEALS, CONTACTS, COMPANIES)
 HISTORIES = (LEAD_STAGE_HISTORY, DEAL_STAGE_HISTORY)
 DIRECTORIES = (STATUSES, CATEGORIES, USERS, DEPARTMENTS, CURRENCIES)
-TABLES = (*DIRECTORIES, FIELDS, *ENTITIES, LEAD_ADDRESSES, *HISTORIES, ACTIVITIES)
+DETAILS = (LEAD_DETAILS, CONTACT_DETAILS, COMPANY_DETAILS)
+TABLES = (*DIRECTORIES, FIELDS, *ENTITIES, LEAD_ADDRESSES, *DETAILS, *HISTORIES, ACTIVITIES)

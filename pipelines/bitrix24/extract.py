@@ -30,17 +30,24 @@ from pipelines.bitrix24.client import (
 )
 from pipelines.bitrix24.entities import (
     ACTIVITIES,
+    CATEGORIES,
+    DEAL_STAGE_HISTORY,
+    DEALS,
+    DETAILS,
     DIRECTORIES,
     ENTITIES,
     FIELDS,
     HISTORIES,
     LEAD_ADDRESSES,
+    LEAD_STAGE_HISTORY,
     LEADS,
+    STATUSES,
     TABLES,
     Table,
 )
-from pipelines.errors import Bitrix24Error, PipelineError
-from pipelines.settings import Settings
+from pipelines.errors import Bitrix24Error, PipelineError, SettingsError
+from pipelines.personal_data import forget, protection
+from pipelines.settings import Named, Settings, did_you_mean
 from pipelines.warehouse import Refresh, Warehouse
 
 log = logging.getLogger(__name__)
@@ -92,11 +99,15 @@ class Reading:
     _living: dict[str, set[int]] = field(default_factory=dict, init=False)
     _changed: dict[str, list[int]] = field(default_factory=dict, init=False)
     _select: dict[int, list[str]] = field(default_factory=dict, init=False)
+    _directories: dict[str, list[dict[str, Any]]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.counts = {table.name: Counts() for table in TABLES}
         self._changed = {table.name: [] for table in ENTITIES}
+        self._protect = protection(self.settings.pii)
         self._open()
+        self._read_directories()
+        self._refuse_unknown_names()
 
     def _open(self) -> None:
         """The portal's clock and properties, and whether the webhook sees everything.
@@ -129,17 +140,19 @@ class Reading:
             "crm_mode": int(answers["mode"].result),
             "base_currency": str(answers["currency"].result),
             "utc_offset": server_time.strftime("%z"),
+            "scope": self.settings.scope,
         }
 
     def tables(self) -> Iterator[tuple[Table, pl.DataFrame]]:
         """All versions to append, table by table."""
         upper = self._last_ids()
-        yield from self._counted(FIELDS, self._fields())
-        for table in DIRECTORIES:
-            yield from self._counted(table, self._snapshot(table, self._directory(table)))
+        for table in (FIELDS, *DIRECTORIES):
+            yield from self._counted(table, self._snapshot(table, self._directories[table.name]))
         for table in ENTITIES:
             yield from self._counted(table, self._entity(table, upper[table.name]))
-        yield from self._counted(LEAD_ADDRESSES, self._addresses(upper[LEADS.name]))
+        for table in (LEAD_ADDRESSES, *DETAILS):
+            assert table.owner is not None
+            yield from self._counted(table, self._older_list(table, upper[table.owner]))
         for table in HISTORIES:
             yield from self._counted(table, self._history(table))
         yield from self._counted(ACTIVITIES, self._snapshot(ACTIVITIES, self._activities()))
@@ -169,8 +182,20 @@ class Reading:
 
     # -- directories
 
-    def _fields(self) -> Iterator[pl.DataFrame]:
-        """Field metadata; also decides which fields of each entity are asked for."""
+    def _read_directories(self) -> None:
+        """Rows of the directories, all small, and which fields of each entity are asked for."""
+        before = self.client.requests
+        self._directories[FIELDS.name] = self._fields()
+        self.counts[FIELDS.name].requests = self.client.requests - before
+        for table in DIRECTORIES:
+            before = self.client.requests
+            self._directories[table.name] = self.client.pages(
+                table.method, table.params, table.items_key
+            )
+            self.counts[table.name].requests = self.client.requests - before
+
+    def _fields(self) -> list[dict[str, Any]]:
+        """Field metadata of all entities."""
         answers = self.client.batch(
             {table.name: Command("crm.item.fields", table.params) for table in ENTITIES}
         )
@@ -180,15 +205,11 @@ class Reading:
             fields = result.get("fields") if isinstance(result, dict) else None
             if not isinstance(fields, dict):
                 raise Bitrix24Error("the portal answered crm.item.fields in an unknown form")
-            assert table.entity_type_id is not None
-            wanted = [source for source, _ in table.columns.values()]
-            # A portal of an older version lacks some fields; asking for them would be an error.
-            self._select[table.entity_type_id] = [name for name in wanted if name in fields] + [
-                name for name in sorted(fields) if name.startswith("UF_CRM_")
-            ]
             for needed in ("id", "createdTime", "updatedTime"):
                 if needed not in fields:
                     raise Bitrix24Error(f"the portal's {table.name} have no field {needed}")
+            assert table.entity_type_id is not None
+            self._select[table.entity_type_id] = self._asked(table, fields)
             for name, meta in fields.items():
                 label = meta.get("listLabel") or meta.get("formLabel") or meta.get("title")
                 rows.append(
@@ -199,10 +220,97 @@ class Reading:
                         "label": label,
                     }
                 )
-        yield from self._snapshot(FIELDS, rows)
+        return rows
 
-    def _directory(self, table: Table) -> list[dict[str, Any]]:
-        return self.client.pages(table.method, table.params, table.items_key)
+    def _asked(self, table: Table, fields: Mapping[str, Any]) -> list[str]:
+        """Fields of an entity that are read: what marts need, and what `pii` allows."""
+        asked = [
+            source
+            for source, _ in table.columns.values()
+            # A portal of an older version lacks some fields; asking for them would be an error.
+            if source in fields and (source != "title" or self.settings.reads_titles)
+        ]
+        named = self.settings.named_user_fields if table.has_state else set()
+        return asked + [
+            name
+            for name in sorted(fields)
+            if name.startswith("UF_CRM_") and (self.settings.pii == "full" or name in named)
+        ]
+
+    def _refuse_unknown_names(self) -> None:
+        """Stages, pipelines and user fields that the settings name must exist, or have existed.
+
+        Raises:
+            SettingsError: one exists nowhere: it would silently change nothing.
+        """
+        known = self._known_names()
+        unknown = [
+            named
+            for named in self.settings.named()
+            if named.code not in known[named.what] and not self._was_known(named)
+        ]
+        if unknown:
+            raise SettingsError(
+                "\n".join(
+                    f"setting {named.setting} names the {named.what} {named.code!r}, which the"
+                    f" portal has not{did_you_mean(named.code, known[named.what])}\n"
+                    f"  it has: {_listed(known[named.what])}"
+                    for named in unknown
+                )
+            )
+
+    def _known_names(self) -> dict[str, dict[str, str]]:
+        """Code → label of what the settings may name, by kind, as the portal has it now."""
+        statuses = self._directories[STATUSES.name]
+        lead_stages, deal_stages = (
+            {
+                row["STATUS_ID"]: row["NAME"]
+                for row in statuses
+                if row["ENTITY_ID"] == entity or row["ENTITY_ID"].startswith(f"{entity}_")
+            }
+            for entity in ("STATUS", "DEAL_STAGE")
+        )
+        return {
+            "lead stage": lead_stages,
+            "deal stage": deal_stages,
+            "stage": lead_stages | deal_stages,
+            "pipeline": {str(row["id"]): row["name"] for row in self._directories[CATEGORIES.name]},
+            "user field": {
+                row["field_name"]: row["label"] or ""
+                for row in self._directories[FIELDS.name]
+                if row["field_name"].startswith("UF_CRM_")
+                and row["entity_type_id"] in (LEADS.entity_type_id, DEALS.entity_type_id)
+            },
+        }
+
+    def _was_known(self, named: Named) -> bool:
+        """Whether earlier refreshes saw the name, or items stood on the stage."""
+        table, column = {
+            "pipeline": (CATEGORIES.name, "cast(id as varchar)"),
+            "user field": (FIELDS.name, "field_name"),
+        }.get(named.what, (STATUSES.name, "status_id"))
+        if table in self.warehouse.raw_tables():
+            with self.warehouse.connect() as connection:
+                seen = connection.execute(
+                    f"select 1 from raw.{table} where {column} = $code limit 1",
+                    {"code": named.code},
+                ).fetchone()
+            if seen:
+                return True
+        histories = {
+            "lead stage": [LEAD_STAGE_HISTORY],
+            "deal stage": [DEAL_STAGE_HISTORY],
+            "stage": [LEAD_STAGE_HISTORY, DEAL_STAGE_HISTORY],
+        }.get(named.what, [])
+        for history in histories:
+            source, _ = history.columns["stage_id"]
+            stood = self.client.call(
+                history.method,
+                {**history.params, "filter": {source: named.code}, "start": -1},
+            )
+            if rows_of(stood.result, history.items_key, history.method):
+                return True
+        return False
 
     def _activities(self) -> list[dict[str, Any]]:
         pages = self.client.walk(ACTIVITIES.method, ACTIVITIES.params, None, "ID")
@@ -455,23 +563,29 @@ class Reading:
 
     # -- cities and histories
 
-    def _addresses(self, to_id: int) -> Iterator[pl.DataFrame]:
-        """Cities of leads; those of deleted leads stay in the log and are joined by nobody."""
-        table = LEAD_ADDRESSES
+    def _older_list(self, table: Table, to_id: int) -> Iterator[pl.DataFrame]:
+        """What only the older lists have; rows of deleted items stay and are joined by nobody."""
+        if table in DETAILS and self.settings.pii == "none":
+            return
+        assert table.owner is not None
         counts = self.counts[table.name]
         previous = self.warehouse.latest_versions(table.name, ["id", "row_hash"], ["id"])
         if previous is None:
             previous = pl.DataFrame(schema={"id": pl.Int64(), "row_hash": pl.String()})
         params = dict(table.params)
+        if self.settings.pii != "full":
+            params["select"] = [name for name in params["select"] if name != "COMMENTS"]
         if not self.full:
             params["filter"] = {">=DATE_MODIFY": self._since()}
         living = set(previous["id"].to_list())
         for rows in self._chunks(table, params, to_id):
+            if table in DETAILS:
+                rows = [dict(self._protect(row)) for row in rows]
             frame = table.typed(rows, self.refresh_no)
             counts.rows_read += frame.height
             living.update(frame["id"].to_list())
             yield self._only_changed(table, frame, previous)
-        counts.rows_living = len(living & self._living[LEADS.name])
+        counts.rows_living = len(living & self._living[table.owner])
 
     def _history(self, table: Table) -> Iterator[pl.DataFrame]:
         """Stage history: all of it at a full reading, else that of the items that changed."""
@@ -537,6 +651,13 @@ class Reading:
             pending = unfinished
 
 
+def _listed(labels: Mapping[str, str], most: int = 30) -> str:
+    """Codes with their labels, in one line."""
+    shown = [f"{code} «{label}»" if label else code for code, label in labels.items()][:most]
+    more = len(labels) - len(shown)
+    return ", ".join([*shown, f"and {more} more"] if more else shown) or "none"
+
+
 def _inside(ids: pl.Series, window: tuple[int, int]) -> pl.Series:
     return (ids > window[0]) & (ids <= window[1])
 
@@ -554,6 +675,8 @@ def raw_pipeline(warehouse: Warehouse) -> dlt.Pipeline:
     """
     dlt.config["runtime.dlthub_telemetry"] = False
     dlt.config["normalize.parquet_normalizer.add_dlt_load_id"] = True
+    # The files of a load hold the rows once more, and would keep what was forgotten.
+    dlt.config["load.delete_completed_jobs"] = True
     warehouse.directory.mkdir(parents=True, exist_ok=True)
     pipeline = dlt.pipeline(
         "bitrix24",
@@ -593,17 +716,17 @@ def extract(
     Raises:
         Bitrix24Error: the portal refused, lost or garbled something; nothing becomes visible.
     """
-    pipeline = raw_pipeline(warehouse)
     completed = warehouse.last_refreshes()
     last = completed[0] if completed else None
     last_full = next((refresh for refresh in completed if refresh.kind == "full"), None)
+    other_fields = last is not None and last.scope != settings.scope
     reading = Reading(
         client,
         warehouse,
         settings,
         refresh_no=warehouse.next_refresh_no(),
         last=last,
-        full=full or last_full is None,
+        full=full or last_full is None or other_fields,
         accept_loss=accept_loss,
     )
     if last_full is not None and not reading.full:
@@ -611,6 +734,10 @@ def extract(
         if age >= dt.timedelta(days=settings.full_read_every_days):
             reading.full = True
             reading.header["kind"] = "full"
+
+    if last is not None and settings.is_stricter_than(last.scope):
+        forget(warehouse, titles=settings.reads_titles)
+    pipeline = raw_pipeline(warehouse)
 
     @dlt.resource(name="bitrix24", write_disposition="append", max_table_nesting=0)
     def versions() -> Iterator[Any]:

@@ -9,7 +9,6 @@ renamed as (
         id as company_id,
         nullif(lead_id, 0) as lead_id,
         nullif(assigned_by_id, 0) as manager_id,
-        nullif(trim(title), '') as title,
         coalesce(is_my_company = 'Y', false) as is_own,
         created_time as created_at,
         updated_time as updated_at,

@@ -11,7 +11,7 @@ renamed as (
         nullif(company_id, 0) as company_id,
         nullif(contact_id, 0) as contact_id,
         contact_ids,
-        nullif(trim(title), '') as title,
+        {{ item_title('lead', 'id') }} as title,
         nullif(trim(stage_id), '') as stage_id,
         nullif(trim(stage_semantic_id), '') as semantics,
         nullif(trim(source_id), '') as source_id,

@@ -1,0 +1,17 @@
+-- Names, phones and e-mails of companies, as far as the setting `pii` lets them be read.
+-- Grain: one row per company whose details were read, deleted ones too.
+with source as (
+    {{ current_versions('company_details', key='id') }}
+),
+
+renamed as (
+    select
+        id as company_id,
+        nullif(trim(name), '') as name,
+        phones,
+        emails,
+        nullif(trim(comments), '') as comments
+    from source
+)
+
+select * from renamed

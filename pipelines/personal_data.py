@@ -1,0 +1,99 @@
+"""Personal data of customers: hashing, and forgetting what a stricter setting no longer allows.
+
+The setting `pii` says what is read: `none` asks the portal for no names, phones, e-mails or
+comments; `hash` stores names, phones and e-mails as keyed hashes; `full` stores them as they are.
+Titles of leads and deals, which often hold a name, are read with `full` or `keep_titles` only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import duckdb
+
+from pipelines.bitrix24.entities import DETAILS, ENTITIES
+from pipelines.errors import SettingsError
+from pipelines.warehouse import Warehouse
+
+KEY_VARIABLE = "PII_HASH_KEY"
+SHORTEST_KEY = 16
+BUILT_SCHEMAS = ("staging", "intermediate", "marts", "quality")
+
+Row = Mapping[str, Any]
+
+
+def protection(level: str) -> Callable[[Row], Row]:
+    """What is done to each row of contact details before it is stored.
+
+    Raises:
+        SettingsError: the rows are to be hashed and the environment has no key.
+    """
+    if level != "hash":
+        return lambda row: row
+    key = os.environ.get(KEY_VARIABLE, "").encode()
+    if len(key) < SHORTEST_KEY:
+        raise SettingsError(
+            f"setting pii = 'hash' needs a secret of at least {SHORTEST_KEY} characters in the"
+            f" environment variable {KEY_VARIABLE}: without one, phones could be guessed"
+        )
+
+    def hashed(text: str) -> str:
+        return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:32]
+
+    def protect(row: Row) -> Row:
+        safe = dict(row)
+        for name, value in row.items():
+            if name in ("PHONE", "EMAIL"):
+                clean = _phone if name == "PHONE" else _email
+                safe[name] = [
+                    {"VALUE": hashed(clean(str(item.get("VALUE") or "")))} for item in value or []
+                ]
+            elif name != "ID" and value:
+                safe[name] = hashed(" ".join(str(value).casefold().split()))
+        return safe
+
+    return protect
+
+
+def _phone(text: str) -> str:
+    """Digits alone; a Russian number dialled with 8 is the one with 7."""
+    digits = re.sub(r"\D", "", text)
+    return f"7{digits[1:]}" if len(digits) == 11 and digits.startswith("8") else digits
+
+
+def _email(text: str) -> str:
+    return text.strip().casefold()
+
+
+def forget(warehouse: Warehouse, titles: bool) -> None:
+    """Erases personal data of earlier refreshes, before a stricter reading of everything.
+
+    Contact details go, user fields go (the reading brings back those that are still read), titles
+    go unless `titles`; what was built from them is dropped. The file is written anew, since DuckDB
+    leaves deleted values in free blocks. Published folders go as new ones come.
+    """
+    known = warehouse.raw_tables()
+    with warehouse.connect(read_only=False) as connection:
+        for table in (table for table in ENTITIES if table.name in known):
+            changes = ["user_fields = '{}'", "row_hash = ''"]
+            if "title" in table.columns and not titles:
+                changes.append("title = null")
+            connection.execute(f"update raw.{table.name} set {', '.join(changes)}")
+        for table in (table for table in DETAILS if table.name in known):
+            connection.execute(f"delete from raw.{table.name}")
+        for schema in BUILT_SCHEMAS:
+            connection.execute(f"drop schema if exists {schema} cascade")
+    fresh = warehouse.database.with_suffix(".forgotten")
+    fresh.unlink(missing_ok=True)
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{warehouse.database}' as old (read_only)")
+        connection.execute(f"attach '{fresh}' as fresh")
+        connection.execute("copy from database old to fresh")
+    fresh.replace(warehouse.database)
+    shutil.rmtree(warehouse.directory / ".dlt", ignore_errors=True)
