@@ -1,4 +1,5 @@
--- Sales that leads carry and sales without a lead that counts are all sales, in count and amount.
+-- Sales of the leads that count, and sales without a lead, of deleted leads and of imported leads,
+-- are all sales that count, in number and amount.
 with leads as (
     select * from {{ ref('fct_leads') }}
 ),
@@ -7,42 +8,61 @@ deals as (
     select * from {{ ref('fct_deals') }}
 ),
 
-of_leads as (
+sales as (
     select
-        coalesce(sum(sales_count), 0) as sales,
-        coalesce(sum(sales_amount), 0) as sales_amount
+        deal_id,
+        lead_id,
+        lead_link,
+        base_amount
+    from deals
+    where
+        is_counted
+        and is_sale
+),
+
+parts as (
+    select
+        sales_count as sales,
+        sales_amount
     from leads
     where is_counted
+    union all
+    select
+        1 as sales,
+        base_amount as sales_amount
+    from sales
+    where lead_link in ('none', 'deleted')
+    union all
+    select
+        1 as sales,
+        sales.base_amount as sales_amount
+    from sales
+    inner join leads
+        on sales.lead_id = leads.lead_id
+    where
+        leads.is_legacy
+        and not leads.is_counted
 ),
 
-without_lead as (
+added_up as (
+    select
+        coalesce(sum(sales), 0) as sales,
+        coalesce(sum(sales_amount), 0) as sales_amount
+    from parts
+),
+
+total as (
     select
         count(*) as sales,
         coalesce(sum(base_amount), 0) as sales_amount
-    from deals
-    where
-        is_counted
-        and is_sale
-        and not has_counted_lead
-),
-
-of_deals as (
-    select
-        count(*) as sales,
-        coalesce(sum(base_amount), 0) as sales_amount
-    from deals
-    where
-        is_counted
-        and is_sale
+    from sales
 )
 
 select
-    of_leads.sales as sales_of_leads,
-    without_lead.sales as sales_without_lead,
-    of_deals.sales as sales_of_deals
-from of_leads
-cross join without_lead
-cross join of_deals
+    added_up.sales as sales_of_the_parts,
+    total.sales
+from added_up
+cross join total
 where
-    of_leads.sales + without_lead.sales <> of_deals.sales
-    or of_leads.sales_amount + without_lead.sales_amount <> of_deals.sales_amount
+    added_up.sales <> total.sales
+    or added_up.sales_amount <> total.sales_amount
