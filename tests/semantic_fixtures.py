@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -65,12 +66,12 @@ LEADS: dict[int, tuple[str, int, list[tuple[str, str]], dict[str, Any]]] = {
     1: ("WEB", 1, [("NEW", "03-02"), ("CONVERTED", "03-04")], {"utmSource": "yandex"}),
     # Junk after 4 days; its only deal is one of service.
     2: ("WEB", 1, [("NEW", "03-03"), ("JUNK", "03-07")], {}),
-    # Forgotten.
+    # Forgotten; its deal failed.
     3: ("ADS", 2, [("NEW", "03-05")], {}),
     # Quality after 19 days.
     4: ("ADS", 2, [("NEW", "02-10"), ("CONVERTED", "03-01")], {"isReturnCustomer": "Y"}),
-    # In progress, not idle, with a planned activity; yet its deal is sold.
-    5: ("WEB", 1, [("NEW", "02-11"), ("TALK", "02-12")], {"active": "03-31"}),
+    # In progress, idle, with a planned activity; yet its deal is sold.
+    5: ("WEB", 1, [("NEW", "02-11"), ("TALK", "02-12")], {"active": "03-20"}),
     # Imported: in no metric.
     6: ("WEB", 1, [("NEW", "03-10")], {"originatorId": "1C"}),
 }
@@ -82,10 +83,15 @@ DEALS: dict[int, tuple[int, int, int, float, list[tuple[str, str]], dict[str, An
     2: (4, 2, 2, 500.5, [("NEW", "03-01"), ("PREP", "03-11"), ("WON", "03-20")], {}),
     # In work, idle, with a planned activity.
     3: (4, 2, 2, 2000, [("NEW", "03-05"), ("PREP", "03-07")], {"active": "03-05"}),
-    4: (0, 1, 3, 300, [("NEW", "02-01"), ("WON", "03-15")], {}),
-    5: (0, 1, 3, 700, [("NEW", "03-06"), ("LOSE", "03-08")], {}),
-    # Gold has no rate: its amount is unknown.
-    6: (5, 1, 1, 5, [("PREP", "03-07"), ("WON", "03-12")], {"currencyId": "XAU"}),
+    # Its lead is deleted.
+    4: (99, 1, 3, 300, [("NEW", "02-01"), ("WON", "03-15")], {}),
+    5: (3, 1, 3, 700, [("NEW", "03-06"), ("LOSE", "03-08")], {}),
+    # Reopened, then won for good. Gold has no rate: its amount is unknown.
+    6: (
+        *(5, 1, 1, 5),
+        [("PREP", "03-07"), ("WON", "03-09"), ("PREP", "03-10"), ("WON", "03-12")],
+        {"currencyId": "XAU"},
+    ),
     # Of the service pipeline: in no metric.
     7: (2, 1, 0, 999, [("C1:WON", "03-12")], {"categoryId": 1}),
     # Created as failed.
@@ -168,17 +174,23 @@ def lay_out_company(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def company(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    """The published company, built by the project and the metric that docs/questions.md adds."""
-    return build_company(tmp_path_factory.getbasetemp() / "company")
+    """The published company, built by the project and the metric that docs/questions.md adds.
+
+    COMPANY names a folder where it is kept, for whoever runs these tests many times over.
+    """
+    folder = os.environ.get("COMPANY")
+    return build_company(Path(folder) if folder else tmp_path_factory.getbasetemp() / "company")
 
 
 # Every test file that imports a session fixture has its own of it: the build is shared here.
 @functools.cache
 def build_company(folder: Path) -> Warehouse:
+    warehouse = Warehouse(folder / "data")
+    if warehouse.published.exists():
+        return warehouse
     lay_out_company(folder / "portal")
     settings = folder / "settings.yml"
     settings.write_text(SETTINGS, encoding="utf-8")
-    warehouse = Warehouse(folder / "data")
     with serve(folder / "portal") as portal:
         client = Client(portal.webhook_url, retry_seconds=0.01)
         complete(warehouse, extract(client, warehouse, Settings.load(settings)).refresh_no)

@@ -43,7 +43,7 @@ ANSWERS: dict[int, dict[tuple[Any, ...], tuple[Any, ...]]] = {
     },
     8: {
         ("New",): (11.5, 6.5, 0, None),
-        ("Prep",): (7, 7, 1, 24 + 10 / 24),
+        ("Prep",): (13 / 3, 2, 1, 24 + 10 / 24),
         ("Won",): (None, None, 0, None),
         ("Lose",): (None, None, 0, None),
         ("создан проваленным",): (None, None, 0, None),
