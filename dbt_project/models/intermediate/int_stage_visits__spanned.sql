@@ -9,159 +9,42 @@ stages as (
     select * from {{ ref('int_stages__unioned') }}
 ),
 
-lead_stage_history as (
-    select * from {{ ref('stg_bitrix24__lead_stage_history') }}
-),
-
-deal_stage_history as (
-    select * from {{ ref('stg_bitrix24__deal_stage_history') }}
-),
-
 history as (
-    select
-        'lead' as entity,
-        lead_id as item_id,
-        history_id,
-        cast(null as bigint) as pipeline_id,
-        stage_id,
-        semantics,
-        created_at
-    from lead_stage_history
-    where stage_id is not null
-    union all
-    select
-        'deal' as entity,
-        deal_id as item_id,
-        history_id,
-        pipeline_id,
-        stage_id,
-        semantics,
-        created_at
-    from deal_stage_history
-    where stage_id is not null
+    select * from {{ ref('int_stage_history__unioned') }}
 ),
 
-ordered as (
+-- A visit means what its last row says: by then the portal may know better.
+visits_by_history as (
     select
         entity,
         item_id,
-        history_id,
-        pipeline_id,
+        visit_number,
         stage_id,
-        semantics,
-        created_at,
-        lag(stage_id) over (
-            partition by entity, item_id
-            order by created_at nulls last, history_id
-        ) as previous_stage_id,
-        lead(history_id) over (
-            partition by entity, item_id
-            order by created_at nulls last, history_id
-        ) is null as is_last
+        max_by(pipeline_id, row_number) as pipeline_id,
+        max_by(semantics, row_number) as semantics,
+        max_by(row_state, row_number) as stage_state,
+        min_by(created_at, row_number) as entered_at
     from history
+    group by
+        entity,
+        item_id,
+        visit_number,
+        stage_id
 ),
 
--- Consecutive rows on one stage are one visit: only the row that begins it is kept.
-visits_by_history as (
+last_visits as (
     select
-        ordered.entity,
-        ordered.item_id,
-        ordered.history_id,
-        ordered.pipeline_id,
-        ordered.stage_id,
-        ordered.semantics,
-        items.state as item_state,
-        ordered.created_at as entered_at,
-        true as is_from_history
-    from ordered
-    inner join items
-        on
-            ordered.entity = items.entity
-            and ordered.item_id = items.item_id
-    where ordered.stage_id is distinct from ordered.previous_stage_id
-),
-
-present_visits as (
-    select
-        items.entity,
-        items.item_id,
-        cast(null as bigint) as history_id,
-        items.pipeline_id,
-        items.stage_id,
-        items.semantics,
-        items.state as item_state,
-        coalesce(items.moved_at, items.created_at) as entered_at,
-        false as is_from_history
-    from items
-    left join ordered
-        on
-            items.entity = ordered.entity
-            and items.item_id = ordered.item_id
-            and ordered.is_last
-    where
-        items.stage_id is not null
-        and items.stage_id is distinct from ordered.stage_id
+        entity,
+        item_id,
+        max(visit_number) as visit_number,
+        max_by(stage_id, visit_number) as stage_id
+    from visits_by_history
+    group by
+        entity,
+        item_id
 ),
 
 visits as (
-    select * from visits_by_history
-    union all
-    select * from present_visits
-),
-
-described as (
-    select
-        visits.entity,
-        visits.item_id,
-        visits.history_id,
-        case
-            when visits.entity = 'deal'
-                then coalesce(visits.pipeline_id, stages.pipeline_id, 0)
-        end as pipeline_id,
-        visits.stage_id,
-        coalesce(visits.semantics, stages.semantics, 'P') as semantics,
-        stages.sort_order,
-        visits.item_state,
-        visits.entered_at,
-        visits.is_from_history
-    from visits
-    left join stages
-        on
-            visits.entity = stages.entity
-            and visits.stage_id = stages.stage_id
-),
-
-numbered as (
-    select
-        entity,
-        item_id,
-        row_number() over (
-            partition by entity, item_id
-            order by is_from_history desc, entered_at asc nulls last, history_id asc nulls last
-        ) as visit_number,
-        pipeline_id,
-        stage_id,
-        semantics,
-        case entity
-            when 'lead' then {{ lead_state('stage_id', 'semantics') }}
-            else {{ deal_state('stage_id', 'semantics') }}
-        end as row_state,
-        item_state,
-        sort_order,
-        is_from_history,
-        entered_at,
-        lead(entered_at) over (
-            partition by entity, item_id
-            order by is_from_history desc, entered_at asc nulls last, history_id asc nulls last
-        ) as left_at,
-        lead(stage_id) over (
-            partition by entity, item_id
-            order by is_from_history desc, entered_at asc nulls last, history_id asc nulls last
-        ) as next_stage_id
-    from described
-),
-
-final as (
     select
         entity,
         item_id,
@@ -169,16 +52,71 @@ final as (
         pipeline_id,
         stage_id,
         semantics,
-        row_state,
+        stage_state,
+        true as is_from_history,
+        entered_at
+    from visits_by_history
+    union all
+    select
+        items.entity,
+        items.item_id,
+        coalesce(last_visits.visit_number, 0) + 1 as visit_number,
+        items.pipeline_id,
+        items.stage_id,
+        items.semantics,
+        items.state as stage_state,
+        false as is_from_history,
+        coalesce(items.moved_at, items.created_at) as entered_at
+    from items
+    left join last_visits
+        on
+            items.entity = last_visits.entity
+            and items.item_id = last_visits.item_id
+    where
+        items.stage_id is not null
+        and items.stage_id is distinct from last_visits.stage_id
+),
+
+followed as (
+    select
+        *,
+        lead(stage_id) over item_visits as next_stage_id,
+        lead(entered_at) over item_visits as left_at
+    from visits
+    window item_visits as (
+        partition by entity, item_id
+        order by visit_number
+    )
+),
+
+final as (
+    select
+        followed.entity,
+        followed.item_id,
+        followed.visit_number,
+        followed.pipeline_id,
+        followed.stage_id,
+        followed.semantics,
         -- The present visit means what the item means now.
-        case when next_stage_id is null then item_state else row_state end as stage_state,
-        sort_order,
-        next_stage_id,
-        is_from_history,
-        next_stage_id is null as is_current,
-        entered_at,
-        left_at
-    from numbered
+        case
+            when followed.next_stage_id is null then items.state
+            else followed.stage_state
+        end as stage_state,
+        stages.sort_order,
+        followed.next_stage_id,
+        followed.is_from_history,
+        followed.next_stage_id is null as is_current,
+        followed.entered_at,
+        followed.left_at
+    from followed
+    inner join items
+        on
+            followed.entity = items.entity
+            and followed.item_id = items.item_id
+    left join stages
+        on
+            followed.entity = stages.entity
+            and followed.stage_id = stages.stage_id
 )
 
 select * from final

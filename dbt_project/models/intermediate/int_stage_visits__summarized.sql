@@ -1,65 +1,73 @@
--- What the visits of an item say about its present state.
+-- What the history and the visits of an item say about its present state.
 -- Grain: one row per entity and living item.
 with items as (
     select * from {{ ref('int_items__classified') }}
+),
+
+history as (
+    select * from {{ ref('int_stage_history__unioned') }}
 ),
 
 visits as (
     select * from {{ ref('int_stage_visits__spanned') }}
 ),
 
-summarized as (
+history_summarized as (
     select
         items.entity,
         items.item_id,
-        items.state as item_state,
         coalesce(
-            max(visits.visit_number) filter (
-                where visits.is_from_history and visits.row_state <> items.state
-            ),
-            0
-        ) as last_other_visit_number,
-        max(visits.visit_number) filter (
-            where visits.stage_state = 'in_work' and not visits.is_current
-        ) as last_open_visit_number,
-        max(visits.visit_number) filter (
-            where visits.stage_state = 'success'
-        ) as last_success_visit_number,
-        coalesce(
-            bool_or(
-                visits.visit_number = 1
-                and visits.is_from_history
-                and visits.semantics in ('S', 'F')
-            ),
-            false
-        ) as is_first_history_final
+            max(history.row_number) filter (where history.row_state <> items.state), 0
+        ) as last_other_row_number,
+        bool_or(history.row_number = 1 and history.semantics in ('S', 'F'))
+            as is_first_history_final
     from items
-    left join visits
+    inner join history
         on
-            items.entity = visits.entity
-            and items.item_id = visits.item_id
+            items.entity = history.entity
+            and items.item_id = history.item_id
     group by
         items.entity,
-        items.item_id,
-        items.state
+        items.item_id
+),
+
+visits_summarized as (
+    select
+        entity,
+        item_id,
+        max(visit_number) filter (
+            where stage_state = 'in_work' and not is_current
+        ) as last_open_visit_number,
+        max(visit_number) filter (where stage_state = 'success') as last_success_visit_number
+    from visits
+    group by
+        entity,
+        item_id
 ),
 
 final as (
     select
-        summarized.entity,
-        summarized.item_id,
-        summarized.item_state,
-        summarized.last_success_visit_number,
-        summarized.last_open_visit_number,
-        summarized.is_first_history_final,
-        visits.entered_at as state_since
-    from summarized
-    left join visits
+        items.entity,
+        items.item_id,
+        items.state as item_state,
+        visits_summarized.last_success_visit_number,
+        visits_summarized.last_open_visit_number,
+        coalesce(history_summarized.is_first_history_final, false) as is_first_history_final,
+        history.created_at as state_since
+    from items
+    left join visits_summarized
         on
-            summarized.entity = visits.entity
-            and summarized.item_id = visits.item_id
-            and visits.visit_number = summarized.last_other_visit_number + 1
-            and visits.is_from_history
+            items.entity = visits_summarized.entity
+            and items.item_id = visits_summarized.item_id
+    left join history_summarized
+        on
+            items.entity = history_summarized.entity
+            and items.item_id = history_summarized.item_id
+    left join history
+        on
+            items.entity = history.entity
+            and items.item_id = history.item_id
+            and history_summarized.last_other_row_number + 1 = history.row_number
 )
 
 select * from final
