@@ -39,8 +39,15 @@ windowed as (
             partition by entity, item_id, pipeline_id
             order by visit_number desc
             rows between unbounded preceding and 1 preceding
-        ) as highest_later_sort_order
+        ) as highest_later_sort_order,
+        lead(stage_state) over item_visits as next_stage_state,
+        lead(pipeline_id) over item_visits as next_pipeline_id,
+        lead(sort_order) over item_visits as next_sort_order
     from visits
+    window item_visits as (
+        partition by entity, item_id
+        order by visit_number
+    )
 ),
 
 joined as (
@@ -67,9 +74,9 @@ joined as (
             false
         ) as is_forwarded,
         coalesce(
-            next_stages.stage_state = 'in_work'
-            and next_stages.pipeline_id is not distinct from stages.pipeline_id
-            and (not windowed.is_open or next_stages.sort_order < windowed.sort_order),
+            windowed.next_stage_state = 'in_work'
+            and windowed.next_pipeline_id is not distinct from windowed.pipeline_id
+            and (not windowed.is_open or windowed.next_sort_order < windowed.sort_order),
             false
         ) as is_back_move,
         coalesce(
