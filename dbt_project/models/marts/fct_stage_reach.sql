@@ -72,6 +72,7 @@ pipeline_stages as (
         coalesce(pipeline_id, -1) as pipeline_key,
         stage_id
     from stages
+    where not is_deleted
     union
     select
         entity,
