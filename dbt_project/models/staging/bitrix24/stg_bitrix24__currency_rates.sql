@@ -36,7 +36,7 @@ versions as (
         ) = 1
 ),
 
-spans as (
+with_latest as (
     select
         currency_code,
         refresh_no,
@@ -44,24 +44,24 @@ spans as (
         rate_units,
         is_deleted,
         base_currency,
-        valid_from,
-        lead(valid_from) over (
+        lead(refresh_no) over (
             partition by currency_code
             order by refresh_no nulls last
-        ) as valid_to
+        ) is null as is_latest,
+        valid_from
     from versions
 ),
 
 -- Rates against a base currency that the portal has since left say nothing about today's base.
 usable as (
     select *
-    from spans
+    from with_latest
     where
         not is_deleted
         and rate_amount > 0
         and rate_units > 0
         and (
-            valid_to is null
+            is_latest
             or base_currency is not distinct from (
                 select max_by(completed.base_currency, completed.refresh_no) from completed
             )
@@ -78,9 +78,12 @@ final as (
             partition by currency_code
             order by refresh_no nulls last
         ) = 1 as is_first,
-        valid_to is null as is_latest,
+        is_latest,
         valid_from,
-        valid_to
+        lead(valid_from) over (
+            partition by currency_code
+            order by refresh_no nulls last
+        ) as valid_to
     from usable
 )
 
