@@ -15,6 +15,8 @@ NO_LEAD = "без лида"
 LEAD_DELETED = "лид удалён"
 LEAD_IMPORTED = "лид импортирован"
 CREATED_FAILED = "создан проваленным"
+NO_MANAGER = "без ответственного"
+NO_DEPARTMENT = "без отдела"
 
 
 def deleted_stage(stage_id: str) -> str:
@@ -31,6 +33,7 @@ class Stage:
     sort: int
     semantics: str
     row_id: int
+    pipeline_id: int | None
 
 
 class Directory:
@@ -58,6 +61,7 @@ class Directory:
                 sort=int(row.get("SORT") or 0),
                 semantics=semantics if semantics in ("S", "F") else "P",
                 row_id=int(row.get("ID") or 0),
+                pipeline_id=None if entity == "STATUS" else int(entity[11:] or 0),
             )
         first = min(self.lead_stages.values(), key=lambda s: (s.sort, s.row_id), default=None)
         self.first_lead_stage = first.stage_id if first else None
@@ -89,22 +93,27 @@ class Directory:
         return stage.name if stage else deleted_stage(stage_id)
 
     def source_name(self, code: str | None) -> str:
-        """The source's name; the code of a source that the directory no longer has."""
-        return self.sources.get(code, code) if code else NO_SOURCE
+        """The source's name; a source that the directory no longer has is named as such."""
+        return self.sources.get(code, f"удалённый источник ({code})") if code else NO_SOURCE
 
-    def manager_name(self, user_id: int | None) -> str | None:
-        """Name and last name; `ID n` of a user that the portal does not list."""
+    def pipeline_name(self, pipeline_id: int) -> str:
+        """The pipeline's name; a deleted pipeline is named as such."""
+        return self.pipelines.get(pipeline_id, f"удалённая воронка ({pipeline_id})")
+
+    def manager_name(self, user_id: int | None) -> str:
+        """Name and last name; the number of a user without a name or that the portal has not."""
         if user_id is None:
-            return None
+            return NO_MANAGER
         user = self.users.get(user_id, {})
         name = " ".join(filter(None, (text(user.get("NAME")), text(user.get("LAST_NAME")))))
-        return name or f"ID {user_id}"
+        return name or f"пользователь {user_id}"
 
-    def department_name(self, user_id: int | None) -> str | None:
+    def department_name(self, user_id: int | None) -> str:
         """The first department of the user."""
-        user = self.users.get(user_id or 0, {})
-        ids = links(user.get("UF_DEPARTMENT"))
-        return self.departments.get(ids[0]) if ids else None
+        ids = links(self.users.get(user_id or 0, {}).get("UF_DEPARTMENT"))
+        if not ids:
+            return NO_DEPARTMENT
+        return self.departments.get(ids[0], f"удалённый отдел ({ids[0]})")
 
     def is_dismissed(self, user_id: int | None) -> bool:
         """True for a user that the portal lists as not active."""
@@ -118,6 +127,9 @@ class Directory:
             parts = [self.decode(entity_type_id, name, part) for part in value]
             return ", ".join(part for part in parts if part) or None
         labels = self._labels.get((entity_type_id, name), {})
+        # An empty list field is 0 in some answers of the API.
+        if labels and str(value) in ("0", "false"):
+            return None
         return labels.get(str(value), str(value)).strip() or None
 
 
@@ -126,13 +138,16 @@ class Rates:
 
     def __init__(self, portal: Portal, as_of: datetime) -> None:
         self._log: dict[str, list[tuple[datetime, Fraction]]] = {}
+        self._latest: dict[str, Fraction] = {}
         readings = [(instant(moment) or as_of, rows) for moment, rows in portal.rate_log]
         for moment, rows in [*sorted(readings, key=lambda r: r[0]), (as_of, portal.currencies)]:
+            self._latest = {}
             for row in rows:
                 amount, count = money(row.get("AMOUNT")), money(row.get("AMOUNT_CNT"))
                 if amount and count:
                     rate = Fraction(amount) / Fraction(count)
                     self._log.setdefault(str(row["CURRENCY"]), []).append((moment, rate))
+                    self._latest[str(row["CURRENCY"])] = rate
 
     def at(self, currency: str | None, moment: datetime | None) -> Fraction | None:
         """The rate in force at a moment, else the first known."""
@@ -141,9 +156,8 @@ class Rates:
         return known[-1] if known else (log[0][1] if log else None)
 
     def latest(self, currency: str | None) -> Fraction | None:
-        """The latest known rate."""
-        log = self._log.get(currency or "", [])
-        return log[-1][1] if log else None
+        """The rate at the last reading; null for a currency that the portal has left."""
+        return self._latest.get(currency or "")
 
 
 def to_base(amount: Decimal | None, rate: Fraction | None) -> Decimal | None:

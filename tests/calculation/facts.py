@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from tests.calculation.directory import (
+    CREATED_FAILED,
     LEAD_DELETED,
     LEAD_IMPORTED,
     NO_LEAD,
@@ -52,7 +53,6 @@ LEAD_DIMENSIONS = (
     "manager_name",
     "department_name",
     "city",
-    "created_date",
 )
 OUTCOME = {SUCCESS: "quality", FAILURE: "junk", OPEN: "in_work"}
 STATE = {SUCCESS: "sale", FAILURE: "failed", OPEN: "in_work"}
@@ -202,6 +202,15 @@ class _Calculation:
             else item["is_inactive"]
         )
 
+    def add_drop(
+        self, item: dict[str, Any], is_failed: bool, own_visits: list[dict[str, Any]]
+    ) -> None:
+        """The last open stage before failing; null for what has not failed."""
+        drop = next((visit for visit in own_visits if visit["is_drop"]), None)
+        item["drop_stage_id"] = drop["stage_id"] if drop else None
+        name = drop["stage_name"] if drop else CREATED_FAILED
+        item["drop_stage_name"] = name if is_failed else None
+
     def leads(self, stage_visits: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Leads by ID, without the sums of their deals."""
         history = read_history(
@@ -245,9 +254,15 @@ class _Calculation:
             lead["quality_date"] = self.day(lead["quality_at"])
             self.add_forgotten(lead, self.settings.forgotten_lead_days)
             present = Step(
-                instant(row.get("movedTime")), lead["stage_id"], lead["semantics"], meaning, None
+                instant(row.get("movedTime")) or created_at,
+                lead["stage_id"],
+                lead["semantics"],
+                meaning,
+                None,
             )
-            stage_visits += visits("lead", lead_id, steps, present, self.directory, self.as_of)
+            own_visits = visits("lead", lead_id, steps, present, self.directory, self.as_of)
+            self.add_drop(lead, lead["is_junk"], own_visits)
+            stage_visits += own_visits
             found.append(lead)
         return found
 
@@ -281,7 +296,7 @@ class _Calculation:
             )
             deal |= {
                 "pipeline_id": pipeline_id,
-                "pipeline_name": self.directory.pipelines.get(pipeline_id),
+                "pipeline_name": self.directory.pipeline_name(pipeline_id),
                 "is_sales_pipeline": is_sales_pipeline,
                 "state": STATE[meaning],
                 "is_sale": is_sale,
@@ -313,13 +328,15 @@ class _Calculation:
             self.add_forgotten(deal, self.settings.forgotten_deal_days)
             self.add_lead(deal, link(row.get("leadId")), leads, leads_of)
             present = Step(
-                instant(row.get("movedTime")),
+                instant(row.get("movedTime")) or created_at,
                 deal["stage_id"],
                 deal["semantics"],
                 meaning,
                 pipeline_id,
             )
-            stage_visits += visits("deal", deal_id, steps, present, self.directory, self.as_of)
+            own_visits = visits("deal", deal_id, steps, present, self.directory, self.as_of)
+            self.add_drop(deal, is_failed, own_visits)
+            stage_visits += own_visits
             found.append(deal)
         self.add_customer_kinds(found)
         return found
@@ -337,7 +354,7 @@ class _Calculation:
         closed_on = business_date(row.get("closedate"))
         if row.get("closed") == "Y" and closed_on:
             return start_of(closed_on, self.zone), "close_date"
-        return None, None
+        return None, "none"
 
     def add_lead(
         self,
@@ -352,11 +369,12 @@ class _Calculation:
         if not named and self.settings.attribution == "customer":
             lead = leads_of.latest_before(deal)
             lead_link = "customer" if lead else "none"
-        deal["lead_id"] = lead["lead_id"] if lead else named
+        deal["lead_id"] = lead["lead_id"] if lead else None
         deal["lead_link"] = lead_link
         deal["has_counting_lead"] = bool(lead and lead["counts"])
         for name in LEAD_DIMENSIONS:
-            deal[f"lead_{name}"] = lead[name] if lead else None
+            deal[f"lead_{name}"] = lead[name] if lead and lead["counts"] else None
+        deal["lead_created_date"] = lead["created_date"] if lead else None
         if lead is None:
             deal["lead_source_name"] = LEAD_DELETED if named else NO_LEAD
         elif not lead["counts"]:
@@ -448,10 +466,10 @@ def _days(start: datetime, end: datetime | None) -> float | None:
 
 
 def _bin(days: float | None) -> str | None:
-    """Whole days elapsed: 0-7 means under 8."""
+    """Whole days elapsed: 0–7 means under 8."""
     if days is None:
         return None
-    return "0-7" if days < 8 else "8-30" if days < 31 else "31-90" if days < 91 else "over 90"
+    return "0–7" if days < 8 else "8–30" if days < 31 else "31–90" if days < 91 else "91+"
 
 
 def _sum(deals: list[dict[str, Any]]) -> Decimal | None:
@@ -476,6 +494,8 @@ _ITEM: dict[str, Any] = {
     "manager_name": pl.String,
     "department_name": pl.String,
     "is_manager_dismissed": pl.Boolean,
+    "drop_stage_id": pl.String,
+    "drop_stage_name": pl.String,
     "city": pl.String,
     "currency_code": pl.String,
     "last_activity_at": MOMENT,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import cached_property
 
 import polars as pl
 
@@ -56,6 +57,14 @@ class Average:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Numerator (the sum of the days) or denominator (the rows that have them) of an average."""
+
+    average: Average
+    part: str
+
+
+@dataclass(frozen=True)
 class Percentile:
     """Continuous percentile (linear interpolation) of a column of days."""
 
@@ -63,7 +72,7 @@ class Percentile:
     quantile: float
 
 
-Metric = Total | Ratio | Average | Percentile
+Metric = Total | Ratio | Average | Percentile | Part
 
 
 def _lead(where: str | None = None, day: str = "created_date", value: str | None = None) -> Measure:
@@ -74,8 +83,20 @@ def _deal(where: str | None = None, day: str = "created_date", value: str | None
     return Measure("deals", day, where, value)
 
 
+def _average(name: str, total: str, records: str, days: Measure) -> dict[str, Metric]:
+    """An average of days with its two parts, by their names."""
+    average = Average(days)
+    return {
+        name: average,
+        total: Part(average, "numerator"),
+        records: Part(average, "denominator"),
+    }
+
+
 def _metrics() -> dict[str, Metric]:
     received = _lead()
+    sales_of_leads = Measure("deals", "sold_date", "is_sale_of_lead", by_lead=True)
+    amount_of_leads = replace(sales_of_leads, value="base_amount")
     found: dict[str, Metric] = {
         "leads_received": Total(received),
         "leads_junk": Total(_lead("is_junk")),
@@ -88,16 +109,17 @@ def _metrics() -> dict[str, Metric]:
         "leads_inactive": Total(_lead("is_inactive")),
         "leads_forgotten_without_plan": Total(_lead("is_forgotten_without_plan")),
         "leads_without_planned_activity": Total(_lead("is_without_plan")),
-        "processing_days_avg": Average(_lead(value="processing_days")),
         "processing_days_median": Percentile(_lead(value="processing_days"), 0.5),
         "processing_days_p90": Percentile(_lead(value="processing_days"), 0.9),
-        "lead_to_sale_days_avg": Average(_lead(value="lead_to_sale_days")),
         "lead_to_sale_days_median": Percentile(_lead(value="lead_to_sale_days"), 0.5),
-        "lead_age_days": Average(_lead(value="age_days")),
+        "leads_quality_with_deal_cohort": Total(_lead("is_quality_with_deal")),
+        "leads_quality_with_sale_cohort": Total(_lead("is_quality_with_sale")),
+        "leads_with_sale_not_quality_cohort": Total(_lead("is_sale_not_quality")),
+        "sales_amount_of_leads_cohort": Total(_lead(value="sales_amount")),
         "revenue_per_lead_cohort": Ratio(_lead(value="sales_amount"), received),
-        "revenue_per_lead_period": Ratio(
-            Measure("deals", "sold_date", "is_sale_of_lead", "base_amount", by_lead=True), received
-        ),
+        "sales_of_leads_period": Total(sales_of_leads),
+        "sales_amount_of_leads_period": Total(amount_of_leads),
+        "revenue_per_lead_period": Ratio(amount_of_leads, received),
         "deals_created": Total(_deal()),
         "deals_in_work": Total(_deal("is_in_work")),
         "potential_amount": Total(_deal("is_in_work", value="base_amount")),
@@ -105,8 +127,22 @@ def _metrics() -> dict[str, Metric]:
         "deals_inactive": Total(_deal("is_inactive")),
         "deals_forgotten_without_plan": Total(_deal("is_forgotten_without_plan")),
         "deals_without_planned_activity": Total(_deal("is_without_plan")),
-        "deal_age_days": Average(_deal(value="age_days")),
+        "deals_repeat_flag_different": Total(_deal("is_flag_different")),
     }
+    for name, total, records, days in (
+        ("processing_days_avg", "processing_days_total", "leads_processed", "processing_days"),
+        (
+            "lead_to_sale_days_avg",
+            "lead_to_sale_days_total",
+            "leads_with_dated_sale",
+            "lead_to_sale_days",
+        ),
+        ("lead_age_days", "lead_age_days_total", "leads_with_age", "age_days"),
+    ):
+        found |= _average(name, total, records, _lead(value=days))
+    found |= _average(
+        "deal_age_days", "deal_age_days_total", "deals_with_age", _deal(value="age_days")
+    )
     for step, flag, event in (
         ("quality", "is_quality", "quality_date"),
         ("deal", "has_deal", "first_deal_date"),
@@ -132,7 +168,12 @@ def _metrics() -> dict[str, Metric]:
             ),
             f"deals_failed_{view}": Total(_deal("is_failed", failed)),
             f"deals_closed_{view}": Total(_deal("is_closed", closed)),
-            f"days_to_close_avg_{view}": Average(days),
+            **_average(
+                f"days_to_close_avg_{view}",
+                f"days_to_close_total_{view}",
+                f"deals_with_close_date_{view}",
+                days,
+            ),
             f"days_to_close_median_{view}": Percentile(days, 0.5),
         }
         for kind in ("new", "repeat"):
@@ -147,15 +188,22 @@ METRICS = _metrics()
 # Numerator, denominator and value of each stage metric, as columns of `Facts.stages`.
 STAGE_METRICS: dict[str, tuple[str | None, str | None, str]] = {
     "visited": ("visited", None, "visited"),
+    "stage_items": ("items", None, "items"),
     "stage_pass_rate": ("visited", "items", "stage_pass_rate"),
+    "visitors_forwarded": ("forwarded", None, "forwarded"),
     "stage_forward_rate": ("forwarded", "visited", "stage_forward_rate"),
+    "stage_days_total": ("stage_days", None, "stage_days"),
+    "stage_visits_finished": ("finished_visits", None, "finished_visits"),
     "stage_days_avg": ("stage_days", "finished_visits", "stage_days_avg"),
     "stage_days_median": (None, "finished_visits", "stage_days_median"),
-    "days_on_stage_now": ("days_standing", "standing_now", "days_on_stage_now"),
+    "days_standing_total": ("days_standing", None, "days_standing"),
     "standing_now": ("standing_now", None, "standing_now"),
+    "days_on_stage_now": ("days_standing", "standing_now", "days_on_stage_now"),
     "dropped": ("dropped", None, "dropped"),
     "dropped_amount": ("dropped_amount", None, "dropped_amount"),
-    "dropped_share": ("dropped", "visited", "dropped_share"),
+    "visitors_dropped": ("visitors_dropped", None, "visitors_dropped"),
+    "dropped_share": ("visitors_dropped", "visited", "dropped_share"),
+    "transitions": ("transitions", None, "transitions"),
 }
 
 FUNNELS = {
@@ -216,6 +264,9 @@ class Facts:
                 return self._total(measure, period, keys).select(
                     *keys, "numerator", pl.lit(None).alias("denominator"), value="numerator"
                 )
+            case Part(average, part):
+                found = self._days(average, average.days, period, keys)
+                return found.select(*keys, numerator=part, denominator=pl.lit(None), value=part)
             case Average(days) | Percentile(days):
                 return self._days(metric, days, period, keys)
             case Ratio(above, below):
@@ -276,56 +327,74 @@ class Facts:
     ) -> pl.DataFrame:
         """Every stage metric of the items created in the period, a row per group and stage.
 
-        `items`: created items of the group, for deals those that ever stood in the pipeline.
-        Failed items without an open stage before stand in a row without stage, named
-        "создан проваленным".
+        Stages that none of the items stood on or dropped from are left out. Failed items without
+        an open stage before stand in a row without stage, named "создан проваленным".
         """
-        keys = _beside_stage(group_by)
-        items = self._items(entity, period, keys)
-        visits = self._visits(entity, items)
-        by = [*keys, *STAGE_KEYS]
+        by = [*_beside_stage(group_by), *STAGE_KEYS]
+        found = self.stage_counts([entity], period, by)
+        return found.filter((pl.col("visited") > 0) | (pl.col("dropped") > 0))
+
+    def stage_counts(
+        self, entities: Sequence[str], period: Period | None, keys: Sequence[str]
+    ) -> pl.DataFrame:
+        """Every stage metric of the items created in the period, a row per group.
+
+        `keys` are columns of visits (STAGE_COLUMNS) and of the items. `items`: created items of
+        the group, for deals those that ever stood in a pipeline of the group's stages.
+        """
+        by = list(keys)
+        visits = self._visits(entities, period, by)
         finished = ~pl.col("is_current") & pl.col("is_open") & pl.col("days").is_not_null()
-        standing = pl.col("is_current") & pl.col("is_open")
+        standing = pl.col("is_current") & pl.col("is_open") & pl.col("days").is_not_null()
         days = _micros(pl.col("days"))
-        found = visits.group_by(by).agg(
-            pl.col("item_id").n_unique().alias("visited"),
-            pl.col("item_id").filter(pl.col("is_forward")).n_unique().alias("forwarded"),
+        item = pl.struct("entity", "item_id")
+        found = _grouped(
+            visits.drop_nulls("stage_id"),
+            by,
+            item.n_unique().alias("visited"),
+            item.filter("is_forward").n_unique().alias("forwarded"),
+            item.filter("is_drop").n_unique().alias("visitors_dropped"),
             finished.sum().alias("finished_visits"),
-            (days.filter(finished).sum() / DAY).alias("stage_days"),
+            pl.when(finished.sum() > 0).then(days.filter(finished).sum() / DAY).alias("stage_days"),
             (days.filter(finished).quantile(0.5, "linear") / DAY).alias("stage_days_median"),
             standing.sum().alias("standing_now"),
-            (days.filter(standing).sum() / DAY).alias("days_standing"),
-            pl.col("is_drop").sum().alias("dropped"),
-            _sum(pl.col("amount").filter(pl.col("is_drop"))).alias("dropped_amount"),
+            pl.when(standing.sum() > 0)
+            .then(days.filter(standing).sum() / DAY)
+            .alias("days_standing"),
+            pl.col("to_stage_id").is_not_null().sum().alias("transitions"),
         )
-        if entity == "lead":
-            counted = items.group_by(keys).len("items") if keys else items.select(items=pl.len())
-            base = _join(found, counted, keys, how="left")
-        else:
-            pipeline = [*keys, "pipeline_id"]
-            counted = visits.group_by(pipeline).agg(pl.col("item_id").n_unique().alias("items"))
-            base = _join(found, counted, pipeline, how="left")
-        never_open = items.filter("is_failure").join(
-            visits.filter("is_drop").select("item_id"), on="item_id", how="anti"
+        drops = _grouped(
+            visits.filter("is_drop"),
+            by,
+            item.n_unique().alias("dropped"),
+            _sum(pl.col("amount")).alias("dropped_amount"),
         )
-        created_failed = (
-            never_open.group_by([*keys, "pipeline_id"])
-            .agg(pl.len().alias("dropped"), _sum(pl.col("amount")).alias("dropped_amount"))
-            .with_columns(
-                pl.lit(None, pl.String).alias("stage_id"),
-                pl.lit(CREATED_FAILED).alias("stage_name"),
-            )
+        stood = (
+            visits.drop_nulls("stage_id")
+            .drop(STAGE_DETAILS)
+            .unique(["entity", "item_id", "pipeline_id"])
         )
+        on_any_stage = stood.join(
+            self._all_stages, on=["entity", "pipeline_id"], nulls_equal=True
+        ).with_columns(
+            to_stage_id=pl.lit(None, pl.String),
+            to_stage_name=pl.lit(None, pl.String),
+            is_back=pl.lit(False),
+        )
+        base = _grouped(on_any_stage, by, item.n_unique().alias("items"))
+        counts = ["visited", "forwarded", "visitors_dropped", "finished_visits", "standing_now"]
+        counts += ["transitions", "dropped", "items"]
         return (
-            pl.concat([base, created_failed], how="diagonal_relaxed")
+            _join(_join(base, found, by), drops, by)
+            .with_columns(pl.col(counts).fill_null(0).cast(pl.Int64))
             .with_columns(
                 stage_pass_rate=_rate("visited", "items"),
                 stage_forward_rate=_rate("forwarded", "visited"),
                 stage_days_avg=_rate("stage_days", "finished_visits"),
                 days_on_stage_now=_rate("days_standing", "standing_now"),
-                dropped_share=_rate("dropped", "visited"),
+                dropped_share=_rate("visitors_dropped", "visited"),
             )
-            .sort(by, nulls_last=True)
+            .sort(by or "visited", nulls_last=True)
         )
 
     def transitions(
@@ -333,47 +402,41 @@ class Facts:
     ) -> pl.DataFrame:
         """Moves from stage to stage of the items created in the period, counted.
 
-        `is_back`: to a stage that stands earlier in the same pipeline.
+        `is_back`: to an open stage of the same pipeline, from a later one or from a closed one.
         """
-        keys = _beside_stage(group_by)
-        visits = self._visits(entity, self._items(entity, period, keys))
-        following = ["pipeline_id", "stage_id", "stage_name", "stage_sort"]
-        moves = (
-            visits.sort("item_id", "visit_number")
-            .with_columns(
-                pl.col(column).shift(-1).over("item_id").alias(f"to_{column}")
-                for column in following
-            )
-            .filter(~pl.col("is_current"))
-            .with_columns(
-                is_back=(
-                    pl.col("pipeline_id").eq_missing(pl.col("to_pipeline_id"))
-                    & (pl.col("to_stage_sort") < pl.col("stage_sort")).fill_null(False)
-                )
-            )
-        )
-        by = [*keys, "pipeline_id", "stage_id", "to_pipeline_id", "to_stage_id"]
+        by = [*_beside_stage(group_by), "pipeline_id", "stage_id", "to_pipeline_id", "to_stage_id"]
+        moves = self._visits([entity], period, by).drop_nulls("to_stage_id")
         return (
             moves.group_by([*by, "stage_name", "to_stage_name", "is_back"])
             .len("transitions")
             .sort(by, nulls_last=True)
         )
 
-    def _frame(self, name: str) -> pl.DataFrame:
+    @cached_property
+    def _counting(self) -> dict[str, pl.DataFrame]:
         """The counting rows, with the flags that only metrics need."""
         plan = (pl.col("is_in_work") & ~pl.col("has_planned_activity")).alias("is_without_plan")
-        if name == "leads":
-            return self.leads.filter("counts").with_columns(plan)
-        return self.deals.filter("counts").with_columns(
+        leads = self.leads.filter("counts").with_columns(
+            plan,
+            (pl.col("is_quality") & pl.col("has_deal")).alias("is_quality_with_deal"),
+            (pl.col("is_quality") & pl.col("has_sale")).alias("is_quality_with_sale"),
+            (~pl.col("is_quality") & pl.col("has_sale")).alias("is_sale_not_quality"),
+        )
+        kind = pl.col("customer_kind")
+        deals = self.deals.filter("counts").with_columns(
             plan,
             (pl.col("is_sale") & pl.col("has_counting_lead")).alias("is_sale_of_lead"),
-            (pl.col("is_sale") & (pl.col("customer_kind") == "new")).alias("is_new_sale"),
-            (pl.col("is_sale") & (pl.col("customer_kind") == "repeat")).alias("is_repeat_sale"),
+            (pl.col("is_sale") & (kind == "new")).alias("is_new_sale"),
+            (pl.col("is_sale") & (kind == "repeat")).alias("is_repeat_sale"),
+            ((kind != "unknown") & ((kind == "repeat") != pl.col("portal_repeat_flag"))).alias(
+                "is_flag_different"
+            ),
         )
+        return {"leads": leads, "deals": deals}
 
     def _dated(self, measure: Measure, period: Period | None, keys: list[str]) -> pl.DataFrame:
         """Rows whose day of the measure is known and in the period, with the group columns."""
-        frame = self._frame(measure.frame)
+        frame = self._counting[measure.frame]
         day = pl.col(measure.date)
         frame = frame.filter(day.is_not_null())
         if period:
@@ -383,7 +446,7 @@ class Facts:
             if key in TRUNCATIONS:
                 columns.append(day.dt.truncate(TRUNCATIONS[key]).alias(key))
                 continue
-            source = f"lead_{key}" if measure.by_lead else key
+            source = f"lead_{key}" if measure.by_lead and "__" not in key else key
             if source not in frame.columns:
                 raise ValueError(f"{measure.frame} have no dimension {source}")
             columns.append(pl.col(source).alias(key))
@@ -392,25 +455,20 @@ class Facts:
     def _total(self, measure: Measure, period: Period | None, keys: list[str]) -> pl.DataFrame:
         rows = self._dated(measure, period, keys)
         holds = pl.col(measure.where) if measure.where else pl.lit(True)
-        if measure.value is None:
-            sum_ = (holds.sum() if measure.where else pl.len()).cast(pl.Int64)
-        else:
-            sum_ = _sum(pl.col(measure.value).filter(holds))
-        numerator = sum_.alias("numerator")
-        return (
-            rows.group_by(keys).agg(numerator).sort(keys, nulls_last=True)
-            if keys
-            else (rows.select(numerator))
-        )
+        matched = (holds.sum() if measure.where else pl.len()).cast(pl.Int64)
+        sum_ = _sum(pl.col(measure.value).filter(holds)) if measure.value else matched
+        columns = [sum_.alias("numerator"), matched.alias("matched")]
+        found = _grouped(rows, keys, *columns)
+        return found.sort(keys, nulls_last=True) if keys else found
 
     def _ratio(
         self, above: Measure, below: Measure, period: Period | None, keys: list[str]
     ) -> pl.DataFrame:
-        numerators = self._total(above, period, keys).with_columns(pl.lit(True).alias("has_rows"))
-        denominators = self._total(below, period, keys).rename({"numerator": "denominator"})
+        numerators = self._total(above, period, keys)
+        denominators = self._total(below, period, keys).select(*keys, denominator="numerator")
         found = _join(numerators, denominators, keys).with_columns(
-            # No rows is 0; rows whose amounts have no rate stay unknown.
-            pl.when(pl.col("has_rows").is_null())
+            # No record is 0; records whose amounts have no rate stay unknown.
+            pl.when(pl.col("matched").fill_null(0) == 0)
             .then(pl.lit(0).cast(numerators.schema["numerator"]))
             .otherwise(pl.col("numerator"))
             .alias("numerator"),
@@ -429,7 +487,7 @@ class Facts:
             rows = rows.filter(days.where)
         column = _micros(pl.col(str(days.value)))
         if isinstance(metric, Average):
-            numerator = column.sum() / DAY
+            numerator = pl.when(column.count() > 0).then(column.sum() / DAY)
             value = column.sum() / (column.count() * DAY)
         else:
             numerator = pl.lit(None, pl.Float64).first()
@@ -440,34 +498,87 @@ class Facts:
             column.count().cast(pl.Int64).alias("denominator"),
             pl.when(known).then(value).alias("value"),
         ]
+        found = _grouped(rows, keys, *columns)
+        return found.sort(keys, nulls_last=True) if keys else found
+
+    def _visits(
+        self, entities: Sequence[str], period: Period | None, keys: Sequence[str]
+    ) -> pl.DataFrame:
+        """Visits of the items created in the period, with their group columns and next stage.
+
+        Items that failed without an open stage before have one more row, without a stage.
+        """
+        item_keys = [key for key in keys if key not in STAGE_COLUMNS]
+        parts = []
+        for entity in entities:
+            if entity not in ("lead", "deal"):
+                raise ValueError(f"entity is {entity!r}, not lead or deal")
+            is_lead = entity == "lead"
+            created = self._dated(Measure(f"{entity}s", "created_date"), period, item_keys)
+            items = created.select(
+                *item_keys,
+                pl.col(f"{entity}_id").alias("item_id"),
+                pl.lit(entity).alias("entity"),
+                (pl.lit(None, pl.Int64) if is_lead else pl.col("pipeline_id")).alias("pipeline_id"),
+                pl.col("opportunity_amount" if is_lead else "base_amount").alias("amount"),
+                pl.col("is_junk" if is_lead else "is_failed").alias("is_failure"),
+            )
+            visits = self.moves.join(items.drop("pipeline_id"), on=["entity", "item_id"])
+            created_failed = (
+                items.filter("is_failure")
+                .join(visits.filter("is_drop"), on="item_id", how="anti")
+                .with_columns(
+                    stage_name=pl.lit(CREATED_FAILED), is_drop=pl.lit(True), is_back=pl.lit(False)
+                )
+            )
+            parts += [visits, created_failed]
+        return pl.concat(parts, how="diagonal_relaxed").with_columns(
+            pl.col("pipeline_id")
+            .replace_strict(self._pipeline_names, default=None, return_dtype=pl.String)
+            .alias("pipeline_name")
+        )
+
+    @cached_property
+    def moves(self) -> pl.DataFrame:
+        """Visits with the stage that follows."""
+        following = ["pipeline_id", "stage_id", "stage_name", "stage_sort", "is_open"]
+        same_pipeline = pl.col("pipeline_id").eq_missing(pl.col("to_pipeline_id"))
+        to_earlier = (pl.col("to_stage_sort") < pl.col("stage_sort")).fill_null(False)
         return (
-            rows.group_by(keys).agg(columns).sort(keys, nulls_last=True)
-            if keys
-            else (rows.select(columns))
+            self.stage_visits.sort("entity", "item_id", "visit_number")
+            .with_columns(
+                pl.col(column).shift(-1).over("entity", "item_id").alias(f"to_{column}")
+                for column in following
+            )
+            .with_columns(
+                is_back=same_pipeline
+                & pl.col("to_is_open").fill_null(False)
+                & (~pl.col("is_open") | to_earlier)
+            )
         )
 
-    def _items(self, entity: str, period: Period | None, keys: list[str]) -> pl.DataFrame:
-        """Items created in the period, with the group columns, amount and failure."""
-        if entity not in ("lead", "deal"):
-            raise ValueError(f"entity is {entity!r}, not lead or deal")
-        items = self._dated(Measure(f"{entity}s", "created_date"), period, keys)
-        is_lead = entity == "lead"
-        return items.select(
-            *keys,
-            pl.col(f"{entity}_id").alias("item_id"),
-            (pl.lit(None, pl.Int64) if is_lead else pl.col("pipeline_id")).alias("pipeline_id"),
-            pl.col("opportunity_amount" if is_lead else "base_amount").alias("amount"),
-            pl.col("is_junk" if is_lead else "is_failed").alias("is_failure"),
-        )
+    @cached_property
+    def _pipeline_names(self) -> dict[int, str]:
+        ids = {*self.directory.pipelines, *self.stage_visits["pipeline_id"].drop_nulls()}
+        return {pipeline_id: self.directory.pipeline_name(pipeline_id) for pipeline_id in ids}
 
-    def _visits(self, entity: str, items: pl.DataFrame) -> pl.DataFrame:
-        """Visits of the items; the pipeline is that of the visit."""
-        return self.stage_visits.filter(pl.col("entity") == entity).join(
-            items.drop("pipeline_id"), on="item_id"
-        )
+    @cached_property
+    def _all_stages(self) -> pl.DataFrame:
+        """Stages of the directory, and those that only visits name, by entity and pipeline."""
+        columns = ["entity", "pipeline_id", "stage_id", "stage_name", "stage_sort"]
+        listed = [
+            (entity, stage.pipeline_id, stage.stage_id, stage.name, stage.sort)
+            for entity in ("lead", "deal")
+            for stage in self.directory.stages(entity).values()
+        ]
+        visited = self.stage_visits.select(columns)
+        found = pl.DataFrame(listed, schema=visited.schema, orient="row")
+        return pl.concat([found, visited]).unique(["entity", "pipeline_id", "stage_id"])
 
 
 STAGE_KEYS = ("pipeline_id", "stage_id", "stage_name")
+STAGE_DETAILS = ["stage_id", "stage_name", "stage_sort", "to_stage_id", "to_stage_name", "is_back"]
+STAGE_COLUMNS = {"entity", "pipeline_id", "pipeline_name", "to_pipeline_id", *STAGE_DETAILS}
 
 
 def _beside_stage(group_by: Sequence[str]) -> list[str]:
@@ -481,8 +592,13 @@ def _micros(days: pl.Expr) -> pl.Expr:
 
 
 def _sum(amount: pl.Expr) -> pl.Expr:
-    """A sum that is 0 of nothing, but unknown where every amount lacks a rate."""
-    return pl.when((amount.len() > 0) & (amount.count() == 0)).then(None).otherwise(amount.sum())
+    """A sum that is unknown, not 0, where there is nothing to add."""
+    return pl.when(amount.count() > 0).then(amount.sum())
+
+
+def _grouped(rows: pl.DataFrame, keys: list[str], *columns: pl.Expr) -> pl.DataFrame:
+    """Aggregates by the keys; one row without any."""
+    return rows.group_by(keys).agg(columns) if keys else rows.select(columns)
 
 
 def _rate(above: str, below: str) -> pl.Expr:

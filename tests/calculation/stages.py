@@ -18,9 +18,9 @@ Meaning = Callable[[str, str], str]
 
 @dataclass(frozen=True)
 class Step:
-    """A row of the history: an item entering a stage. `at` is null where nothing tells it."""
+    """A row of the history: an item entering a stage."""
 
-    at: datetime | None
+    at: datetime
     stage_id: str
     semantics: str
     meaning: str
@@ -71,7 +71,8 @@ def visits(
     directory: Directory,
     as_of: datetime,
 ) -> list[dict[str, Any]]:
-    """Visits of one item, one dict each; `present` is its stage now, entered at `movedTime`.
+    """Visits of one item, one dict each; `present` is its stage now, entered at `movedTime`,
+    where that is unknown at its creation.
 
     `days` of a finished visit may be negative; of the present one they run to `as_of`.
     """
@@ -90,12 +91,9 @@ def visits(
         is_current = number == len(spans) - 1
         last = span[-1]
         entered_at = span[0].at
-        left_at = None if is_current else spans[number + 1][0].at
-        until = as_of if is_current else left_at
-        days = None
-        if entered_at is not None and until is not None:
-            days = (until - entered_at).total_seconds() / 86_400
-            days = max(days, 0.0) if is_current else days
+        until = as_of if is_current else spans[number + 1][0].at
+        days = (until - entered_at).total_seconds() / 86_400
+        days = max(days, 0.0) if is_current else days
         stage = known.get(last.stage_id)
         rows.append(
             {
@@ -111,7 +109,7 @@ def visits(
                 # The present visit means what the item means now.
                 "meaning": present.meaning if is_current else last.meaning,
                 "entered_at": entered_at,
-                "left_at": left_at,
+                "left_at": None if is_current else until,
                 "days": days,
                 "is_current": is_current,
                 "is_drop": False,
