@@ -46,6 +46,7 @@ lock: .venv/.installed ## renew requirements.lock from pyproject.toml
 	.venv/bin/uv pip compile --quiet pyproject.toml --group dev --generate-hashes \
 		--no-emit-index-url --python-version 3.11 --upgrade -o requirements.lock
 
-bench: setup ## measure the demo portal and a whole refresh at a million leads
+bench: setup ## measure the demo portal and a refresh of a million leads; 600 random companies
 	$(PYTHON) -m scripts.demo_portal.benchmark
 	$(PYTHON) -m scripts.benchmark
+	RANDOM_COMPANIES=600 RANDOM_SEED=1000 $(PYTHON) -m pytest tests/test_random_companies.py

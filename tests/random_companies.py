@@ -1,0 +1,421 @@
+"""Random small companies with disjoint IDs, packed into one portal.
+
+A company is drawn from its seed alone, which also numbers its records (`seed * 1000 + n`),
+managers, sources and pipelines, so that any of them can be drawn again alone with the same rows.
+What goes wrong in real portals is drawn often: a quirk that no test meets is a rule that nothing
+checks.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.small_portal import deal_visit, lead_visit, status, write_portal
+
+Row = dict[str, Any]
+
+MOSCOW = dt.timezone(dt.timedelta(hours=3))
+# The last reading is two days after the end of a quarter; each reading sees other rates.
+READINGS = [
+    dt.datetime(2026, 1, 15, 12, tzinfo=MOSCOW),
+    dt.datetime(2026, 3, 1, tzinfo=MOSCOW),
+    dt.datetime(2026, 4, 2, 20, tzinfo=MOSCOW),
+]
+AS_OF = READINGS[-1]
+BEGINNING = dt.datetime(2025, 9, 20, 9, 30, tzinfo=MOSCOW)
+# Midnights at which a month, quarter or year ends somewhere, or summer time begins in Europe.
+MIDNIGHTS = [(2025, 10, 1), (2025, 10, 26), (2026, 1, 1), (2026, 2, 1), (2026, 3, 1)]
+MIDNIGHTS += [(2026, 3, 29), (2026, 4, 1)]
+ZONES = (3, 0, 1, 2, 5)
+THRESHOLD_DAYS = (3, 5, 10, 14)
+
+# Currency: units and rate at each reading; None where the portal has not the currency.
+RATES: dict[str, Sequence[tuple[str, str] | None]] = {
+    "RUB": [("1", "1")] * 3,
+    "USD": [("1", "90.005"), ("1", "95.125"), ("1", "81.3335")],
+    "UZS": [("1000", "7.5055"), ("10000", "75"), ("1000", "7.1")],
+    # Eighths: amounts in kopecks fall on halves.
+    "TST": [("1", "0.125"), ("8", "3"), ("1", "0.125")],
+    "GEL": [("1", "30.5"), ("1", "31"), None],
+    "NEW": [None, ("1", "2.5"), ("1", "2.7")],
+}
+CURRENCIES = [*RATES, "RUB", "RUB", "RUB", "XAU", "", None]
+AMOUNTS = [None, 0, 0.01, 0.02, 0.04, 1, 10.05, 100, 333.33, 1234.56, 50_000, 9_999_999.99, -0.04]
+
+# Directory of lead stages: code, SORT, semantics. Two share the lowest SORT.
+LEAD_STAGES = [
+    ("NEW", 10, None),
+    ("UC_ALSO_NEW", 10, None),
+    ("TALK", 20, None),
+    ("UC_NEED", 30, None),
+    ("CONVERTED", 40, "S"),
+    ("JUNK", 50, "F"),
+    # A failed status before an open one.
+    ("UC_REFUSED", 25, "F"),
+]
+DEAL_STAGES = [
+    ("NEW", 10, None),
+    ("PREP", 20, None),
+    ("OFFER", 30, None),
+    ("UC_PAID", 40, None),
+    ("WON", 50, "S"),
+    ("LOSE", 60, "F"),
+    ("APOLOGY", 15, "F"),
+]
+GONE = "UC_GONE"
+CITIES = ["Казань", "Тверь", "Омск"]
+CITY_FIELD = "UF_CRM_CITY"
+UTM = ("utmSource", "utmMedium", "utmCampaign", "utmContent", "utmTerm")
+UTM_VALUES = [None, None, "", "yandex", "google", "весна"]
+IMPORT_DAY = "2025-11-11"
+
+
+def iso(moment: dt.datetime) -> str:
+    return moment.astimezone(MOSCOW).isoformat()
+
+
+@dataclass
+class RandomPortal:
+    """Rows of all companies by entity, and what must be told apart by time or setting.
+
+    `currencies` are the rows of each reading; `deleted` are records that the first reading sees
+    and a later one does not.
+    """
+
+    seeds: Sequence[int]
+    tables: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    deleted: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    paid_stages: list[str] = field(default_factory=lambda: ["UC_PAID"])
+    sales_pipelines: list[int] = field(default_factory=lambda: [0])
+
+    def write(self, folder: Path) -> Path:
+        """Writes the data directory as the last reading finds it."""
+        return write_portal(folder, **{**self.tables, "currencies": currencies(len(READINGS) - 1)})
+
+
+def currencies(reading: int) -> list[Row]:
+    """Rows of crm.currency.list at a reading."""
+    return [
+        {"CURRENCY": code, "AMOUNT_CNT": rates[reading][0], "AMOUNT": rates[reading][1]}
+        | {"BASE": "Y" if code == "RUB" else "N", "SORT": "100"}
+        for code, rates in RATES.items()
+        if rates[reading]
+    ]
+
+
+def draw(seeds: Iterable[int]) -> RandomPortal:
+    """The companies of the seeds in one portal."""
+    portal = RandomPortal(list(seeds))
+    tables = portal.tables
+    tables["categories"].append({"id": 0, "name": "Общая", "sort": 10, "isDefault": "Y"})
+    tables["departments"].append({"ID": "1", "NAME": "Дирекция", "SORT": 1})
+    tables["users"].append({"ID": "1", "ACTIVE": True, "NAME": "Директор", "UF_DEPARTMENT": [1]})
+    for directory, prefix, stages in (("STATUS", "", LEAD_STAGES), ("DEAL_STAGE", "", DEAL_STAGES)):
+        _add_stages(tables["statuses"], directory, prefix, stages, 0)
+    tables["statuses"].append(_status(tables["statuses"], "SOURCE", "WEB", "Сайт"))
+    for entity_type in (1, 2):
+        items = [{"ID": str(n), "VALUE": city} for n, city in enumerate(CITIES, 1)]
+        about = {"type": "enumeration", "title": "Город", "isMultiple": False, "isDynamic": True}
+        fields = {CITY_FIELD: {**about, "upperName": CITY_FIELD, "items": items}}
+        tables["fields"].append({"entityTypeId": entity_type, "fields": fields})
+    for seed in portal.seeds:
+        _Company(seed, portal).draw()
+    return portal
+
+
+def _status(rows: list[Row], directory: str, code: str, name: str, **values: Any) -> Row:
+    return {**status(len(rows) + 1, directory, code), "NAME": name, **values}
+
+
+def _add_stages(
+    rows: list[Row],
+    directory: str,
+    prefix: str,
+    stages: Sequence[tuple[str, int, str | None]],
+    category: int,
+) -> None:
+    for code, sort, semantics in stages:
+        # Two stages of a pipeline have one name.
+        name = "Подготовка" if code in ("PREP", "OFFER") else code.title()
+        values = {"SORT": str(sort), "SEMANTICS": semantics, "CATEGORY_ID": str(category)}
+        if directory == "STATUS":
+            values["CATEGORY_ID"] = None
+        rows.append(_status(rows, directory, prefix + code, name, **values))
+
+
+class _Company:
+    def __init__(self, seed: int, portal: RandomPortal) -> None:
+        self.seed = seed
+        self.portal = portal
+        self.tables = portal.tables
+        self.random = random.Random(seed)
+        self.first_id = seed * 1000
+        self.ids = itertools.count(self.first_id * 10)
+        # Moments that happened already: ties are made of them.
+        self.moments: list[dt.datetime] = []
+
+    def often(self, probability: float) -> bool:
+        return self.random.random() < probability
+
+    def pick(self, values: Sequence[Any]) -> Any:
+        return self.random.choice(values)
+
+    def draw(self) -> None:
+        self.add_directories()
+        leads = self.random.randint(4, 14)
+        deals = self.random.randint(6, 16)
+        numbers = [self.first_id + n for n in range(1, leads + 1)]
+        for number in numbers:
+            self.add_lead(number)
+        for n in range(1, deals + 1):
+            self.add_deal(self.first_id + n, numbers)
+
+    def add_directories(self) -> None:
+        seed, tables = self.seed, self.tables
+        self.managers: list[Any] = [seed * 10 + n for n in range(1, 6)]
+        departments = [[seed * 10 + 1, seed * 10 + 2], [seed * 10 + 2], [], [seed * 10 + 9]]
+        # The fifth manager is no user of the portal, the third has no name.
+        for n, (user, department) in enumerate(zip(self.managers, departments, strict=False)):
+            names = {"NAME": f"Менеджер {n}", "LAST_NAME": f"из {seed}"} if n != 2 else {"NAME": ""}
+            row = {"ID": str(user), "ACTIVE": n != 1, "UF_DEPARTMENT": department, **names}
+            tables["users"].append(row)
+        for n in (1, 2):
+            row = {"ID": str(seed * 10 + n), "NAME": f"Отдел {n} из {seed}", "SORT": n}
+            tables["departments"].append(row)
+        self.managers += [None]
+        for code in ("WEB", "ADS"):
+            row = _status(tables["statuses"], "SOURCE", f"S{seed}_{code}", f"{code} из {seed}")
+            tables["statuses"].append(row)
+        self.sources = [f"S{seed}_WEB", f"S{seed}_ADS", f"S{seed}_GONE", "WEB", None, ""]
+        sales, delivery = seed * 10 + 1, seed * 10 + 2
+        for pipeline, name in ((sales, "Продажи"), (delivery, "Доставка")):
+            row = {"id": pipeline, "name": f"{name} {seed}", "sort": pipeline, "isDefault": "N"}
+            tables["categories"].append(row)
+            directory = f"DEAL_STAGE_{pipeline}"
+            _add_stages(tables["statuses"], directory, f"C{pipeline}:", DEAL_STAGES, pipeline)
+        self.portal.sales_pipelines.append(sales)
+        self.portal.paid_stages.append(f"C{sales}:UC_PAID")
+        # The last pipeline is deleted with its stages.
+        self.pipelines = [0, sales, sales, sales, delivery, seed * 10 + 3]
+        self.contacts = [self.first_id + n for n in range(1, 7)]
+        self.companies = [self.first_id + n for n in range(1, 4)]
+        created = {"createdTime": iso(BEGINNING), "updatedTime": iso(BEGINNING)}
+        for number in self.contacts:
+            tables["contacts"].append({"id": number, **created})
+        for number in self.companies:
+            own = "Y" if number == self.companies[0] else "N"
+            tables["companies"].append({"id": number, "isMyCompany": own, **created})
+
+    def moment(self) -> dt.datetime:
+        """Any time, but often one at which something turns over, or a time used before."""
+        kind = self.random.random()
+        second = dt.timedelta(seconds=self.pick([-1, 0, 0, 1]))
+        if kind < 0.15 and self.moments:
+            found = self.pick(self.moments)
+        elif kind < 0.3:
+            zone = dt.timezone(dt.timedelta(hours=self.pick(ZONES)))
+            found = dt.datetime(*self.pick(MIDNIGHTS), tzinfo=zone) + second
+        elif kind < 0.4:
+            found = AS_OF - dt.timedelta(days=self.pick(THRESHOLD_DAYS)) + second
+        elif kind < 0.45:
+            found = self.pick(READINGS) + min(second, dt.timedelta())
+        elif kind < 0.6:
+            found = AS_OF - dt.timedelta(seconds=self.random.randint(0, 20 * 86_400))
+        else:
+            found = BEGINNING + dt.timedelta(
+                seconds=self.random.randint(0, int((AS_OF - BEGINNING).total_seconds()))
+            )
+        self.moments.append(found)
+        return found
+
+    def after(self, moment: dt.datetime) -> dt.datetime:
+        """A time after the moment, sometimes the same second, seldom before it."""
+        kind = self.random.random()
+        if kind < 0.15:
+            return moment
+        if kind < 0.2:
+            return moment - dt.timedelta(seconds=self.random.randint(1, 400_000))
+        if kind < 0.4:
+            # Whole days: bins and thresholds are met exactly.
+            return moment + dt.timedelta(days=self.pick([1, 3, 7, 8, 30, 31, 90, 91]))
+        return moment + dt.timedelta(seconds=self.random.randint(1, 20 * 86_400))
+
+    def path(self, stages: Sequence[str], finals: Sequence[str]) -> list[str]:
+        """Stages in the order in which an item stood on them; most end somewhere final."""
+        length = self.pick([0, 1, 1, 2, 2, 3, 4, 6])
+        # Nothing forbids the same stage twice in a row, or a way back from a final one.
+        middle = [self.pick(stages) for _ in range(length)]
+        if self.often(0.25):
+            middle.insert(self.random.randint(0, len(middle)), self.pick(finals))
+        if self.often(0.6) or not middle:
+            middle.append(self.pick(finals))
+        return middle
+
+    def own_semantics(self, known: str | None) -> str:
+        """The row's own semantics: the directory's, none, or what the stage once meant."""
+        kind = self.random.random()
+        if kind < 0.12:
+            return ""
+        if kind < 0.2:
+            return str(self.pick(["P", "S", "F"]))
+        return known or "P"
+
+    def walk(
+        self, created: dt.datetime, path: Sequence[str]
+    ) -> tuple[list[tuple[dt.datetime, str]], dt.datetime]:
+        """Rows that the history has of a path, and the time of the last move."""
+        steps, moment = [], created
+        for number, stage in enumerate(path):
+            moment = self.after(moment) if number else moment
+            # The last reading sees seldom, and only by a moment, what happened after it began.
+            if moment > AS_OF > created:
+                moment = AS_OF + dt.timedelta(seconds=2 if self.often(0.05) else 0)
+            steps.append((moment, stage))
+        moved = steps[-1][0]
+        kind = self.random.random()
+        if kind < 0.1:
+            steps = []
+        elif kind < 0.2:
+            steps = steps[:-1]
+        elif kind < 0.25:
+            steps = steps[1:]
+        elif kind < 0.3:
+            steps = [step for step in steps if self.often(0.5)]
+        return steps, moved
+
+    def item(self, number: int, created: dt.datetime, moved: dt.datetime) -> Row:
+        """What leads and deals have in common."""
+        active = self.pick([moved, AS_OF, self.moment(), self.moment(), None])
+        if active and active > AS_OF:
+            active = AS_OF
+        contacts = self.random.sample(self.contacts, self.pick([0, 0, 1, 1, 2, 3]))
+        first = self.pick([contacts[0], None, self.pick(self.contacts)]) if contacts else None
+        currency = self.pick(CURRENCIES)
+        row: Row = {
+            "id": number,
+            "title": f"Запись {number}",
+            "createdTime": iso(created),
+            "updatedTime": iso(min(max(created, moved), AS_OF)),
+            "movedTime": None if self.often(0.1) else iso(moved),
+            "lastActivityTime": iso(active) if active else None,
+            "assignedById": self.pick(self.managers),
+            "sourceId": self.pick(self.sources),
+            "opportunity": self.pick(AMOUNTS),
+            "currencyId": currency,
+            "contactIds": contacts,
+            "contactId": first,
+            "companyId": self.pick([None, None, 0, *self.companies]),
+            "isReturnCustomer": self.pick(["Y", "N", "N"]),
+            "originatorId": self.pick(["import", "1C", *[None] * 8]),
+            CITY_FIELD: self.pick([None, "", 0, 1, 2, 3, 3]),
+            **{name: self.pick(UTM_VALUES) for name in UTM},
+        }
+        return row
+
+    def created(self) -> dt.datetime:
+        """Some are created after the last reading began, or on the day of an import."""
+        if self.often(0.03):
+            return AS_OF + dt.timedelta(seconds=self.random.randint(60, 90_000))
+        if self.often(0.05):
+            return dt.datetime.fromisoformat(f"{IMPORT_DAY}T10:00:00+03:00")
+        return self.moment()
+
+    def add_lead(self, number: int) -> None:
+        known = {code: semantics for code, _, semantics in LEAD_STAGES}
+        stages = [*known, GONE] if self.often(0.3) else ["NEW", "TALK", "UC_NEED", "UC_ALSO_NEW"]
+        path = self.path(stages, ["CONVERTED", "CONVERTED", "JUNK", "UC_REFUSED"])
+        if self.often(0.1):
+            # Junk, then another failed status: the outcome is as old as the first.
+            path += ["JUNK", "UC_REFUSED"]
+        created = self.created()
+        steps, moved = self.walk(created, path)
+        for (at, stage), row_id in zip(steps, self.row_ids(len(steps)), strict=True):
+            semantics = self.own_semantics(known.get(stage))
+            visit = lead_visit(row_id, number, stage, semantics, iso(at))
+            self.tables["lead_stage_history"].append(visit)
+        row = self.item(number, created, moved)
+        row |= {
+            "stageId": path[-1],
+            "stageSemanticId": self.own_semantics(known.get(path[-1])),
+            "dateClosed": iso(self.after(moved)) if self.often(0.6) else None,
+        }
+        self.add("leads", row)
+        if self.often(0.7):
+            city = self.pick([None, "", *CITIES])
+            self.tables["lead_addresses"].append({"ID": str(number), "ADDRESS_CITY": city})
+        self.add_activities(1, number)
+
+    def add_deal(self, number: int, leads: Sequence[int]) -> None:
+        pipeline = self.pick(self.pipelines)
+        path: list[tuple[int, str]] = []
+        stages = [code for code, _, _ in DEAL_STAGES][:3]
+        if self.often(0.4):
+            stages += ["UC_PAID", "UC_PAID", "APOLOGY", GONE]
+        if self.often(0.15):
+            former = self.pick(self.pipelines)
+            path += [(former, stage) for stage in self.path(stages, ["WON", "LOSE"])]
+        finals = ["WON", "WON", "LOSE", "APOLOGY", "UC_PAID"]
+        path += [(pipeline, stage) for stage in self.path(stages, finals)]
+        if self.often(0.15):
+            path += [(pipeline, "UC_PAID"), (pipeline, "WON")]
+        known = {code: semantics for code, _, semantics in DEAL_STAGES}
+        codes = {step: f"C{step[0]}:{step[1]}" if step[0] else step[1] for step in path}
+        created = self.created()
+        steps, moved = self.walk(created, [codes[step] for step in path])
+        pipelines = {code: step[0] for step, code in codes.items()}
+        for (at, stage), row_id in zip(steps, self.row_ids(len(steps)), strict=True):
+            semantics = self.own_semantics(known.get(stage.split(":")[-1]))
+            visit = deal_visit(row_id, number, stage, semantics, iso(at))
+            visit["CATEGORY_ID"] = pipelines[stage]
+            self.tables["deal_stage_history"].append(visit)
+        stage = codes[path[-1]]
+        row = self.item(number, created, moved)
+        closed_on = f"{self.moment().date()}T03:00:00+03:00"
+        row |= {
+            "categoryId": pipeline,
+            "stageId": stage,
+            "stageSemanticId": self.own_semantics(known.get(path[-1][1])),
+            "closed": self.pick(["Y", "Y", "N"]),
+            "closedate": closed_on if self.often(0.7) else None,
+            "isRecurring": "Y" if self.often(0.05) else "N",
+            "leadId": self.pick([None, 0, self.first_id + 900, *leads, *leads]),
+        }
+        self.add("deals", row)
+        self.add_activities(2, number)
+
+    def add(self, name: str, row: Row) -> None:
+        """A living record, or one that is deleted after the first reading."""
+        (self.portal.deleted if self.often(0.01) else self.tables)[name].append(row)
+
+    def row_ids(self, count: int) -> list[int]:
+        """IDs of rows of one item; those of one second are told apart by them alone."""
+        ids = [next(self.ids) for _ in range(count)]
+        if self.often(0.3):
+            self.random.shuffle(ids)
+        return ids
+
+    def add_activities(self, owner_type: int, number: int) -> None:
+        for _ in range(self.pick([0, 0, 1, 2])):
+            created = AS_OF + dt.timedelta(hours=1) if self.often(0.05) else self.moment()
+            self.tables["activities"].append(
+                {
+                    "ID": str(next(self.ids)),
+                    "OWNER_TYPE_ID": str(owner_type),
+                    "OWNER_ID": str(number),
+                    "COMPLETED": self.pick(["Y", "N"]),
+                    "CREATED": iso(created),
+                    "DEADLINE": iso(self.after(self.moment())) if self.often(0.7) else None,
+                }
+            )
+
+
+def company_of(number: int) -> int:
+    """Seed of the company that has a lead or deal."""
+    return number // 1000
