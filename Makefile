@@ -7,7 +7,7 @@ export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint portal bench refresh extract check build publish report
+.PHONY: help setup demo serve test mutants lint portal bench refresh extract check build publish report
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ refresh extract check build publish report: setup ## one refresh, or one of its 
 
 test: setup ## run all tests
 	$(PYTHON) -m pytest
+
+mutants: setup ## break each rule once and see a test go red
+	$(PYTHON) -m scripts.mutation_check
 
 lint: setup ## ruff, mypy, sqlfluff
 	$(PYTHON) -m ruff check .

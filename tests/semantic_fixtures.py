@@ -107,7 +107,10 @@ def at(day: str) -> str:
 
 def lay_out_company(folder: Path) -> None:
     """Writes the data directory of the portal."""
-    leads, deals, lead_visits, deal_visits = [], [], [], []
+    leads: list[dict[str, Any]] = []
+    deals: list[dict[str, Any]] = []
+    lead_visits: list[dict[str, Any]] = []
+    deal_visits: list[dict[str, Any]] = []
     for number, (source, manager, stages, extra) in LEADS.items():
         stage, moved = stages[-1]
         active = extra.get("active", moved)
@@ -229,7 +232,7 @@ def ask(company: Warehouse) -> Ask:
             result = connection.execute(sql)
             columns = [column[0] for column in result.description]
             rows = [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
-        found = {}
+        found: dict[Any, Any] = {}
         for row in rows:
             group = [shown(value) for name, value in row.items() if name not in names]
             values = tuple(row[name] for name in names)

@@ -104,6 +104,12 @@ def test_first_reading_takes_everything(portal: Portal, warehouse: Warehouse) ->
     assert created == dt.datetime(2026, 3, 1, 7, tzinfo=dt.UTC)
 
 
+def test_now_is_the_clock_of_the_portal(portal: Portal, warehouse: Warehouse) -> None:
+    portal.set_now(LATER)
+    as_of = dt.datetime.fromisoformat(LATER)
+    assert as_of <= read(portal, warehouse).as_of < as_of + dt.timedelta(minutes=5)
+
+
 def test_unchanged_portal_appends_nothing(portal: Portal, warehouse: Warehouse) -> None:
     read(portal, warehouse)
     before = portal.requests

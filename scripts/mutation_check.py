@@ -1,0 +1,204 @@
+"""`make mutants`: breaks each rule once and sees a test go red.
+
+The mutants stand in mutants.yml and are made in a copy of the tracked files. Each names the
+smallest test that must fail; it must pass before. An error is no failure: a mutant has to break its
+rule, not the project.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+from dbt.cli.main import dbtRunner
+from tqdm import tqdm
+
+from pipelines.warehouse import ROOT
+from tests.semantic_fixtures import build_company
+from tests.test_dbt_project import lay_out_portal
+
+MUTANTS = ROOT / "scripts" / "mutants.yml"
+GREEN, RED, ERROR = "green", "red", "error"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A broken rule: in `file`, `old` (which is there once) becomes `new`, and `test` fails."""
+
+    rule: str
+    file: str
+    old: str
+    new: str
+    kind: str
+    test: str
+
+
+def load_mutants() -> list[Mutant]:
+    """The mutants of mutants.yml.
+
+    Raises:
+        ValueError: the text of one is not in its file, or there more than once.
+    """
+    mutants = [
+        Mutant(row.pop("rule"), group["file"], row.pop("old"), row.pop("new"), *row.popitem())
+        for group in yaml.safe_load(MUTANTS.read_text(encoding="utf-8"))
+        for row in group["mutants"]
+    ]
+    for mutant in mutants:
+        if (count := (ROOT / mutant.file).read_text(encoding="utf-8").count(mutant.old)) != 1:
+            raise ValueError(f"{mutant.file} has the text of «{mutant.rule}» {count} times")
+    return mutants
+
+
+class Outcomes:
+    """Statuses of tests that pytest ran; an error of a fixture is none of their failures."""
+
+    def __init__(self) -> None:
+        self.statuses: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            self.statuses.add(report.outcome)
+        elif report.failed:
+            self.statuses.add(ERROR)
+
+
+def verdict(statuses: set[str]) -> str:
+    """Green, red or error of statuses as dbt and pytest name them; error where nothing ran."""
+    if not statuses or not statuses <= {"pass", "passed", "fail", "failed", "success"}:
+        return ERROR
+    return RED if statuses & {"fail", "failed"} else GREEN
+
+
+class Copy:
+    """A copy of the project with a small portal and a small company built from it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root, self.company = folder / "copy", folder / "company"
+        tracked = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        for name in filter(None, tracked.split("\0")):
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, self.root / name)
+        lay_out_portal(folder)
+        build_company(self.company)
+        project = str(self.root / "dbt_project")
+        os.environ |= {
+            "COMPANY": str(self.company),
+            "WAREHOUSE_DIR": str(folder),
+            "DBT_PROFILES_DIR": project,
+            "DBT_PROJECT_DIR": project,
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "DO_NOT_TRACK": "1",
+        }
+        self._runner = dbtRunner()
+        self._dbt("run")
+
+    @contextlib.contextmanager
+    def broken(self, mutant: Mutant) -> Iterator[None]:
+        """The mutant in its place."""
+        path = self.root / mutant.file
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        try:
+            yield
+        finally:
+            path.write_text(text, encoding="utf-8")
+
+    def run(self, kind: str, test: str) -> str:
+        """Green, red or error of the tests that a mutant names, as the copy is now."""
+        runs = {
+            "unit": self._unit,
+            "data": self._data,
+            "metric": self._metric,
+            "pytest": self._pytest,
+        }
+        return verdict(runs[kind](test))
+
+    def _dbt(self, *arguments: str) -> set[str]:
+        written = "--write-json" if arguments[0] == "parse" else "--no-write-json"
+        done = self._runner.invoke(["--quiet", "--log-level", "none", written, *arguments])
+        if done.exception:
+            return {ERROR}
+        return {str(node.status) for node in getattr(done.result, "results", [])}
+
+    def _unit(self, tests: str) -> set[str]:
+        return self._dbt("test", "--select", *tests.split())
+
+    def _data(self, test: str) -> set[str]:
+        model, name = test.split()
+        return self._dbt("run", "--select", model) | self._dbt("test", "--select", name)
+
+    def _metric(self, expression: str) -> set[str]:
+        """On the company as it was built: a metric's definition changes no mart."""
+        manifest = self.root / "dbt_project" / "target" / "semantic_manifest.json"
+        if self._dbt("parse"):
+            return {ERROR}
+        shutil.copy(manifest, self.company / "data" / "dbt")
+        outcomes = Outcomes()
+        command = ["-q", "-p", "no:cacheprovider", "tests/test_semantic_layer.py", "-k", expression]
+        with contextlib.redirect_stdout(io.StringIO()):
+            pytest.main(["--rootdir", str(ROOT), *command], [outcomes])
+        return outcomes.statuses
+
+    def _pytest(self, tests: str) -> set[str]:
+        """In a process that imports the copy."""
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rA"]
+        done = subprocess.run(
+            [*command, *tests.split()], cwd=self.root, capture_output=True, text=True, check=False
+        )
+        words = {line.split(" ")[0] for line in done.stdout.splitlines() if " tests/" in line}
+        return {word.lower() for word in words & {"PASSED", "FAILED", "ERROR"}}
+
+
+def refuse_red(copy: Copy, mutants: list[Mutant]) -> None:
+    """Raises ClickException where a test that is to notice a mutant fails without one."""
+    joints = {"unit": " ", "pytest": " ", "metric": " or "}
+    tests: dict[str, set[str]] = {kind: set() for kind in joints}
+    for mutant in mutants:
+        tests.setdefault(mutant.kind, set()).add(mutant.test)
+    batches = [(kind, joint.join(sorted(tests[kind]))) for kind, joint in joints.items()]
+    for kind, batch in [*batches, *(("data", test) for test in sorted(tests.get("data", ())))]:
+        if batch and (found := copy.run(kind, batch)) != GREEN:
+            raise click.ClickException(f"{kind} tests are {found} before anything is broken")
+
+
+@click.command()
+@click.option("-k", "--only", default="", help="Only mutants whose rule, file or test has this.")
+def main(only: str) -> None:
+    """Break each rule of mutants.yml once, in a copy; fail where no test notices."""
+    chosen = [m for m in load_mutants() if only in f"{m.rule} {m.file} {m.test}"]
+    mutants = sorted(chosen, key=lambda mutant: mutant.kind)
+    started = time.monotonic()
+    survivors = 0
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copy = Copy(Path(folder))
+        refuse_red(copy, mutants)
+        for mutant in tqdm(mutants, unit="mutant", disable=None):
+            with copy.broken(mutant):
+                found = copy.run(mutant.kind, mutant.test)
+            if mutant.kind == "data":  # The model is built anew without the mutant.
+                copy.run(mutant.kind, mutant.test)
+            survivors += found != RED
+            told = f"killed by {mutant.test}" if found == RED else f"SURVIVED ({found})"
+            tqdm.write(f"{mutant.rule} ({Path(mutant.file).name}): {told}")
+    minutes = (time.monotonic() - started) / 60
+    click.echo(f"{len(mutants)} mutants, {survivors} survived, {minutes:.1f} minutes")
+    sys.exit(bool(survivors))
+
+
+if __name__ == "__main__":
+    main()
