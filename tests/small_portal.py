@@ -97,8 +97,12 @@ CURRENCIES = [
 ]
 
 
-def write_portal(folder: Path, **tables: Sequence[Mapping[str, Any]]) -> Path:
-    """Writes a data directory; directories that are not given have a few usual rows."""
+def write_portal(folder: Path, mode: int = 1, **tables: Sequence[Mapping[str, Any]]) -> Path:
+    """Writes a data directory; directories that are not given have a few usual rows.
+
+    Args:
+        mode: of the CRM: 1 classic, 2 simple (without leads).
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tables = {
         "statuses": STATUSES,
@@ -112,7 +116,9 @@ def write_portal(folder: Path, **tables: Sequence[Mapping[str, Any]]) -> Path:
         lines = (json.dumps(row, ensure_ascii=False) for row in rows)
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "portal.json").write_text(
-        json.dumps({"now": NOW, "utc_offset": "+03:00", "admin": True, "mode": 1, "name": "small"}),
+        json.dumps(
+            {"now": NOW, "utc_offset": "+03:00", "admin": True, "mode": mode, "name": "small"}
+        ),
         encoding="utf-8",
     )
     return folder
