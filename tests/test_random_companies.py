@@ -182,6 +182,7 @@ def companies(tmp_path_factory: pytest.TempPathFactory) -> Companies:
     drawn = draw(range(SEED, SEED + COMPANIES))
     drawn.write(folder / "portal")
     warehouse = Warehouse(folder / "data")
+    settings = Settings.load().model_copy(update={"city_field": CITY_FIELD})
     with serve(folder / "portal") as portal:
         for number, moment in enumerate(READINGS):
             portal.set_now(moment)
@@ -192,7 +193,7 @@ def companies(tmp_path_factory: pytest.TempPathFactory) -> Companies:
                 if number == 1:
                     portal.delete(name, [row["id"] for row in rows])
             client = Client(portal.webhook_url, retry_seconds=0.01)
-            summary = extract(client, warehouse, Settings.load(), accept_loss=True)
+            summary = extract(client, warehouse, settings, accept_loss=True)
             complete(warehouse, summary.refresh_no)
     rows = calculation.Portal.read(folder / "portal")
     readings = [
