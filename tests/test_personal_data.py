@@ -1,0 +1,238 @@
+"""Personal data of customers: what `pii` none, hash and full let into the files of a refresh."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from pipelines.bitrix24.client import Client
+from pipelines.bitrix24.extract import extract
+from pipelines.build import build
+from pipelines.check import check
+from pipelines.errors import SettingsError
+from pipelines.publish import publish
+from pipelines.report import report
+from pipelines.settings import Settings
+from pipelines.warehouse import Warehouse
+from scripts.demo_portal import Portal, serve
+from tests.small_portal import deal, deal_visit, lead, lead_visit, write_portal
+
+T0 = "2026-03-01T10:00:00+03:00"
+KEY = "a secret of the company"
+# Each stands in one field of a lead, deal, contact or company.
+PLANTED = [
+    "Заявка Пелагеи Ивановны",
+    "Поставка Евстигнееву",
+    "Пелагея",
+    "Евстигнеев",
+    "Рога и Копыта",
+    "900 000-11-22",
+    "pelageya@private.example",
+    "zakaz@private.example",
+    "просила не звонить",
+    "паспорт 4510",
+]
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    phone = {"id": 1, "typeId": "PHONE", "valueType": "WORK", "value": "+7 900 000-11-22"}
+    email = {"id": 2, "typeId": "EMAIL", "valueType": "WORK", "value": "Pelageya@Private.example"}
+    same = {"id": 3, "typeId": "PHONE", "valueType": "WORK", "value": "8 (900) 000-11-22"}
+    office = {"id": 4, "typeId": "EMAIL", "valueType": "WORK", "value": "zakaz@private.example"}
+    times = {"createdTime": T0, "updatedTime": T0}
+    comments = "просила не звонить"
+    folder = write_portal(
+        tmp_path_factory.mktemp("portal"),
+        leads=[
+            lead(1, name="Пелагея", fm=[phone, email], UF_CRM_CITY="Казань")
+            | {"title": "Заявка Пелагеи Ивановны", "comments": comments}
+            | {"UF_CRM_NOTE": "паспорт 4510"}
+        ],
+        deals=[
+            deal(1, leadId=1, contactIds=[1], contactId=1, UF_CRM_NOTE="паспорт 4510")
+            | {"title": "Поставка Евстигнееву", "comments": comments}
+        ],
+        contacts=[
+            {
+                "id": 1,
+                "name": "Пелагея",
+                "lastName": "Евстигнеев",
+                "comments": comments,
+                "fm": [same],
+                "UF_CRM_NOTE": "паспорт 4510",
+                **times,
+            }
+        ],
+        companies=[{"id": 1, "title": "Рога и Копыта", "fm": [office], **times}],
+        lead_stage_history=[lead_visit(1, 1, "NEW", "P", T0)],
+        deal_stage_history=[deal_visit(1, 1, "NEW", "P", T0)],
+    )
+    with serve(folder) as running:
+        yield running
+
+
+def settings(**values: Any) -> Settings:
+    return Settings.model_validate({**Settings.load().model_dump(), **values})
+
+
+def read(portal: Portal, warehouse: Warehouse, chosen: Settings) -> None:
+    extract(Client(portal.webhook_url, retry_seconds=0.01), warehouse, chosen)
+    check(warehouse)
+
+
+def contents(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Every file below a folder as text; tables of databases and Parquet with all their values."""
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file():
+            continue
+        yield path, path.read_bytes().decode("utf-8", errors="ignore")
+        if path.suffix == ".parquet":
+            with duckdb.connect() as connection:
+                yield path, str(connection.execute(f"from '{path}'").fetchall())
+        elif path.suffix == ".duckdb":
+            with duckdb.connect(str(path), read_only=True) as connection:
+                tables = connection.execute(
+                    "select table_schema, table_name from information_schema.tables"
+                ).fetchall()
+                for schema, table in tables:
+                    rows = connection.execute(f'from "{schema}"."{table}"').fetchall()
+                    yield path, str(rows)
+
+
+def found(folder: Path) -> set[str]:
+    """Planted values that stand anywhere below a folder."""
+    return {
+        value
+        for _, text in contents(folder)
+        for value in PLANTED
+        if value.casefold() in text.casefold()
+    }
+
+
+def rows(warehouse: Warehouse, sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(warehouse.published / "crm.duckdb"), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+DETAILS = "select entity, name, phones, emails, comments from marts.dim_contact_details order by 1"
+TITLES = "select title from marts.fct_leads union all select title from marts.fct_deals"
+
+
+def test_by_default_nothing_personal_is_asked_for_or_written(
+    portal: Portal,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """All of them stand in the portal; in warehouse, Parquet, site and logs stands none."""
+    asked: list[str] = []
+    real = Client.batch
+
+    def noted(client: Client, commands: Any) -> Any:
+        asked.append(str(commands))
+        return real(client, commands)
+
+    monkeypatch.setattr(Client, "batch", noted)
+    caplog.set_level("DEBUG", logger="pipelines")
+    chosen = settings(city_field="UF_CRM_CITY")
+    warehouse = Warehouse(tmp_path)
+    read(portal, warehouse, chosen)
+    build(warehouse, chosen)
+    publish(warehouse)
+    report(warehouse, chosen)
+
+    assert rows(warehouse, "select title, city from marts.fct_leads") == [("Лид №1", "Казань")]
+    assert rows(warehouse, "select title from marts.fct_deals") == [("Сделка №1",)]
+    assert rows(warehouse, DETAILS) == []
+    assert len(list(tmp_path.rglob("index.html"))) >= 1
+    assert found(tmp_path) == set()
+    said = caplog.text + str(capfd.readouterr())
+    assert [value for value in PLANTED if value in said] == []
+    for name in ("NAME'", "PHONE", "EMAIL", "COMMENTS", "'title'", "UF_CRM_NOTE"):
+        assert not any(name in commands for commands in asked), name
+
+
+def test_hashes_find_the_same_phone_and_hide_it(
+    portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = Warehouse(tmp_path)
+    hashed = settings(pii="hash")
+    monkeypatch.delenv("PII_HASH_KEY", raising=False)
+    with pytest.raises(SettingsError, match="PII_HASH_KEY"):
+        read(portal, warehouse, hashed)
+    monkeypatch.setenv("PII_HASH_KEY", KEY)
+    read(portal, warehouse, hashed)
+    build(warehouse, hashed)
+    publish(warehouse)
+
+    details = {row[0]: row[1:] for row in rows(warehouse, DETAILS)}
+    assert set(details) == {"lead", "contact", "company"}
+    # +7 900 … of the lead and 8 (900) … of the contact are one phone.
+    assert details["lead"][1] == details["contact"][1] != "[]"
+    (phone,) = json.loads(details["lead"][1])
+    assert len(phone) == 32
+    assert {row[3] for row in details.values()} == {None}
+    assert found(tmp_path) == set()
+    assert not any(KEY in text for _, text in contents(tmp_path))
+
+    monkeypatch.setenv("PII_HASH_KEY", "another secret of theirs")
+    other = Warehouse(tmp_path / "other")
+    read(portal, other, hashed)
+    with other.connect() as connection:
+        (phones,) = connection.execute("select phones from raw.lead_details").fetchone() or ("",)
+    assert json.loads(phones) != [phone]
+
+
+def test_full_has_all_and_none_after_it_forgets_it(portal: Portal, tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    full = settings(pii="full")
+    read(portal, warehouse, full)
+    build(warehouse, full)
+    publish(warehouse)
+    assert rows(warehouse, DETAILS) == [
+        ("company", "Рога и Копыта", "[]", '["zakaz@private.example"]', None),
+        ("contact", "Пелагея Евстигнеев", '["8 (900) 000-11-22"]', "[]", "просила не звонить"),
+        (
+            "lead",
+            "Пелагея",
+            '["+7 900 000-11-22"]',
+            '["Pelageya@Private.example"]',
+            "просила не звонить",
+        ),
+    ]
+    assert set(rows(warehouse, TITLES)) == {
+        ("Заявка Пелагеи Ивановны",),
+        ("Поставка Евстигнееву",),
+    }
+    assert found(warehouse.database.parent) == set(PLANTED)
+
+    none = settings(city_field="UF_CRM_CITY")
+    with pytest.raises(SettingsError, match="run a refresh, which erases the rest"):
+        build(warehouse, none)
+    read(portal, warehouse, none)
+    build(warehouse, none)
+    publish(warehouse)
+    assert rows(warehouse, "select title, city from marts.fct_leads") == [("Лид №1", "Казань")]
+    assert rows(warehouse, DETAILS) == []
+    earlier = {text for _, text in contents(warehouse.published)}
+    assert {
+        value
+        for path, text in contents(tmp_path)
+        for value in PLANTED
+        if value in text and text not in earlier
+    } == set()
+    assert found((warehouse.published / "current").resolve()) == set()
+
+
+def test_titles_can_be_kept_alone(portal: Portal, tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    read(portal, warehouse, settings(keep_titles=True))
+    assert found(tmp_path) >= {"Заявка Пелагеи Ивановны", "Поставка Евстигнееву"}
+    assert not found(tmp_path) & {"900 000-11-22", "паспорт 4510", "Рога и Копыта"}
