@@ -52,4 +52,4 @@ lock: .venv/.installed ## renew requirements.lock from pyproject.toml
 bench: setup ## measure the demo portal and a refresh of a million leads; 600 random companies
 	$(PYTHON) -m scripts.demo_portal.benchmark
 	$(PYTHON) -m scripts.benchmark
-	RANDOM_COMPANIES=600 RANDOM_SEED=1000 $(PYTHON) -m pytest tests/test_random_companies.py
+	RANDOM_COMPANIES=600 RANDOM_SEED=1000 $(PYTHON) -m pytest --timeout 7200 tests/test_random_companies.py
