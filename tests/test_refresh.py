@@ -130,7 +130,7 @@ def test_a_failed_data_test_leaves_the_publication(portal: Portal, warehouse: Wa
     portal.replace("statuses", STATUSES)
     assert done.returncode == 3, done.stderr
     assert "dbt tests failed" in done.stderr
-    assert "dim_stages" in done.stderr
+    assert "unique_combination_int_stages__unioned" in done.stderr
     assert publication(warehouse) == before
     assert leads(warehouse.published / "crm.duckdb") == 2
     assert (run_file(warehouse)["status"], run_file(warehouse)["exit_code"]) == ("failed", 3)
