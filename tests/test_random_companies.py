@@ -182,7 +182,8 @@ def companies(tmp_path_factory: pytest.TempPathFactory) -> Companies:
     drawn = draw(range(SEED, SEED + COMPANIES))
     drawn.write(folder / "portal")
     warehouse = Warehouse(folder / "data")
-    settings = Settings.load().model_copy(update={"city_field": CITY_FIELD})
+    read = {"city_field": CITY_FIELD, "keep_titles": True}
+    settings = Settings.load().model_copy(update=read)
     with serve(folder / "portal") as portal:
         for number, moment in enumerate(READINGS):
             portal.set_now(moment)
