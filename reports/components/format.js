@@ -1,7 +1,9 @@
-// Figures as they are read in Russian: thin spaces, decimal comma, a dash where there is no value.
+// Figures as they are read in the language of the pages; a dash where there is no value.
 import { isDay } from '$lib/period.js';
+import { language } from '$lib/language.js';
 
-const DASH = '—';
+export const DASH = '—';
+const LOCALE = { ru: 'ru-RU', en: 'en-US' }[language];
 const decimals = (digits) => ({ minimumFractionDigits: digits, maximumFractionDigits: digits });
 const SYMBOLS = { RUB: '₽', USD: '$', EUR: '€', KZT: '₸', BYN: 'Br', UAH: '₴' };
 
@@ -10,15 +12,16 @@ export const currencySymbol = (currency) => SYMBOLS[currency] ?? currency ?? '';
 
 function number(value, options) {
 	if (value === null || value === undefined || Number.isNaN(value)) return DASH;
-	return new Intl.NumberFormat('ru-RU', options).format(value).replaceAll('\u00a0', '\u202f');
+	return new Intl.NumberFormat(LOCALE, options).format(value).replaceAll('\u00a0', '\u202f');
 }
 
 export const formatCount = (value) => number(value, decimals(0));
 
-/** @param {number} value a share, 0..1 */
+/** @param {number} value a share, 0..1; two digits below one percent */
 export function formatPercent(value) {
-	const text = number(value === null || value === undefined ? value : value * 100, decimals(1));
-	return text === DASH ? DASH : `${text}\u202f%`;
+	if (value === null || value === undefined) return DASH;
+	const digits = value !== 0 && Math.abs(value) < 0.01 ? 2 : 1;
+	return `${number(value * 100, decimals(digits))}\u202f%`;
 }
 
 export const formatDecimal = (value) => number(value, decimals(1));
@@ -39,7 +42,42 @@ export function formatMoney(value, currency) {
 export const formatExact = (value) => number(value, { maximumFractionDigits: 2 });
 
 /** @param {string} day YYYY-MM-DD */
-export const formatDay = (day) => day.split('-').reverse().join('.');
+export const formatDay = (day) => (day ? day.slice(0, 10).split('-').reverse().join('.') : DASH);
+
+/** The change from an earlier value as a signed share of it; '' where there is none to speak of. */
+export function formatChange(value, before) {
+	if (!before || value === null || value === undefined) return '';
+	const change = value / before - 1;
+	const text = number(Math.abs(change) * 100, decimals(Math.abs(change) < 0.1 ? 1 : 0));
+	return `${change < 0 ? '−' : '+'}${text}\u202f%`;
+}
+
+/** The change of a share in percentage points. */
+export function formatPoints(value, before, unit) {
+	if (value === null || before === null || value === undefined || before === undefined) return '';
+	const change = (value - before) * 100;
+	return `${change < 0 ? '−' : '+'}${number(Math.abs(change), decimals(1))}\u202f${unit}`;
+}
+
+/** A value in one of the formats that figures, tables and charts share. */
+export function formatValue(value, format, currency) {
+	switch (format) {
+		case 'count':
+			return formatCount(value);
+		case 'percent':
+			return formatPercent(value);
+		case 'decimal':
+			return formatDecimal(value);
+		case 'money':
+			return formatMoney(value, currency);
+		case 'amount':
+			return formatCount(value);
+		case 'day':
+			return value ? formatDay(value) : DASH;
+		default:
+			return value === null || value === undefined || value === '' ? DASH : String(value);
+	}
+}
 
 /** The day of a text DD.MM.YYYY as YYYY-MM-DD, or undefined where it is not a day of the calendar. */
 export function parseDay(text) {

@@ -5,5 +5,6 @@ select
     as_of_date,
     as_of_text,
     portal_url,
+    crm_mode,
     base_currency,
 from published.refreshes

@@ -1,0 +1,35 @@
+// The filters that pages offer: a key in the URL, a label, and per target the column that it narrows.
+import { t } from '$lib/texts/common.js';
+
+const utm = (prefix, targets) =>
+	['source', 'medium', 'campaign', 'content', 'term'].map((name) => ({
+		key: `utm_${name}`,
+		label: t[`utm${name[0].toUpperCase()}${name.slice(1)}`],
+		columns: targets(`utm_${name}`),
+		more: true,
+	}));
+
+/** Leads by their own values, deals by their own; a pipeline narrows deals alone. */
+export const SALES_FILTERS = [
+	{ key: 'pipeline', label: t.pipeline, columns: { deals: 'pipeline_name', pipeline: 'pipeline_name' } },
+	{ key: 'manager', label: t.manager, columns: { leads: 'manager_name', deals: 'manager_name' } },
+	{ key: 'source', label: t.source, columns: { leads: 'source_name', deals: 'source_name' } },
+	{ key: 'city', label: t.city, columns: { leads: 'city', deals: 'city' } },
+	{ key: 'deal_stage', label: t.dealStage, columns: { deals: 'stage_name' } },
+	{ key: 'state', label: t.state, columns: { deals: 'state' }, more: true },
+	{ key: 'lead_stage', label: t.leadStage, columns: { leads: 'stage_name' }, more: true },
+	...utm('', (column) => ({ leads: column, deals: column })),
+];
+
+/** Everything by the lead's own values, the deals of leads too. */
+export const MARKETING_FILTERS = [
+	{ key: 'source', label: t.source, columns: { leads: 'source_name', deals: 'lead_source_name' } },
+	{ key: 'manager', label: t.manager, columns: { leads: 'manager_name', deals: 'lead_manager_name' } },
+	{ key: 'city', label: t.city, columns: { leads: 'city', deals: 'lead_city' } },
+	{ key: 'utm_campaign', label: t.utmCampaign, columns: { leads: 'utm_campaign', deals: 'lead_utm_campaign' } },
+	{ key: 'lead_stage', label: t.leadStage, columns: { leads: 'stage_name' } },
+	...utm('', (column) => ({ leads: column, deals: `lead_${column}` })).filter(({ key }) => key !== 'utm_campaign'),
+];
+
+/** User fields narrow leads by the lead's values, deals by the deal's. */
+export const USER_FIELD_TARGETS = { leads: 'lead', deals: 'deal' };
