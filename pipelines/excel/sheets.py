@@ -506,6 +506,6 @@ class Sheet:
             chart.set_x_axis(names)
             chart.set_y_axis(values)
         chart.set_title({"name": title, "name_font": {"size": 12}, "overlay": False})
-        chart.set_legend({"none": True} if len(series) == 1 else {"position": "bottom"})
+        chart.set_legend({"position": "bottom" if len(series) > 1 else "none"})
         chart.set_size({"width": size[0], "height": size[1]})
         self.file.insert_chart(*at, chart, {"object_position": 3})

@@ -27,6 +27,7 @@ from pipelines.warehouse import Warehouse
 
 QUERIES = Path(__file__).parent / "queries"
 FETCHED_ROWS = 10_000
+MEMORY_LIMIT = "2GB"
 
 LEAD_FIGURES = (
     "leads_received",
@@ -145,7 +146,7 @@ def excel(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        with Published(current.resolve() / "crm.duckdb") as published:
+        with Published(current.resolve() / "crm.duckdb", temporary) as published:
             try:
                 published.set_period(period_of(start, end, published.about["as_of_date"]))
             except ValueError as error:
@@ -170,8 +171,12 @@ class Published:
 
     period: Period
 
-    def __init__(self, database: Path) -> None:
-        self.connection = duckdb.connect(str(database), read_only=True)
+    def __init__(self, database: Path, temporary: Path) -> None:
+        self.connection = duckdb.connect(
+            str(database),
+            read_only=True,
+            config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(temporary)},
+        )
         self.about = self.one("about")
 
     def __enter__(self) -> Published:

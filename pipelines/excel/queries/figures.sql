@@ -104,6 +104,7 @@ deals_sold as (
         sum(base_amount) filter (where is_new_customer) as sales_new_amount_period,
         count(deal_id) filter (where is_repeat_customer) as sales_repeat_period,
         sum(base_amount) filter (where is_repeat_customer) as sales_repeat_amount_period,
+        count(deal_id) filter (where has_counted_lead) as sales_of_leads_period,
         sum(base_amount) filter (where has_counted_lead) as sales_amount_of_leads_period,
     from periods
     left join deals on deals.is_sale and deals.sold_date between first_day and last_day
@@ -145,7 +146,8 @@ select
         as leads_quality_with_sale_cohort_of_quality,
     leads_with_sale_period / nullif(leads_quality_period, 0) as leads_with_sale_period_of_quality,
     sales_amount_of_leads_cohort / nullif(leads_received, 0) as revenue_per_lead_cohort,
-    sales_amount_of_leads_period / nullif(leads_received, 0) as revenue_per_lead_period,
+    case when sales_of_leads_period = 0 then 0 else sales_amount_of_leads_period end
+    / nullif(leads_received, 0) as revenue_per_lead_period,
     deals_in_work / nullif(deals_created, 0) as deals_in_work_share,
     deals_failed_cohort / nullif(deals_created, 0) as deals_failed_cohort_share,
     deals_forgotten / nullif(deals_created, 0) as deals_forgotten_share,

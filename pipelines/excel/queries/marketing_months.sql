@@ -17,7 +17,8 @@ select
     sum(leads_with_sale_period) as leads_with_sale_period,
     sum(leads_with_sale_period) / nullif(sum(leads_received), 0) as lead_to_sale_rate_period,
     sum(sales_amount_of_leads_period) as sales_amount_of_leads_period,
-    sum(sales_amount_of_leads_period) / nullif(sum(leads_received), 0) as revenue_per_lead_period,
+    case when sum(sales_of_leads_period) = 0 then 0 else sum(sales_amount_of_leads_period) end
+    / nullif(sum(leads_received), 0) as revenue_per_lead_period,
     grouping(metric_time__month) = 1 as is_total,
 from metrics.sales_dynamics
 group by grouping sets ((metric_time__month), ())

@@ -35,6 +35,7 @@ with sources as (
 sold as (
     select
         lead_source_name as source_name,
+        count(*) as sales_of_leads_period,
         sum(base_amount) as sales_amount_of_leads_period,
         grouping(lead_source_name) = 1 as is_total,
     from marts.fct_deals
@@ -50,6 +51,7 @@ joined as (
     select
         coalesce(sources.source_name, sold.source_name) as source_name,
         sources.* exclude (source_name, is_total),
+        coalesce(sold.sales_of_leads_period, 0) as sales_of_leads_period,
         sold.sales_amount_of_leads_period,
         coalesce(sources.is_total, sold.is_total) as is_total,
     from sources
@@ -79,7 +81,8 @@ select
     coalesce(leads_with_sale_period, 0) as leads_with_sale_period,
     leads_with_sale_period / nullif(leads_received, 0) as lead_to_sale_rate_period,
     sales_amount_of_leads_period,
-    sales_amount_of_leads_period / nullif(leads_received, 0) as revenue_per_lead_period,
+    case when sales_of_leads_period = 0 then 0 else sales_amount_of_leads_period end
+    / nullif(leads_received, 0) as revenue_per_lead_period,
     is_total,
 from joined
 order by is_total, leads_received desc, source_name
