@@ -6,6 +6,7 @@ import datetime as dt
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,7 @@ from pytest import approx
 
 from pipelines import refresh as refresh_module
 from pipelines import report as report_module
+from pipelines.__main__ import main
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
 from pipelines.build import build
@@ -34,7 +36,6 @@ from pipelines.warehouse import Warehouse
 from scripts.demo_company import generate
 from scripts.demo_portal import serve
 from tests.semantic_fixtures import company as company
-from tests.test_refresh import pipelines
 
 SOFFICE = shutil.which("soffice")
 FILES = ("sales_dynamics", "marketing")
@@ -554,15 +555,24 @@ def test_the_site_is_built_though_the_workbooks_fail(
     assert '"exit_code": 5' in run
 
 
-def test_command_has_a_period_and_exit_codes(company: Warehouse, tmp_path: Path) -> None:
-    done = pipelines(Warehouse(tmp_path / "empty"), "excel")
-    assert (done.returncode, "nothing is published" in done.stderr) == (5, True)
+def test_command_has_a_period_and_exit_codes(
+    company: Warehouse,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(warehouse: Warehouse, *arguments: str) -> int:
+        monkeypatch.setenv("WAREHOUSE_DIR", str(warehouse.directory))
+        monkeypatch.setattr(sys, "argv", ["pipelines", "excel", *arguments])
+        return main()
+
+    assert run(Warehouse(tmp_path / "empty")) == 5
+    assert "nothing is published" in capsys.readouterr().err
     warehouse = edited(company, tmp_path)
-    done = pipelines(warehouse, "excel", "--start", "2026-04-01", "--end", "2026-03-01")
-    assert (done.returncode, "before it starts" in done.stderr) == (2, True)
+    assert run(warehouse, "--start", "2026-04-01", "--end", "2026-03-01") == 2
+    assert "before it starts" in capsys.readouterr().err
     assert not (warehouse.published / "excel").exists()
-    done = pipelines(warehouse, "excel", "--start", "2026-02-01", "--end", "2026-02-28")
-    assert done.returncode == 0, done.stderr
+    assert run(warehouse, "--start", "2026-02-01", "--end", "2026-02-28") == 0
     book = read(warehouse.published / "excel")["sales_dynamics"]
     assert book.line("Описание", "Период")[1] == "01.02.2026 – 28.02.2026"
     assert book.line("Показатели", "Поступило лидов")[1] == 2
