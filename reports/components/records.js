@@ -19,6 +19,8 @@ export const LEAD_SETS = {
 	with_sale: ['has_sale', 'created_date'],
 	with_sale_period: ['has_sale', 'first_sold_date'],
 	sale_not_quality: ['has_sale and not is_quality', 'created_date'],
+	forgotten_planned_now: ['is_forgotten and not is_idle_without_plan', null],
+	forgotten_unplanned_now: ['is_idle_without_plan', null],
 	potential: ['potential_amount <> 0', 'created_date'],
 };
 
@@ -32,12 +34,16 @@ export const DEAL_SETS = {
 	forgotten_now: ['is_forgotten', null],
 	without_activity: ['is_without_planned_activity', 'created_date'],
 	without_activity_now: ['is_without_planned_activity', null],
+	forgotten_planned_now: ['is_forgotten and not is_idle_without_plan', null],
+	forgotten_unplanned_now: ['is_idle_without_plan', null],
 	sales: ['is_sale', 'created_date'],
 	sales_period: ['is_sale', 'sold_date'],
 	sales_new: ["is_sale and customer_kind = 'new'", 'created_date'],
 	sales_new_period: ["is_sale and customer_kind = 'new'", 'sold_date'],
 	sales_repeat: ["is_sale and customer_kind = 'repeat'", 'created_date'],
 	sales_repeat_period: ["is_sale and customer_kind = 'repeat'", 'sold_date'],
+	sales_with_lead_period: ['is_sale and has_counted_lead', 'sold_date'],
+	sales_without_lead_period: ['is_sale and not has_counted_lead', 'sold_date'],
 	sales_unknown_period: ["is_sale and customer_kind = 'unknown'", 'sold_date'],
 	closed: ['(is_sale or is_failed)', 'created_date'],
 };
