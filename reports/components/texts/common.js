@@ -51,6 +51,7 @@ const ru = {
 	stage: 'Этап',
 	dealStage: 'Этап сделки',
 	leadStage: 'Этап лида',
+	leadState: 'Состояние лида',
 	utmSource: 'UTM: источник',
 	utmMedium: 'UTM: канал',
 	utmCampaign: 'UTM: кампания',
@@ -120,6 +121,7 @@ const ru = {
 	withoutRate: 'без курса валюты, в сумму не вошли',
 	states: { sale: 'Продажа', failed: 'Провалена', in_work: 'В работе' },
 	outcomes: { quality: 'Качественный', junk: 'Некачественный', in_work: 'В работе' },
+	leadStates: { quality: 'Качественные', in_progress: 'Взяты в работу', new: 'Новые', junk: 'Некачественные' },
 	customers: { new: 'Новый', repeat: 'Повторный', unknown: 'Неизвестен' },
 
 	list: {
@@ -153,10 +155,13 @@ const ru = {
 			with_deal_period: 'с первой сделкой в периоде',
 			with_sale: 'с продажей, из поступивших',
 			with_sale_period: 'с первой продажей в периоде',
+			quality_with_deal: 'качественные со сделкой',
+			quality_with_sale: 'качественные с продажей',
 			sale_not_quality: 'с продажей, но не качественные',
 			forgotten_planned_now: 'забытые сейчас, дело запланировано',
 			forgotten_unplanned_now: 'забытые сейчас, без дел',
-			potential: 'с деньгами в незакрытых сделках',
+			potential: 'с деньгами в незакрытых сделках, из поступивших',
+			potential_now: 'с деньгами в незакрытых сделках, за всё время',
 		},
 		deals: {
 			created: 'созданные в периоде',
@@ -234,6 +239,7 @@ const en = {
 	stage: 'Stage',
 	dealStage: 'Deal stage',
 	leadStage: 'Lead stage',
+	leadState: 'Lead state',
 	utmSource: 'UTM source',
 	utmMedium: 'UTM medium',
 	utmCampaign: 'UTM campaign',
@@ -303,6 +309,7 @@ const en = {
 	withoutRate: 'without a currency rate, not in the amount',
 	states: { sale: 'Sale', failed: 'Failed', in_work: 'In work' },
 	outcomes: { quality: 'Quality', junk: 'Junk', in_work: 'In work' },
+	leadStates: { quality: 'Quality', in_progress: 'In progress', new: 'New', junk: 'Junk' },
 	customers: { new: 'New', repeat: 'Repeat', unknown: 'Unknown' },
 
 	list: {
@@ -336,10 +343,13 @@ const en = {
 			with_deal_period: 'first deal in the period',
 			with_sale: 'with a sale, of those received',
 			with_sale_period: 'first sale in the period',
+			quality_with_deal: 'quality with a deal',
+			quality_with_sale: 'quality with a sale',
 			sale_not_quality: 'with a sale, but not quality',
 			forgotten_planned_now: 'forgotten now, with something planned',
 			forgotten_unplanned_now: 'forgotten now, nothing planned',
-			potential: 'with money in open deals',
+			potential: 'with money in open deals, of those received',
+			potential_now: 'with money in open deals, of all time',
 		},
 		deals: {
 			created: 'created in the period',
