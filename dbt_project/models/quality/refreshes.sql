@@ -1,4 +1,4 @@
--- The refresh that everything published stands on: its clock, portal, base currency and thresholds.
+-- The refresh that everything published stands on: its clock, portal and base currency.
 -- Grain: one row.
 with refreshes as (
     select * from {{ ref('stg_bitrix24__refreshes') }}
@@ -26,8 +26,6 @@ final as (
         portal_url,
         crm_mode,
         base_currency,
-        {{ var('forgotten_lead_days') }} as forgotten_lead_days,
-        {{ var('forgotten_deal_days') }} as forgotten_deal_days,
         {{ portal_time_text('as_of') }} as as_of_text,
         as_of,
         as_of_date,

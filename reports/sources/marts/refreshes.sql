@@ -7,6 +7,4 @@ select
     portal_url,
     crm_mode,
     base_currency,
-    forgotten_lead_days,
-    forgotten_deal_days,
 from published.refreshes
