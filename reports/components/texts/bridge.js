@@ -39,7 +39,6 @@ const ru = {
 		legacy: '+ импорт',
 		other_pipeline: '+ другие воронки',
 	},
-	cohortSuccess: 'Из созданных в периоде успешны сейчас',
 
 	conversions: 'Конверсия: три ответа на один вопрос',
 	conversionsNote: {
@@ -116,7 +115,6 @@ const en = {
 		legacy: '+ imports',
 		other_pipeline: '+ other pipelines',
 	},
-	cohortSuccess: 'Of those created in the period, successes now',
 
 	conversions: 'Conversion: three answers to one question',
 	conversionsNote: {
