@@ -7,4 +7,8 @@ select
     portal_url,
     crm_mode,
     base_currency,
+    kind,
+    first_as_of_date,
+    lead_history_date,
+    deal_history_date,
 from published.refreshes
