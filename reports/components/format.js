@@ -1,6 +1,7 @@
 // Figures as they are read in the language of the pages; a dash where there is no value.
 import { isDay } from '$lib/period.js';
 import { language } from '$lib/language.js';
+import { t } from '$lib/texts/common.js';
 
 export const DASH = '—';
 const LOCALE = { ru: 'ru-RU', en: 'en-US' }[language];
@@ -68,6 +69,8 @@ export function formatValue(value, format, currency) {
 			return formatPercent(value);
 		case 'decimal':
 			return formatDecimal(value);
+		case 'days':
+			return value === null || value === undefined ? DASH : `${formatDecimal(value)}\u202f${t.days}`;
 		case 'money':
 			return formatMoney(value, currency);
 		case 'amount':
