@@ -16,7 +16,7 @@ export const SALES_FILTERS = [
 	{ key: 'source', label: t.source, columns: { leads: 'source_name', deals: 'source_name' } },
 	{ key: 'city', label: t.city, columns: { leads: 'city', deals: 'city' } },
 	{ key: 'deal_stage', label: t.dealStage, columns: { deals: 'stage_name' } },
-	{ key: 'state', label: t.state, columns: { deals: 'state' }, more: true },
+	{ key: 'state', label: t.state, columns: { deals: 'state' }, labels: t.states, more: true },
 	{ key: 'lead_stage', label: t.leadStage, columns: { leads: 'stage_name' }, more: true },
 	...utm('', (column) => ({ leads: column, deals: column })),
 ];

@@ -18,10 +18,10 @@ function number(value, options) {
 
 export const formatCount = (value) => number(value, decimals(0));
 
-/** @param {number} value a share, 0..1; two digits below one percent */
+/** @param {number} value a share, 0..1; two digits below ten percent */
 export function formatPercent(value) {
 	if (value === null || value === undefined) return DASH;
-	const digits = value !== 0 && Math.abs(value) < 0.01 ? 2 : 1;
+	const digits = value !== 0 && Math.abs(value) < 0.1 ? 2 : 1;
 	return `${number(value * 100, decimals(digits))}\u202f%`;
 }
 

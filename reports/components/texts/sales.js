@@ -3,7 +3,7 @@ import { language } from '$lib/language.js';
 const ru = {
 	question: 'Сколько пришло и продано, кто и где застрял',
 	leads: 'Лиды за период',
-	leadsNote: 'Созданные в периоде и их состояние сейчас; мелко — изменение к прошлому такому же периоду. Воронка сделок на лиды не влияет',
+	leadsNote: 'Созданные в периоде и их состояние сейчас; мелко — изменение к прошлому периоду. Воронка лиды не сужает',
 	qualityRate: 'В качественные',
 	processingDays: 'Время обработки',
 	now: 'всего сейчас',
@@ -87,7 +87,7 @@ const ru = {
 const en = {
 	question: 'What came in and was sold, who and what is stuck',
 	leads: 'Leads of the period',
-	leadsNote: 'Created in the period, with their state now; in small print the change from the previous period of the same length. The pipeline does not narrow leads',
+	leadsNote: 'Created in the period, with their state now; in small print the change from the previous period. The pipeline does not narrow leads',
 	qualityRate: 'To quality',
 	processingDays: 'Processing time',
 	now: 'in all now',
