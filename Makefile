@@ -34,7 +34,7 @@ refresh extract check build publish report: setup ## one refresh, or one of its 
 	@$(PYTHON) -m pipelines $@
 
 test: setup ## run all tests
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadgroup
 
 mutants: setup ## break each rule once and see a test go red
 	$(PYTHON) -m scripts.mutation_check

@@ -16,7 +16,6 @@ from pipelines.settings import Settings
 from pipelines.warehouse import ROOT, Warehouse
 
 REPORTS = ROOT / "reports"
-STALE_AFTER_HOURS = 36
 INSTALLED_LOCK = REPORTS / "node_modules" / ".installed-lock"
 
 
@@ -82,7 +81,7 @@ def _write_status(
             "as_of": as_of,
             "as_of_text": local and local.strftime("%d.%m.%Y %H:%M"),
             "finished_at": finished_at,
-            "stale_after_hours": STALE_AFTER_HOURS,
+            "stale_after_hours": settings.stale_after_hours,
         },
     )
 

@@ -11,6 +11,23 @@ pytest_plugins = ["tests.reports_fixtures"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Files that share a costly fixture, or the Node packages whose words a build changes, run in one
+# worker; each other file is a group of its own, so that its fixtures are made once.
+GROUPS = {
+    "test_reports": "site",
+    "test_personal_data": "site",
+    "test_semantic_layer": "semantic",
+    "test_questions": "semantic",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Names the group of each test for `pytest -n 2 --dist loadgroup`."""
+    for item in items:
+        name = item.path.stem
+        group = next((group for start, group in GROUPS.items() if name.startswith(start)), name)
+        item.add_marker(pytest.mark.xdist_group(group))
+
 
 @pytest.fixture(scope="session")
 def olist_dir() -> Path:

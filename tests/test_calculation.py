@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.calculation import Facts, Portal, Settings, calculate, data_quality
+from tests.calculation import Facts, Portal, Settings, calculate, data_quality, portal_bridge
 
 AS_OF = datetime.fromisoformat("2026-03-31T20:00:00+03:00")
 MARCH = (date(2026, 3, 1), date(2026, 3, 31))
@@ -1085,6 +1085,58 @@ def test_data_quality_counts() -> None:
         + [lead(100 + n, "03-25") for n in range(20)]
     )
     assert issue(spread, "import_day", "lead") == 20
+
+
+def test_the_portal_goes_by_its_own_semantics() -> None:
+    settings = Settings(
+        paid_stages=["UC_PAID"],
+        sales_pipelines=[0],
+        lead_stage_outcomes={"MEET": "quality", "CONVERTED": "in_work"},
+        legacy_rules=[{"originator_ids": ["1C"]}],
+    )
+    found = facts(
+        settings,
+        leads=[
+            lead(1, "03-01", "MEET"),
+            lead(2, "03-01", "CONVERTED", dateClosed=at("03-04 10:00")),
+            # Junk, then spam: closed since the first.
+            lead(3, "03-01", "SPAM"),
+            lead(4, "03-01", "JUNK", originatorId="1C", dateClosed=at("02-01 10:00")),
+        ],
+        lead_stage_history=lead_history(3, ("03-02 23:59", "JUNK"), ("03-05", "SPAM")),
+        deals=[
+            deal(1, "03-01", "UC_PAID"),
+            deal(2, "03-01", "WON"),
+            deal(3, "03-01", "C1:WON", originatorId="1C", movedTime=at("03-05 00:00")),
+            deal(4, "03-01", "WON", isRecurring="Y"),
+            deal(5, "03-01"),
+        ],
+        deal_stage_history=[
+            *deal_history(2, ("03-01", "WON"), ("03-03", "UC_PAID"), ("03-09", "WON")),
+            *deal_history(5, ("03-01", "WON"), ("03-03", "NEW")),
+        ],
+    )
+    gone = [("deal", deal(6, "02-01", "LOSE"), utc("03-31 00:00"))]
+    columns = ("bridge_kind", "portal_state", "our_state", "portal_closed_date", "deleted_date")
+    rows = portal_bridge(found, gone).select("entity", "item_id", *columns).rows()
+
+    def day(number: int) -> date:
+        return date(2026, 3, number)
+
+    assert rows == [
+        ("lead", 1, "counted", "in_work", "quality", None, None),
+        ("lead", 2, "counted", "success", "in_work", day(4), None),
+        ("lead", 3, "counted", "failed", "junk", day(2), None),
+        # Never closed before the day of its creation.
+        ("lead", 4, "legacy", "failed", None, day(1), None),
+        ("deal", 1, "counted", "in_work", "sale", None, None),
+        # To us sold since the 1st, to the portal since the 9th.
+        ("deal", 2, "counted", "success", "sale", day(9), None),
+        ("deal", 3, "other_pipeline", "success", None, day(5), None),
+        ("deal", 4, "template", "success", None, None, None),
+        ("deal", 5, "counted", "in_work", "in_work", None, None),
+        ("deal", 6, "deleted", "failed", None, None, day(31)),
+    ]
 
 
 def test_unknown_names_are_told() -> None:

@@ -579,6 +579,86 @@ def test_settings_change_what_counts(configured: Path) -> None:
     ]
 
 
+def test_the_bridge_tells_our_count_from_the_portals(configured: Path) -> None:
+    rows = query(
+        configured,
+        """
+        select entity, item_id, bridge_kind, portal_state, our_state, created_date,
+            portal_closed_date, deleted_date, crm_url is not null
+        from marts.fct_portal_bridge order by entity desc, item_id
+        """,
+    )
+
+    def day(month: int, number: int) -> dt.date:
+        return dt.date(2026, month, number)
+
+    counted, won = "counted", "success"
+    assert rows == [
+        ("lead", 1, counted, "in_work", "in_work", day(3, 10), None, None, True),
+        # Quality by the setting alone.
+        ("lead", 2, counted, "in_work", "quality", day(3, 10), None, None, True),
+        ("lead", 3, counted, won, "quality", day(3, 1), day(3, 6), None, True),
+        ("lead", 4, counted, "failed", "junk", day(3, 2), day(3, 5), None, True),
+        ("lead", 5, counted, "in_work", "in_work", day(3, 3), None, None, True),
+        ("lead", 6, "deleted", "in_work", None, day(3, 3), None, day(3, 31), False),
+        ("lead", 8, "legacy", won, None, day(1, 31), day(2, 1), None, True),
+        ("lead", 9, counted, "in_work", "in_work", day(3, 31), None, None, True),
+        # Won, reopened, won again.
+        ("deal", 101, counted, won, "sale", day(3, 7), day(3, 20), None, True),
+        ("deal", 102, counted, "in_work", "in_work", day(3, 8), None, None, True),
+        ("deal", 103, counted, won, "sale", day(3, 9), day(3, 15), None, True),
+        ("deal", 104, counted, won, "sale", day(3, 9), day(3, 16), None, True),
+        # Paid by the setting: the portal has it in work since January.
+        ("deal", 105, counted, "in_work", "sale", day(1, 31), None, None, True),
+        ("deal", 106, "template", won, None, day(3, 9), None, None, True),
+        ("deal", 107, counted, "failed", "failed", day(3, 1), day(3, 2), None, True),
+        ("deal", 108, "other_pipeline", won, None, day(3, 10), day(3, 12), None, True),
+        ("deal", 109, counted, "in_work", "in_work", day(3, 30), None, None, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        # Ours; backlog, imports, other pipelines; the portal's. Deal 105 is open since January.
+        ("2026-03-01", "2026-03-31", {"lead": (6, 0, 0, 0, 6), "deal": (6, 1, 0, 1, 8)}),
+        # Lead 8 was closed on the first day, which is the day before the next period.
+        ("2026-02-01", "2026-02-28", {"lead": (0, 0, 1, 0, 1), "deal": (0, 1, 0, 0, 1)}),
+        ("2026-02-02", "2026-02-28", {"lead": (0, 0, 0, 0, 0), "deal": (0, 1, 0, 0, 1)}),
+        # Likewise lead 3; lead 5 is open since then. Deal 101 was created on the last day.
+        ("2026-03-06", "2026-03-07", {"lead": (0, 2, 0, 0, 2), "deal": (1, 1, 0, 0, 2)}),
+        ("2026-03-07", "2026-03-08", {"lead": (0, 1, 0, 0, 1), "deal": (2, 1, 0, 0, 3)}),
+    ],
+)
+def test_the_bridge_of_a_period(
+    configured: Path, start: str, end: str, expected: dict[str, tuple[int, ...]]
+) -> None:
+    rows = query(
+        configured,
+        f"""
+        with bridge as (
+            select *,
+                bridge_kind in ('counted', 'legacy', 'other_pipeline')
+                and created_date <= date '{end}'
+                and (portal_closed_date is null or portal_closed_date >= date '{start}')
+                    as is_in_portal
+            from marts.fct_portal_bridge
+        )
+
+        select entity,
+            count_if(bridge_kind = 'counted' and created_date between '{start}' and '{end}'),
+            count_if(is_in_portal and bridge_kind = 'counted' and created_date < '{start}'),
+            count_if(is_in_portal and bridge_kind = 'legacy'),
+            count_if(is_in_portal and bridge_kind = 'other_pipeline'),
+            count_if(is_in_portal)
+        from bridge group by entity
+        """,
+    )
+    assert {entity: counts for entity, *counts in rows} == {
+        entity: list(counts) for entity, counts in expected.items()
+    }
+
+
 def test_user_fields_of_the_settings_are_decoded(configured: Path) -> None:
     rows = query(
         configured,

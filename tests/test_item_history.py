@@ -53,7 +53,8 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         deals=[
             won(1, sold, opportunity=100_000),
             deal(2, opportunity=500),
-            deal(3, opportunity=300, currencyId="USD", updatedTime="2026-03-02T10:00:00+03:00"),
+            deal(3, opportunity=300, currencyId="USD", sourceId="WEB")
+            | {"updatedTime": "2026-03-02T10:00:00+03:00"},
             won(5, sold, opportunity=700),
         ],
         deal_stage_history=[
@@ -105,7 +106,13 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         portal.upsert("deals", won(2, sold, opportunity=550, assignedById=1, updatedTime=back))
         refresh(portal, warehouse, REFRESHES[3])
 
-    models = ["fct_item_versions", "fct_item_owners", "fct_reversals", "issues"]
+    models = [
+        "fct_item_versions",
+        "fct_item_owners",
+        "fct_reversals",
+        "fct_portal_bridge",
+        "issues",
+    ]
     done = dbt(warehouse.directory, "run", "--select", *(f"+{model}" for model in models))
     assert done.returncode == 0, done.stdout
     return warehouse.directory
@@ -184,6 +191,32 @@ def test_reversals_are_kept_after_the_portal_forgot_them(history: Path) -> None:
         (4, "pipeline_move", "refreshes", "in_work", "NEW", "C3:NEW", 0, rub(40), at(2), at(3)),
         # The amount is that of the sale, not the smaller one of the reopened deal.
         (5, reopened, "portal", sale, "WON", "NEW", 0, rub(700), at(1), at(2)),
+    ]
+
+
+def test_the_bridge_to_the_portal_shows_what_was_deleted(history: Path) -> None:
+    rows = query(
+        history,
+        """
+        select entity, item_id, bridge_kind, portal_state, stage_name, pipeline_name, source_name,
+            base_amount, created_date, portal_closed_date, deleted_date
+        from marts.fct_portal_bridge order by entity desc, item_id
+        """,
+    )
+    counted, new, sales, none = "counted", "New", "Продажи", "без источника"
+
+    def day(month: int, number: int) -> dt.date:
+        return dt.date(2026, month, number)
+
+    assert rows == [
+        ("lead", 1, counted, "in_work", new, None, none, 0, day(3, 1), None, None),
+        # Gone with the history of its win.
+        ("deal", 1, "deleted", "in_work", new, sales, none, 10**5, day(3, 1), None, day(4, 5)),
+        ("deal", 2, counted, "success", "Won", sales, none, 550, day(3, 1), day(3, 25), None),
+        ("deal", 3, "deleted", "in_work", new, sales, "Web", 27_000, day(3, 1), None, day(3, 30)),
+        ("deal", 4, counted, "in_work", "Отгрузка", "Сервис", none, 40, day(3, 16), None, None),
+        # Won and reopened, and the win stands in the history: open.
+        ("deal", 5, counted, "in_work", new, sales, none, 650, day(3, 1), None, None),
     ]
 
 

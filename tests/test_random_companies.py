@@ -34,6 +34,7 @@ from pipelines.settings import DBT_PROJECT, Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import serve
 from tests import calculation
+from tests.calculation.bridge import Deleted
 from tests.calculation.metrics import METRICS, STAGE_METRICS
 from tests.random_companies import (
     CITY_FIELD,
@@ -49,6 +50,13 @@ from tests.semantic_fixtures import compile_query
 COMPANIES = int(os.environ.get("RANDOM_COMPANIES", "120"))
 SEED = int(os.environ.get("RANDOM_SEED", "1"))
 PERIOD = (dt.date(2026, 1, 1), dt.date(2026, 3, 31))
+# A quarter, a month, its last day, and a day on which a reading found records gone.
+BRIDGED = [
+    PERIOD,
+    (dt.date(2026, 2, 1), dt.date(2026, 2, 28)),
+    (dt.date(2026, 2, 28), dt.date(2026, 2, 28)),
+    (dt.date(2026, 3, 1), dt.date(2026, 3, 1)),
+]
 SHOWN = 20
 
 RULES = [
@@ -138,6 +146,7 @@ class Companies:
     rows: calculation.Portal
     warehouse: Warehouse
     as_of: dt.datetime
+    deleted: Sequence[Deleted]
 
 
 @dataclass(frozen=True)
@@ -146,6 +155,7 @@ class Build:
 
     warehouse: Warehouse
     facts: calculation.Facts
+    deleted: Sequence[Deleted]
 
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -202,7 +212,14 @@ def companies(tmp_path_factory: pytest.TempPathFactory) -> Companies:
         for number, reading in enumerate(reversed(warehouse.last_refreshes()))
     ]
     rows.rate_log = readings[:-1]
-    return Companies(drawn, rows, warehouse, summary.as_of)
+    # The second reading finds them gone.
+    missed_at = readings[1][0]
+    deleted = [
+        (name.removesuffix("s"), row, missed_at)
+        for name, rows in drawn.deleted.items()
+        for row in rows
+    ]
+    return Companies(drawn, rows, warehouse, summary.as_of, deleted)
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +239,7 @@ def make_build(companies: Companies, name: str) -> Build:
     settings = Settings.model_validate({**Settings.load().model_dump(), **values})
     target = str(folder / "dbt")
     command = ["--no-use-colors", "run", "--target-path", target, "--log-path", target]
-    command += ["--select", "+fct_stage_reach", "+dim_dates"]
+    command += ["--select", "+fct_stage_reach", "+dim_dates", "+fct_portal_bridge"]
     command += ["--vars", json.dumps(settings.dbt_vars())]
     done = run_process(
         [str(Path(sys.executable).with_name("dbt")), *command],
@@ -234,7 +251,7 @@ def make_build(companies: Companies, name: str) -> Build:
     with duckdb.connect(str(warehouse.database)) as connection:
         create_views(connection, folder / "dbt" / "semantic_manifest.json")
     facts = calculation.calculate(companies.rows, calculation.Settings(**values), companies.as_of)
-    return Build(warehouse, with_dimensions(facts, manifest(folder)))
+    return Build(warehouse, with_dimensions(facts, manifest(folder)), companies.deleted)
 
 
 def manifest(folder: Path) -> dict[str, Any]:
@@ -306,6 +323,7 @@ def test_marts_equal_the_calculation_record_by_record(builds: dict[str, Build], 
         "select * exclude (stage_state), case stage_state when 'success' then 'success'"
         " when 'failed' then 'failure' else 'open' end as meaning from marts.fct_stage_visits"
     )
+    bridge = build.rows("select * from marts.fct_portal_bridge")
     moves = facts.moves.with_columns(
         # A visit to a closed stage has no length in the marts.
         pl.when("is_open").then("days").alias("days")
@@ -314,8 +332,42 @@ def test_marts_equal_the_calculation_record_by_record(builds: dict[str, Build], 
         *differences(leads, facts.leads, ["lead_id"], "lead_id"),
         *differences(deals, facts.deals, ["deal_id"], "deal_id"),
         *differences(visits, moves, ["entity", "item_id", "visit_number"], "item_id"),
+        *differences(
+            bridge,
+            calculation.portal_bridge(facts, build.deleted),
+            ["entity", "item_id"],
+            "item_id",
+        ),
     ]
     assert not found, shown(name, found)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_bridge_leads_from_our_figures_to_the_portals(
+    builds: dict[str, Build], name: str
+) -> None:
+    build = builds[name]
+    for period in BRIDGED:
+        start, end = period
+        counts = build.rows(
+            f"""
+            select entity,
+                count(*) as portal,
+                count_if(bridge_kind = 'counted' and created_date < date '{start}') as backlog,
+                count_if(bridge_kind = 'legacy') as imports,
+                count_if(bridge_kind = 'other_pipeline') as other_pipelines
+            from marts.fct_portal_bridge
+            where bridge_kind in ('counted', 'legacy', 'other_pipeline')
+                and created_date <= date '{end}'
+                and (portal_closed_date is null or portal_closed_date >= date '{start}')
+            group by entity
+            """
+        )
+        for entity, metric in (("lead", "leads_received"), ("deal", "deals_created")):
+            ours = build.facts.metric(metric, period)["value"].item()
+            (found,) = counts.filter(pl.col("entity") == entity).rows(named=True)
+            added = found["backlog"] + found["imports"] + found["other_pipelines"]
+            assert ours + added == found["portal"], f"{entity}s of {start} to {end}"
 
 
 # Metric by metric

@@ -60,6 +60,7 @@ def test_every_setting_has_a_default_and_a_description() -> None:
         ("lead_stage_outcomes: {NEW: good}", "lead_stage_outcomes.NEW = 'good'"),
         ("sales_pipelines: [sales]", "setting sales_pipelines.0 = 'sales'"),
         ("max_deleted_share: 5", "setting max_deleted_share = 5"),
+        ("stale_after_hours: 0", "setting stale_after_hours = 0"),
         ("legacy_rules: [{stage: [NEW]}]", "legacy_rules.0.stage; did you mean stages?"),
         ("legacy_rules: [{entity: deal}]", "a rule without conditions would name every record"),
         ("legacy_rules: [{created_before: soon}]", "legacy_rules.0.created_before = 'soon'"),

@@ -16,8 +16,9 @@ export const SALES_FILTERS = [
 	{ key: 'source', label: t.source, columns: { leads: 'source_name', deals: 'source_name' } },
 	{ key: 'city', label: t.city, columns: { leads: 'city', deals: 'city' } },
 	{ key: 'deal_stage', label: t.dealStage, columns: { deals: 'stage_name' } },
-	{ key: 'state', label: t.state, columns: { deals: 'state' }, more: true },
+	{ key: 'state', label: t.state, columns: { deals: 'state' }, values: t.states, more: true },
 	{ key: 'lead_stage', label: t.leadStage, columns: { leads: 'stage_name' }, more: true },
+	{ key: 'lead_state', label: t.leadState, columns: { leads: 'state' }, values: t.leadStates, more: true },
 	...utm('', (column) => ({ leads: column, deals: column })),
 ];
 
@@ -27,9 +28,13 @@ export const MARKETING_FILTERS = [
 	{ key: 'manager', label: t.manager, columns: { leads: 'manager_name', deals: 'lead_manager_name' } },
 	{ key: 'city', label: t.city, columns: { leads: 'city', deals: 'lead_city' } },
 	{ key: 'utm_campaign', label: t.utmCampaign, columns: { leads: 'utm_campaign', deals: 'lead_utm_campaign' } },
-	{ key: 'lead_stage', label: t.leadStage, columns: { leads: 'stage_name' } },
+	{ key: 'lead_stage', label: t.leadStage, columns: { leads: 'stage_name', deals: 'lead_stage_name' } },
+	{ key: 'lead_state', label: t.leadState, columns: { leads: 'state', deals: 'lead_state' }, values: t.leadStates, more: true },
 	...utm('', (column) => ({ leads: column, deals: `lead_${column}` })).filter(({ key }) => key !== 'utm_campaign'),
 ];
 
 /** User fields narrow leads by the lead's values, deals by the deal's. */
 export const USER_FIELD_TARGETS = { leads: 'lead', deals: 'deal' };
+
+/** The deals of leads too by the lead's values. */
+export const MARKETING_USER_FIELD_TARGETS = { leads: 'lead', deals: 'lead' };

@@ -18,8 +18,11 @@ export const LEAD_SETS = {
 	with_deal_period: ['has_deal', 'first_deal_date'],
 	with_sale: ['has_sale', 'created_date'],
 	with_sale_period: ['has_sale', 'first_sold_date'],
+	quality_with_deal: ['is_quality and has_deal', 'created_date'],
+	quality_with_sale: ['is_quality and has_sale', 'created_date'],
 	sale_not_quality: ['has_sale and not is_quality', 'created_date'],
 	potential: ['potential_amount <> 0', 'created_date'],
+	potential_now: ['potential_amount <> 0', null],
 };
 
 export const DEAL_SETS = {

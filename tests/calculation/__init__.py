@@ -7,10 +7,11 @@ It shares no code with the dbt project, so that two mistakes would have to agree
     facts.metric("leads_received", period=(date(2026, 3, 1), date(2026, 3, 31)))
 """
 
+from tests.calculation.bridge import portal_bridge
 from tests.calculation.facts import calculate
 from tests.calculation.metrics import Facts
 from tests.calculation.portal import Portal
 from tests.calculation.quality import data_quality
 from tests.calculation.settings import Settings
 
-__all__ = ["Facts", "Portal", "Settings", "calculate", "data_quality"]
+__all__ = ["Facts", "Portal", "Settings", "calculate", "data_quality", "portal_bridge"]

@@ -35,24 +35,12 @@ joined as (
         visits.is_first_history_final,
         deals.created_at,
         deals.created_date,
+        visits.state_since,
+        visits.semantics_since,
+        deals.moved_at,
         case
-            when items.state = 'in_work' then null
-            when visits.state_since is not null then 'history'
-            when deals.moved_at is not null then 'moved_time'
-            when deals.is_closed and deals.close_date is not null then 'close_date'
-            else 'none'
-        end as closed_at_source,
-        case
-            when items.state <> 'in_work'
-                then coalesce(
-                        visits.state_since,
-                        deals.moved_at,
-                        case
-                            when deals.is_closed
-                                then {{ start_of_portal_day('deals.close_date') }}
-                        end
-                    )
-        end as closed_at
+            when deals.is_closed then {{ start_of_portal_day('deals.close_date') }}
+        end as close_date_at
     from deals
     inner join items
         on
@@ -62,6 +50,25 @@ joined as (
         on
             deals.deal_id = visits.item_id
             and visits.entity = 'deal'
+),
+
+dated as (
+    select
+        *,
+        case
+            when state = 'in_work' then null
+            when state_since is not null then 'history'
+            when moved_at is not null then 'moved_time'
+            when close_date_at is not null then 'close_date'
+            else 'none'
+        end as closed_at_source,
+        case
+            when state <> 'in_work' then coalesce(state_since, moved_at, close_date_at)
+        end as closed_at,
+        case
+            when semantics in ('S', 'F') then coalesce(semantics_since, moved_at, close_date_at)
+        end as portal_closed_at
+    from joined
 ),
 
 marked as (
@@ -82,8 +89,9 @@ marked as (
         case when state = 'success' then closed_at_source end as sold_at_source,
         case when state = 'success' then closed_at end as sold_at,
         case when state = 'failed' then closed_at_source end as failed_at_source,
-        case when state = 'failed' then closed_at end as failed_at
-    from joined
+        case when state = 'failed' then closed_at end as failed_at,
+        portal_closed_at
+    from dated
 ),
 
 -- A sale at the rate in force when it was made, else the first known; anything else at the latest.
@@ -131,7 +139,8 @@ final as (
         sold_at_source,
         sold_at,
         failed_at_source,
-        failed_at
+        failed_at,
+        portal_closed_at
     from with_rates
 )
 

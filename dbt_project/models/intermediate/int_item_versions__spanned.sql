@@ -23,6 +23,7 @@ carried as (
         case when is_deleted then lag(title) over item else title end as title,
         case when is_deleted then lag(stage_id) over item else stage_id end as stage_id,
         case when is_deleted then lag(semantics) over item else semantics end as semantics,
+        case when is_deleted then lag(source_id) over item else source_id end as source_id,
         case when is_deleted then lag(currency_code) over item else currency_code end
             as currency_code,
         case when is_deleted then lag(is_template) over item else is_template end as is_template,
@@ -73,6 +74,7 @@ with_semantics as (
         compared.title,
         compared.stage_id,
         coalesce(compared.semantics, stages.semantics, 'P') as semantics,
+        compared.source_id,
         compared.currency_code,
         compared.is_deleted,
         compared.amount,
@@ -104,6 +106,7 @@ final as (
             when 'lead' then {{ lead_state('stage_id', 'semantics') }}
             else {{ deal_state('stage_id', 'semantics') }}
         end as state,
+        source_id,
         currency_code,
         is_deleted,
         lead(refresh_no) over item is null as is_current,

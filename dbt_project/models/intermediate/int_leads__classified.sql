@@ -39,7 +39,11 @@ joined as (
             when leads.closed_at is not null then 'date_closed'
             else 'none'
         end as outcome_at_source,
-        coalesce(visits.state_since, leads.closed_at) as outcome_at
+        coalesce(visits.state_since, leads.closed_at) as outcome_at,
+        case
+            when items.semantics in ('S', 'F')
+                then coalesce(visits.semantics_since, leads.closed_at)
+        end as portal_closed_at
     from leads
     inner join items
         on
@@ -66,7 +70,8 @@ marked as (
         created_at,
         created_date,
         outcome_at_source,
-        outcome_at
+        outcome_at,
+        portal_closed_at
     from joined
 ),
 
@@ -84,7 +89,8 @@ final as (
         created_at,
         created_date,
         outcome_at_source,
-        outcome_at
+        outcome_at,
+        portal_closed_at
     from marked
 )
 

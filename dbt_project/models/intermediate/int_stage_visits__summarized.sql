@@ -19,6 +19,9 @@ history_summarized as (
         coalesce(
             max(history.row_number) filter (where history.row_state <> items.state), 0
         ) as last_other_row_number,
+        coalesce(
+            max(history.row_number) filter (where history.semantics <> items.semantics), 0
+        ) as last_other_semantics_row_number,
         bool_or(history.row_number = 1 and history.semantics in ('S', 'F'))
             as is_first_history_final
     from items
@@ -53,7 +56,8 @@ final as (
         visits_summarized.last_success_visit_number,
         visits_summarized.last_open_visit_number,
         coalesce(history_summarized.is_first_history_final, false) as is_first_history_final,
-        history.created_at as state_since
+        history.created_at as state_since,
+        semantics_stays.created_at as semantics_since
     from items
     left join visits_summarized
         on
@@ -68,6 +72,12 @@ final as (
             items.entity = history.entity
             and items.item_id = history.item_id
             and history_summarized.last_other_row_number + 1 = history.row_number
+    left join history as semantics_stays
+        on
+            items.entity = semantics_stays.entity
+            and items.item_id = semantics_stays.item_id
+            and history_summarized.last_other_semantics_row_number + 1
+            = semantics_stays.row_number
 )
 
 select * from final

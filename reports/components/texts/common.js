@@ -50,6 +50,7 @@ const ru = {
 	stage: 'Этап',
 	dealStage: 'Этап сделки',
 	leadStage: 'Этап лида',
+	leadState: 'Состояние лида',
 	utmSource: 'UTM: источник',
 	utmMedium: 'UTM: канал',
 	utmCampaign: 'UTM: кампания',
@@ -119,6 +120,7 @@ const ru = {
 	withoutRate: 'без курса валюты, в сумму не вошли',
 	states: { sale: 'Продажа', failed: 'Провалена', in_work: 'В работе' },
 	outcomes: { quality: 'Качественный', junk: 'Некачественный', in_work: 'В работе' },
+	leadStates: { quality: 'Качественные', in_progress: 'Взяты в работу', new: 'Новые', junk: 'Некачественные' },
 	customers: { new: 'Новый', repeat: 'Повторный', unknown: 'Неизвестен' },
 
 	list: {
@@ -151,8 +153,11 @@ const ru = {
 			with_deal_period: 'с первой сделкой в периоде',
 			with_sale: 'с продажей, из поступивших',
 			with_sale_period: 'с первой продажей в периоде',
+			quality_with_deal: 'качественные со сделкой',
+			quality_with_sale: 'качественные с продажей',
 			sale_not_quality: 'с продажей, но не качественные',
-			potential: 'с деньгами в незакрытых сделках',
+			potential: 'с деньгами в незакрытых сделках, из поступивших',
+			potential_now: 'с деньгами в незакрытых сделках, за всё время',
 		},
 		deals: {
 			created: 'созданные в периоде',
@@ -225,6 +230,7 @@ const en = {
 	stage: 'Stage',
 	dealStage: 'Deal stage',
 	leadStage: 'Lead stage',
+	leadState: 'Lead state',
 	utmSource: 'UTM source',
 	utmMedium: 'UTM medium',
 	utmCampaign: 'UTM campaign',
@@ -294,6 +300,7 @@ const en = {
 	withoutRate: 'without a currency rate, not in the amount',
 	states: { sale: 'Sale', failed: 'Failed', in_work: 'In work' },
 	outcomes: { quality: 'Quality', junk: 'Junk', in_work: 'In work' },
+	leadStates: { quality: 'Quality', in_progress: 'In progress', new: 'New', junk: 'Junk' },
 	customers: { new: 'New', repeat: 'Repeat', unknown: 'Unknown' },
 
 	list: {
@@ -326,8 +333,11 @@ const en = {
 			with_deal_period: 'first deal in the period',
 			with_sale: 'with a sale, of those received',
 			with_sale_period: 'first sale in the period',
+			quality_with_deal: 'quality with a deal',
+			quality_with_sale: 'quality with a sale',
 			sale_not_quality: 'with a sale, but not quality',
-			potential: 'with money in open deals',
+			potential: 'with money in open deals, of those received',
+			potential_now: 'with money in open deals, of all time',
 		},
 		deals: {
 			created: 'created in the period',

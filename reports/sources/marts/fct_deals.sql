@@ -8,9 +8,9 @@ select
     lead_link,
     lead_crm_url,
     pipeline_name,
-    stage_name,
+    deals.stage_name,
     stages.sort_order as stage_order,
-    state,
+    deals.state,
     customer_kind,
     source_name,
     utm_source,
@@ -29,6 +29,8 @@ select
     lead_utm_term,
     lead_manager_name,
     lead_city,
+    leads.stage_name as lead_stage_name,
+    leads.state as lead_state,
     drop_stage_name,
     days_to_close_bin,
     is_counted,
@@ -52,11 +54,20 @@ select
     next_activity_date,
     sold_date,
     failed_date,
-from published.fct_deals
+from published.fct_deals as deals
 left join (
     select stage_id, sort_order
     from published.dim_stages
     where entity = 'deal'
 ) as stages
     using (stage_id)
+left join (
+    select
+        lead_id,
+        stage_name,
+        case when is_new then 'new' when is_in_progress then 'in_progress' else outcome end as state,
+    from published.fct_leads
+    where is_counted
+) as leads
+    using (lead_id)
 order by created_date, deal_id
