@@ -35,7 +35,7 @@ DEAL_COLUMNS = (
     "state, semantics, sold_at, sold_date, sold_at_source, failed_at, failed_date, amount,"
     " base_amount, customer_kind, lead_link, lead_source_name, is_legacy, is_forgotten, city,"
     " manager_id, pipeline_id, stage_id, has_planned_activity, next_activity_at,"
-    " is_sales_pipeline, created_date, days_to_close, age_days"
+    " is_sales_pipeline, created_date, days_to_close, age_days, lead_to_sale_days"
 )
 
 SETTINGS: dict[str, dict[str, Any]] = {

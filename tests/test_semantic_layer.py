@@ -108,6 +108,11 @@ def query(company: Warehouse, sql: str) -> list[tuple[Any, ...]]:
         ("days_to_close_avg_period", {"03-01": 81 / 7}, 81 / 7),
         ("days_to_close_median_period", {"03-01": 6}, 6),
         ("deal_age_days", {"02-01": 42, "03-01": (39 + 634 / 24) / 7}, None),
+        # Deals 1, 2 and 6 came 8, 38 and 29 days after their leads; 4 and 9 have none that counts.
+        ("sale_after_lead_days_avg_period", {"03-01": 25}, 25),
+        ("sale_after_lead_days_median_period", {"03-01": 29}, 29),
+        ("sales_without_lead_period", {"03-01": 2}, 2),
+        ("sales_without_lead_amount_period", {"03-01": RUB(411)}, RUB(411)),
         ("sales_of_leads_period", {"03-01": 3}, 3),
         ("sales_amount_of_leads_period", {"03-01": RUB("1500.50")}, RUB("1500.50")),
     ],

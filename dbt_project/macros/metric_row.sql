@@ -61,27 +61,36 @@
         {%- else -%}
             {%- set view = metric.name.split('_') | last -%}
         {%- endif -%}
+        {%- set format = meta.get('format') or ('rate' if kind == 'ratio' else 'count') -%}
+        {%- set semantic_model = measure.get('semantic_model') -%}
+        {%- set group = meta.get('group') or (
+            'stages' if semantic_model == 'stages'
+            else {'days': 'time', 'amount': 'money', 'rate': 'conversions'}.get(format, semantic_model)
+        ) -%}
         {%- do row.update({
             'metric_name': metric.name,
+            'metric_group': group or 'other',
             'label_ru': metric.label or metric.name,
             'label_en': meta.get('label_en') or metric.label or metric.name,
             'definition_ru': meta.get('definition_ru') or metric.description,
             'definition_en': metric.description,
             'metric_type': kind,
-            'value_format': meta.get('format') or ('rate' if kind == 'ratio' else 'count'),
+            'value_format': format,
             'formula': formula,
             'row_filter': filters | join(' and '),
             'numerator': params.numerator.name if params.numerator else meta.get('numerator'),
             'denominator': params.denominator.name if params.denominator else meta.get('denominator'),
             'time_axis': measure.get('axis'),
+            'time_axis_ru': measure.get('axis_ru'),
+            'time_axis_en': measure.get('axis_en'),
             'time_view': view if view in ['cohort', 'period', 'stock'] else none,
         }) -%}
     {%- endif -%}
     select
         {%- for column in [
-            'metric_name', 'label_ru', 'label_en', 'definition_ru', 'definition_en', 'metric_type',
-            'value_format', 'formula', 'row_filter', 'numerator', 'denominator', 'time_axis',
-            'time_view',
+            'metric_name', 'metric_group', 'label_ru', 'label_en', 'definition_ru', 'definition_en',
+            'metric_type', 'value_format', 'formula', 'row_filter', 'numerator', 'denominator',
+            'time_axis', 'time_axis_ru', 'time_axis_en', 'time_view',
         ] %}
         {{ text_or_null(row.get(column)) }} as {{ column }}{{ ',' if not loop.last }}
         {%- endfor %}

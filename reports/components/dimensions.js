@@ -33,6 +33,29 @@ export const MARKETING_FILTERS = [
 	...utm('', (column) => ({ leads: column, deals: `lead_${column}` })).filter(({ key }) => key !== 'utm_campaign'),
 ];
 
+/** Deals by what brought their lead, under keys of their own: `source` is the deal's. */
+const LEAD_OF_DEAL_FILTERS = [
+	{ key: 'lead_source', label: t.leadSource, columns: { deals: 'lead_source_name', leads: 'source_name' } },
+	...utm('', (column) => ({ deals: `lead_${column}`, leads: column })).map((select) => ({ ...select, key: `lead_${select.key}` })),
+];
+
+/** Sales by the lead that brought them; leads by the same values. */
+export const MONEY_FILTERS = [
+	...SALES_FILTERS.filter(({ key }) => ['pipeline', 'manager', 'city'].includes(key)),
+	...LEAD_OF_DEAL_FILTERS.map((select) => (select.key === 'lead_utm_campaign' ? { ...select, more: false } : select)),
+];
+
+/** The list of deals: whatever a page that links to it narrows deals by. */
+export const DEAL_LIST_FILTERS = [
+	...SALES_FILTERS.filter(({ columns }) => columns.deals),
+	...LEAD_OF_DEAL_FILTERS.map(({ key, label, columns }) => ({
+		key,
+		label: key === 'lead_source' ? label : `${label} (${t.lead.toLowerCase()})`,
+		columns: { deals: columns.deals },
+		more: true,
+	})),
+];
+
 /** User fields narrow leads by the lead's values, deals by the deal's. */
 export const USER_FIELD_TARGETS = { leads: 'lead', deals: 'deal' };
 

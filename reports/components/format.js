@@ -44,6 +44,12 @@ export const formatExact = (value) => number(value, { maximumFractionDigits: 2 }
 /** @param {string} day YYYY-MM-DD */
 export const formatDay = (day) => (day ? day.slice(0, 10).split('-').reverse().join('.') : DASH);
 
+/** @param {Record<string, string>} forms word by plural category: one, few, many, other */
+export const formatPlural = (value, forms) =>
+	value === null || value === undefined
+		? DASH
+		: `${formatCount(value)}\u00a0${forms[new Intl.PluralRules(LOCALE).select(Number(value))]}`;
+
 /** The change from an earlier value as a signed share of it; '' where there is none to speak of. */
 export function formatChange(value, before) {
 	if (!before || value === null || value === undefined) return '';

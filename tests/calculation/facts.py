@@ -375,6 +375,9 @@ class _Calculation:
         for name in LEAD_DIMENSIONS:
             deal[f"lead_{name}"] = lead[name] if lead and lead["counts"] else None
         deal["lead_created_date"] = lead["created_date"] if lead else None
+        deal["lead_to_sale_days"] = (
+            _days(lead["created_at"], deal["sold_at"]) if lead and lead["counts"] else None
+        )
         if lead is None:
             deal["lead_source_name"] = LEAD_DELETED if named else NO_LEAD
         elif not lead["counts"]:
@@ -553,6 +556,7 @@ DEALS: dict[str, Any] = {
     "lead_department_name": pl.String,
     "lead_city": pl.String,
     "lead_created_date": pl.Date,
+    "lead_to_sale_days": pl.Float64,
     "pipeline_id": pl.Int64,
     "pipeline_name": pl.String,
     "is_sales_pipeline": pl.Boolean,

@@ -143,6 +143,20 @@ def _metrics() -> dict[str, Metric]:
     found |= _average(
         "deal_age_days", "deal_age_days_total", "deals_with_age", _deal(value="age_days")
     )
+    after_lead = _deal(day="sold_date", value="lead_to_sale_days")
+    found |= {
+        "sales_without_lead_period": Total(_deal("is_sale_without_lead", "sold_date")),
+        "sales_without_lead_amount_period": Total(
+            _deal("is_sale_without_lead", "sold_date", "base_amount")
+        ),
+        **_average(
+            "sale_after_lead_days_avg_period",
+            "sale_after_lead_days_total_period",
+            "sales_with_lead_days_period",
+            after_lead,
+        ),
+        "sale_after_lead_days_median_period": Percentile(after_lead, 0.5),
+    }
     for step, flag, event in (
         ("quality", "is_quality", "quality_date"),
         ("deal", "has_deal", "first_deal_date"),
@@ -426,6 +440,7 @@ class Facts:
         deals = self.deals.filter("counts").with_columns(
             plan,
             (pl.col("is_sale") & pl.col("has_counting_lead")).alias("is_sale_of_lead"),
+            (pl.col("is_sale") & ~pl.col("has_counting_lead")).alias("is_sale_without_lead"),
             (pl.col("is_sale") & (kind == "new")).alias("is_new_sale"),
             (pl.col("is_sale") & (kind == "repeat")).alias("is_repeat_sale"),
             ((kind != "unknown") & ((kind == "repeat") != pl.col("portal_repeat_flag"))).alias(

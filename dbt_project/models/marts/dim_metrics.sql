@@ -5,8 +5,14 @@
 {%- if execute -%}
     {%- for semantic_model in graph.semantic_models.values() -%}
         {%- for measure in semantic_model.measures -%}
+            {%- set axis = measure.agg_time_dimension or semantic_model.defaults.agg_time_dimension -%}
+            {%- set dimension = semantic_model.dimensions | selectattr('name', 'equalto', axis) | first -%}
+            {%- set meta = dimension.config.meta if dimension.config else {} -%}
             {%- do axes.update({measure.name: {
-                'axis': measure.agg_time_dimension or semantic_model.defaults.agg_time_dimension,
+                'semantic_model': semantic_model.name,
+                'axis': axis,
+                'axis_ru': dimension.label or axis,
+                'axis_en': meta.get('label_en') or dimension.label or axis,
                 'formula': measure_formula(measure),
             }}) -%}
         {%- endfor -%}
@@ -24,6 +30,7 @@ with metrics as (
 final as (
     select
         metric_name,
+        metric_group,
         label_ru,
         label_en,
         definition_ru,
@@ -35,6 +42,8 @@ final as (
         numerator,
         denominator,
         time_axis,
+        time_axis_ru,
+        time_axis_en,
         time_view
     from metrics
     where metric_name is not null

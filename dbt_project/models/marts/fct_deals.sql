@@ -282,6 +282,9 @@ final as (
         case
             when is_in_work then greatest(idle_seconds / 86400, 0)
         end as idle_days,
+        case
+            when has_counted_lead then {{ days_between('lead_created_at', 'sold_at') }}
+        end as lead_to_sale_days,
         created_at,
         created_date,
         cast(date_trunc('month', created_date) as date) as created_month,

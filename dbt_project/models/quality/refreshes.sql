@@ -1,7 +1,22 @@
--- The refresh that everything published stands on: its clock, portal and base currency.
+-- The refresh that everything published stands on: its clock, portal, base currency and thresholds.
 -- Grain: one row.
 with refreshes as (
     select * from {{ ref('stg_bitrix24__refreshes') }}
+),
+
+lead_stage_history as (
+    select * from {{ ref('stg_bitrix24__lead_stage_history') }}
+),
+
+deal_stage_history as (
+    select * from {{ ref('stg_bitrix24__deal_stage_history') }}
+),
+
+beginnings as (
+    select
+        (select min(as_of) from refreshes) as first_as_of,
+        (select min(created_at) from lead_stage_history) as lead_history_at,
+        (select min(created_at) from deal_stage_history) as deal_history_at
 ),
 
 final as (
@@ -11,10 +26,16 @@ final as (
         portal_url,
         crm_mode,
         base_currency,
+        {{ var('forgotten_lead_days') }} as forgotten_lead_days,
+        {{ var('forgotten_deal_days') }} as forgotten_deal_days,
         {{ portal_time_text('as_of') }} as as_of_text,
         as_of,
-        as_of_date
+        as_of_date,
+        {{ portal_date('beginnings.first_as_of') }} as first_as_of_date,
+        {{ portal_date('beginnings.lead_history_at') }} as lead_history_date,
+        {{ portal_date('beginnings.deal_history_at') }} as deal_history_date
     from refreshes
+    cross join beginnings
     where is_last
 )
 

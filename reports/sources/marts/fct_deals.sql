@@ -47,6 +47,7 @@ select
     age_days,
     idle_days,
     days_to_close,
+    lead_to_sale_days,
     lead_created_date,
     created_date,
     created_month,

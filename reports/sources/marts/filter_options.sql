@@ -4,14 +4,16 @@ with items as (
     select
         source_name, manager_name, city, utm_source, utm_medium, utm_campaign, utm_content, utm_term,
         null as pipeline_name, stage_name as lead_stage_name, null as deal_stage_name,
-        null as lead_source_name, true as is_lead, 'lead' as entity, lead_id as item_id,
+        null as lead_source_name, null as lead_utm_source, null as lead_utm_medium,
+        null as lead_utm_campaign, null as lead_utm_content, null as lead_utm_term, true as is_lead, 'lead' as entity, lead_id as item_id,
     from published.fct_leads
     where is_counted
     union all
     select
         source_name, manager_name, city, utm_source, utm_medium, utm_campaign, utm_content, utm_term,
         pipeline_name, null as lead_stage_name, stage_name as deal_stage_name,
-        lead_source_name, false as is_lead, 'deal' as entity, deal_id as item_id,
+        lead_source_name, lead_utm_source, lead_utm_medium, lead_utm_campaign, lead_utm_content,
+        lead_utm_term, false as is_lead, 'deal' as entity, deal_id as item_id,
     from published.fct_deals
     where is_counted
 ),
@@ -38,6 +40,16 @@ named as (
     select 'deal_stage' as key, deal_stage_name as value from items where not is_lead
     union all
     select 'lead_source' as key, lead_source_name as value from items where not is_lead
+    union all
+    select 'lead_utm_source' as key, lead_utm_source as value from items where not is_lead
+    union all
+    select 'lead_utm_medium' as key, lead_utm_medium as value from items where not is_lead
+    union all
+    select 'lead_utm_campaign' as key, lead_utm_campaign as value from items where not is_lead
+    union all
+    select 'lead_utm_content' as key, lead_utm_content as value from items where not is_lead
+    union all
+    select 'lead_utm_term' as key, lead_utm_term as value from items where not is_lead
     union all
     select 'lead_stage' as key, lead_stage_name as value from items where is_lead
     union all

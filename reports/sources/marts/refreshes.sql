@@ -7,4 +7,6 @@ select
     portal_url,
     crm_mode,
     base_currency,
+    forgotten_lead_days,
+    forgotten_deal_days,
 from published.refreshes
