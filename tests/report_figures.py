@@ -180,7 +180,8 @@ def ratio(part: str, whole: str, format: str = "percent") -> Figure:
 
 SALE, FAILED, OPEN = "state = 'sale'", "state = 'failed'", "state = 'in_work'"
 QUALITY, JUNK, IN_WORK = "outcome = 'quality'", "outcome = 'junk'", "outcome = 'in_work'"
-NEW = f"{IN_WORK} and stage_id = (select stage_id from marts.dim_stages where is_first and entity = 'lead')"
+FIRST_STAGE = "(select stage_id from marts.dim_stages where is_first and entity = 'lead')"
+NEW = f"{IN_WORK} and stage_id = {FIRST_STAGE}"
 NEW_CUSTOMER, REPEAT = f"{SALE} and customer_kind = 'new'", f"{SALE} and customer_kind = 'repeat'"
 SUM = "sum(base_amount)"
 # Days of 24 hours without activity, as in dbt_project.yml.
@@ -188,7 +189,7 @@ AS_OF_AT = "timestamptz '2026-03-31 20:00:00+03'"
 IDLE = f"date_diff('second', coalesce(last_activity_at, created_at), {AS_OF_AT}) >= 86400 *"
 LEAD_FORGOTTEN, DEAL_FORGOTTEN = f"{IN_WORK} and {IDLE} 3", f"{OPEN} and {IDLE} 14"
 UNPLANNED = "not has_planned_activity"
-COUNTED_LEAD = "lead_id in (select lead_id from marts.fct_leads where is_counted)"
+COUNTED_LEAD = "coalesce(lead_id in (select lead_id from marts.fct_leads where is_counted), false)"
 WITH_DEAL = "lead_id in (select lead_id from marts.fct_deals where is_counted)"
 WITH_SALE = f"lead_id in (select lead_id from marts.fct_deals where is_counted and {SALE})"
 
@@ -426,11 +427,9 @@ FIGURES: dict[str, tuple[Filters, dict[str, Figure]]] = {
             "sold/sales_amount": amount(deals(SALE, "sold_at", SUM)),
             "sold/with_lead": count(deals(SOLD_WITH_LEAD, "sold_at")),
             "sold/with_lead_amount": amount(deals(SOLD_WITH_LEAD, "sold_at", SUM)),
-            "sold/without_lead": count(
-                deals(f"{SALE} and not coalesce({COUNTED_LEAD}, false)", "sold_at")
-            ),
+            "sold/without_lead": count(deals(f"{SALE} and not {COUNTED_LEAD}", "sold_at")),
             "sold/without_lead_amount": amount(
-                deals(f"{SALE} and not coalesce({COUNTED_LEAD}, false)", "sold_at", SUM)
+                deals(f"{SALE} and not {COUNTED_LEAD}", "sold_at", SUM)
             ),
             "sold/days_median": Figure(
                 "days", deals(SOLD_WITH_LEAD, "sold_at", days("median", *TO_SALE_DAYS))
@@ -459,7 +458,7 @@ WITHOUT_PERIOD = {"/forgotten/"}
 
 
 class Rows(NamedTuple):
-    """A table whose rows are values of a filter: each row is what the filter leaves of the total."""
+    """A table with a row per value of a filter, which is what the filter leaves of the total."""
 
     filter: str
     key: str

@@ -44,7 +44,9 @@ console.log(JSON.stringify(flat({ ...words }, [])));
 """
 
 
-@pytest.mark.parametrize("file", sorted((REPORTS / "components" / "texts").glob("*.js")), ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file", sorted((REPORTS / "components" / "texts").glob("*.js")), ids=lambda file: file.stem
+)
 def test_dictionaries_have_the_same_keys_and_their_own_letters(file: Path) -> None:
     """What canvases show comes from them too."""
     keys = {}
