@@ -198,13 +198,13 @@ def days(aggregate: str, start: str, end: str) -> str:
     return f"{aggregate}(date_diff('second', {start}, {end}) / 86400.0)"
 
 
-def amount_of_leads(where: str, of: str = "true") -> str:
-    """SQL of the sum of the deals of the leads that were created in the period."""
-    received = f"{moscow('created_at')} between '{{start}}' and '{{end}}' and {of}"
-    return (
-        f"(select {SUM} from marts.fct_deals where is_counted and {where}"
-        f" and lead_id in (select lead_id from leads where {received}))"
+def amount_of_leads(where: str) -> str:
+    """SQL of the sum of the deals of the leads created in the period: null where there are none."""
+    of_lead = (
+        f"(select {SUM} from marts.fct_deals"
+        f" where is_counted and {where} and fct_deals.lead_id = leads.lead_id)"
     )
+    return leads(what=f"sum(coalesce({of_lead}, 0))")
 
 
 def first_sale(pipeline: str = "true") -> str:
@@ -264,7 +264,7 @@ OF_SOURCE = {
     "with_deal": plain(leads(WITH_DEAL)),
     "with_sale": plain(leads(WITH_SALE)),
     "sales_amount": Figure("amount", amount_of_leads(SALE)),
-    "revenue_per_lead": ratio(f"coalesce({amount_of_leads(SALE)}, 0)", leads(), "amount"),
+    "revenue_per_lead": ratio(amount_of_leads(SALE), leads(), "amount"),
     "potential_amount": Figure("amount", amount_of_leads(OPEN)),
 }
 SOLD_WITH_LEAD = f"{SALE} and {COUNTED_LEAD}"
@@ -308,9 +308,7 @@ FIGURES: dict[str, tuple[Filters, dict[str, Figure]]] = {
             "leads/quality": count(leads(QUALITY)),
             "leads/quality_rate": ratio(leads(QUALITY), leads()),
             "leads/junk": count(leads(JUNK)),
-            "leads/revenue_per_lead": ratio(
-                f"coalesce({amount_of_leads(SALE)}, 0)", leads(), "money"
-            ),
+            "leads/revenue_per_lead": ratio(amount_of_leads(SALE), leads(), "money"),
             "sold/sales": count(deals(SALE, "sold_at")),
             "sold/sales_amount": amount(deals(SALE, "sold_at", SUM)),
             "sold/average_sale": ratio(
@@ -398,9 +396,7 @@ FIGURES: dict[str, tuple[Filters, dict[str, Figure]]] = {
             "figures/quality_rate": ratio(leads(QUALITY), leads()),
             "figures/with_sale": count(leads(WITH_SALE)),
             "figures/sales_amount": amount(amount_of_leads(SALE)),
-            "figures/revenue_per_lead": ratio(
-                f"coalesce({amount_of_leads(SALE)}, 0)", leads(), "money"
-            ),
+            "figures/revenue_per_lead": ratio(amount_of_leads(SALE), leads(), "money"),
             "figures/forgotten": count(leads(LEAD_FORGOTTEN)),
             "funnel/received": plain(leads()),
             "funnel/quality_cohort": plain(leads(QUALITY)),

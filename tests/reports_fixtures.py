@@ -125,8 +125,9 @@ def make_project(folder: Path, published: Path, language: str) -> ReportsProject
     if not packages.exists():
         pytest.skip("the Node packages of the reports are missing: run `make setup`")
     project = ReportsProject(folder, published, language)
-    if folder.exists():
+    if (project.data / "manifest.json").exists():
         return project
+    shutil.rmtree(folder, ignore_errors=True)
     ignore = shutil.ignore_patterns("node_modules", ".evidence", "build")
     shutil.copytree(REPORTS, folder, ignore=ignore)
     (folder / "node_modules").mkdir()

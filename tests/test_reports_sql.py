@@ -305,7 +305,12 @@ def test_figures_are_those_of_the_marts(
 
 @pytest.mark.parametrize(
     ("page", "table", "name"),
-    [(page, table, name) for page, name in POSSIBLE for table in TABLES.get(page, {})],
+    [
+        (page, table, name)
+        for page, name in POSSIBLE
+        for table in TABLES.get(page, {})
+        if name in ("days", "all time", "no city, a manager")
+    ],
 )
 def test_rows_of_tables_are_those_of_the_marts(
     browser_rows: dict[str, Any], marts: duckdb.DuckDBPyConnection, page: str, table: str, name: str
