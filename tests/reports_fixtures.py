@@ -1,11 +1,12 @@
-"""A tiny published Parquet set with hand-worked figures, the site built from it, and a browser.
+"""Sites built from the portals of report_portals.py, and a browser to look at them.
 
-The figures that the tests expect are worked out by hand from the rows below; the data stand on
-31 March 2026.
+Two sites are built: the Russian one over the demo company, the English one over an empty portal.
+Every other portal is shown by one of them with its data exchanged (`over`).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -13,16 +14,17 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from scripts.serve import application
+from tests.report_portals import publish_portal
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 CHROMIUM_ARGUMENTS = [
@@ -36,105 +38,39 @@ CHROMIUM_ARGUMENTS = [
 ]
 
 REPORTS = Path(__file__).resolve().parent.parent / "reports"
+PAGES = ["/", *(f"/{page.stem}/" for page in sorted((REPORTS / "pages").glob("[a-z]*.md"))
+                if page.stem != "index")]  # fmt: skip
 
-LEADS = """
-select
-    lead_id,
-    cast(created_date as date) as created_date,
-    cast(date_trunc('month', cast(created_date as date)) as date) as created_month,
-    source_name,
-    manager_name,
-    outcome = 'quality' as is_quality,
-    outcome = 'junk' as is_junk,
-    outcome in ('new', 'progress') as is_in_work,
-    outcome = 'new' as is_new,
-    outcome = 'progress' as is_in_progress,
-    lead_id = 6 as is_forgotten,
-    lead_id <> 9 as is_counted,
-    cast(quality_date as date) as quality_date,
-    cast(first_deal_date as date) as first_deal_date,
-    cast(first_sold_date as date) as first_sold_date,
-    first_deal_date is not null as has_deal,
-    first_sold_date is not null as has_sale,
-    cast(processing_days as double) as processing_days,
-    cast(sales_amount as decimal(20, 2)) as sales_amount
-from (
-    values
-    (1, '2026-03-01', 'Сайт', 'Иванова', 'quality', '2026-03-03', '2026-03-03', '2026-03-20', 2, 100000.40),
-    (2, '2026-03-02', 'Сайт', 'Петров', 'quality', '2026-03-06', '2026-03-06', null, 4, 0),
-    (3, '2026-03-05', 'Сайт', 'Иванова', 'junk', null, null, null, 1, 0),
-    (4, '2026-03-31', 'Сайт', 'Петров', 'new', null, null, null, null, 0),
-    (5, '2026-03-10', 'Реклама', 'Иванова', 'junk', null, null, null, 3, 0),
-    (6, '2026-03-11', 'Реклама', 'Иванова', 'progress', null, null, null, null, 0),
-    (7, '2026-03-12', 'Реклама', 'Петров', 'quality', '2026-03-22', null, null, 10, 0),
-    (8, '2026-03-15', 'Кафе д''Арк', 'Петров', 'progress', null, '2026-03-16', '2026-03-25', null, 50000),
-    (9, '2026-03-20', 'Сайт', 'Петров', 'quality', '2026-03-20', '2026-03-20', '2026-03-20', 0, 999999),
-    (10, '2026-02-10', 'Сайт', 'Петров', 'quality', '2026-03-01', '2026-03-02', '2026-03-05', 19, 200000),
-    (11, '2026-02-28', 'Реклама', 'Иванова', 'junk', null, '2026-03-09', null, 6, 0),
-    (12, '2026-01-31', 'Реклама', 'Иванова', 'quality', '2026-02-01', '2026-02-01', '2026-02-15', 1, 300000),
-    (13, '2025-04-30', 'Реклама', 'Петров', 'junk', null, null, null, 2, 0)
-) as leads (
-    lead_id, created_date, source_name, manager_name, outcome, quality_date, first_deal_date,
-    first_sold_date, processing_days, sales_amount
-)
-"""  # noqa: E501
+# A page of the users' own, as reports/README.md describes it.
+OWN_PAGE = """---
+title: Лиды по дням недели
+hide_title: true
+---
 
-DEALS = """
+```sql weekdays
 select
-    deal_id,
-    cast(created_date as date) as created_date,
-    cast(sold_date as date) as sold_date,
-    source_name,
-    manager_name,
-    customer_kind,
-    state = 'sale' as is_sale,
-    state = 'failed' as is_failed,
-    state = 'in_work' as is_in_work,
-    deal_id = 5 as is_forgotten,
-    deal_id <> 9 as is_counted,
-    cast(base_amount as decimal(20, 2)) as base_amount
-from (
-    values
-    (1, '2026-03-03', '2026-03-20', 'Сайт', 'Иванова', 'new', 'sale', 100000.40),
-    (2, '2026-03-06', null, 'Сайт', 'Петров', 'new', 'in_work', 70000),
-    (3, '2026-03-16', '2026-03-25', 'Кафе д''Арк', 'Петров', 'repeat', 'sale', 50000),
-    (4, '2026-03-10', null, 'Реклама', 'Иванова', 'repeat', 'failed', 30000),
-    (5, '2026-03-01', null, 'Реклама', 'Петров', 'unknown', 'in_work', 10000),
-    (6, '2026-03-02', '2026-03-05', 'Сайт', 'Петров', 'new', 'sale', 200000),
-    (7, '2026-02-01', '2026-02-15', 'Реклама', 'Иванова', 'new', 'sale', 300000),
-    (8, '2026-02-20', '2026-03-31', 'без источника', 'Петров', 'unknown', 'sale', 1000000),
-    (9, '2026-03-12', '2026-03-12', 'Сайт', 'Петров', 'new', 'sale', 5000000),
-    (10, '2026-03-09', null, 'Реклама', 'Иванова', 'new', 'in_work', null),
-    (11, '2026-03-30', '2026-03-30', 'без источника', 'Иванова', 'new', 'sale', null)
-) as deals (
-    deal_id, created_date, sold_date, source_name, manager_name, customer_kind, state,
-    base_amount
-)
+    isodow(created_date) as weekday,
+    count(*) as received,
+from marts.fct_leads
+where is_counted
+group by isodow(created_date)
+order by weekday
+```
+
+<div data-page-rendered>
+
+{#each Array.from(weekdays) as row}<p data-weekday={row.weekday}>{row.received}</p>{/each}
+
+</div>
 """
 
-REFRESHES = """
-select
-    7 as refresh_no,
-    timestamptz '2026-03-31 20:00:00+03' as as_of,
-    date '2026-03-31' as as_of_date,
-    '31.03.2026 20:00' as as_of_text,
-    'https://portal.example' as portal_url,
-    'classic' as crm_mode,
-    'RUB' as base_currency
-"""
-
-PUBLISHED = {"fct_leads": LEADS, "fct_deals": DEALS, "refreshes": REFRESHES}
-
-
-def write_published(folder: Path, tables: dict[str, str] = PUBLISHED) -> Path:
-    """Writes one zstd Parquet file per table (name: query) into the folder, as publication does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with duckdb.connect() as connection:
-        for table, sql in tables.items():
-            connection.execute(
-                f"copy ({sql}) to '{folder / table}.parquet' (format parquet, compression zstd)"
-            )
-    return folder
+FRESH = {
+    "status": "published",
+    "as_of": "2030-06-15T00:00:00+03:00",
+    "as_of_text": "15.06.2030 00:00",
+    "finished_at": "2030-06-15T00:10:00+03:00",
+    "stale_after_hours": 36,
+}
 
 
 @dataclass(frozen=True)
@@ -143,6 +79,7 @@ class ReportsProject:
 
     folder: Path
     published: Path
+    language: str
 
     @property
     def data(self) -> Path:
@@ -156,43 +93,67 @@ class ReportsProject:
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
         """Runs an npm script of the project with its output captured."""
+        parquet = self.published / "parquet"
         return subprocess.run(
             ["npm", "run", script],
             cwd=self.folder,
-            env={**os.environ, "PUBLISHED_PARQUET": str(self.published), "REPORT_LANG": "ru"},
+            env={
+                **os.environ,
+                "PUBLISHED_PARQUET": str(parquet.resolve()),
+                "REPORT_LANG": self.language,
+            },
             capture_output=True,
             text=True,
             check=False,
         )
 
+    def build(self) -> Path:
+        """Builds the site, once."""
+        if not self.site.exists():
+            process = self.run("build")
+            assert process.returncode == 0, process.stdout + process.stderr
+        return self.site
 
-def make_project(folder: Path, published: Path) -> ReportsProject:
-    """Copies the reports and writes their data; node_modules is shared with the repository."""
-    if not (REPORTS / "node_modules").exists():
+
+def make_project(folder: Path, published: Path, language: str) -> ReportsProject:
+    """Copies the reports and writes their data.
+
+    node_modules is shared with the repository, but for Evidence's own packages: a build patches
+    them for its language.
+    """
+    packages = REPORTS / "node_modules"
+    if not packages.exists():
         pytest.skip("the Node packages of the reports are missing: run `make setup`")
+    project = ReportsProject(folder, published, language)
+    if (project.data / "manifest.json").exists():
+        return project
+    shutil.rmtree(folder, ignore_errors=True)
     ignore = shutil.ignore_patterns("node_modules", ".evidence", "build")
     shutil.copytree(REPORTS, folder, ignore=ignore)
-    (folder / "node_modules").symlink_to(REPORTS / "node_modules")
-    project = ReportsProject(folder, published)
+    (folder / "node_modules").mkdir()
+    for package in packages.iterdir():
+        if package.name != "@evidence-dev":
+            (folder / "node_modules" / package.name).symlink_to(package.resolve())
+    shutil.copytree(packages / "@evidence-dev", folder / "node_modules" / "@evidence-dev")
     process = project.run("sources")
     assert process.returncode == 0, process.stdout + process.stderr
     return project
 
 
-@pytest.fixture(scope="session")
-def reports_project(tmp_path_factory: pytest.TempPathFactory) -> ReportsProject:
-    """The reports with the data of the hand-worked set."""
-    root = tmp_path_factory.mktemp("reports")
-    return make_project(root / "project", write_published(root / "parquet"))
+def over(site: Path, data: Path, folder: Path) -> Path:
+    """A built site over other data; its pages ask the browser's engine for everything.
 
-
-@pytest.fixture(scope="session")
-def reports_site(reports_project: ReportsProject) -> Iterator[str]:
-    """The built site, served as `make serve` does: its address, without a slash at the end."""
-    process = reports_project.run("build")
-    assert process.returncode == 0, process.stdout + process.stderr
-    with serve(reports_project.site) as address:
-        yield address
+    What a build computed in advance is not needed by a page (`npm run dev` has none of it): without
+    it the page runs its queries when it opens.
+    """
+    if folder.exists():
+        return folder
+    shutil.copytree(site, folder, ignore=shutil.ignore_patterns("data"), copy_function=os.link)
+    shutil.copytree(data, folder / "data")
+    for computed in folder.glob("api/*/*/all-queries.json"):
+        computed.unlink()
+        computed.write_text("{}")
+    return folder
 
 
 class serve:
@@ -217,6 +178,66 @@ class serve:
         self._thread.join()
 
 
+@dataclass(frozen=True)
+class Sites:
+    """The portals, their published data and their sites, each made when it is first asked for.
+
+    REPORT_SITES names a folder where they are kept, for whoever runs these tests many times over.
+    """
+
+    root: Path
+    opened: ExitStack
+    addresses: dict[str, str] = field(default_factory=dict)
+
+    def published(self, portal: str) -> Path:
+        """The folder of what a refresh from the portal published."""
+        return publish_portal(portal, self.root / portal)
+
+    def project(self, portal: str, language: str = "ru") -> ReportsProject:
+        """The reports over the portal's data."""
+        folder = self.root / portal / f"reports-{language}"
+        return make_project(folder, self.published(portal), language)
+
+    def folder(self, portal: str) -> Path:
+        """The portal's site."""
+        if portal == "company":
+            return self.russian()
+        if portal == "empty":
+            return self.project("empty", "en").build()
+        built = self.project("empty", "en").build() if portal == "english" else self.russian()
+        return over(built, self.project(portal).data, self.root / portal / "site")
+
+    def russian(self) -> Path:
+        """The built site of the company, with a page of its own."""
+        project = self.project("company")
+        own = project.folder / "pages" / "custom" / "weekdays.md"
+        own.parent.mkdir(exist_ok=True)
+        own.write_text(OWN_PAGE, encoding="utf-8")
+        return project.build()
+
+    def address(self, portal: str) -> str:
+        """Where the portal's site is served, without a slash at the end."""
+        if portal not in self.addresses:
+            folder = self.folder(portal)
+            (folder / "status.json").write_text(json.dumps(FRESH))
+            self.addresses[portal] = self.opened.enter_context(serve(folder))
+        return self.addresses[portal]
+
+
+@pytest.fixture(scope="session")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
+    """The portals and their sites."""
+    kept = os.environ.get("REPORT_SITES")
+    with ExitStack() as opened:
+        yield Sites(Path(kept) if kept else tmp_path_factory.mktemp("sites"), opened)
+
+
+@pytest.fixture(scope="session")
+def company(sites: Sites) -> str:
+    """The address of the company's site."""
+    return sites.address("company")
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """Headless Chromium; its tests are skipped where it is not installed."""
@@ -228,6 +249,15 @@ def chromium() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+
+
+def settle(page: Page) -> None:
+    """Waits until the page has come to life and no query runs."""
+    page.wait_for_selector("#__evidence_project_splash", state="detached", timeout=120_000)
+    page.wait_for_selector("[data-page-rendered]", state="attached", timeout=120_000)
+    page.wait_for_function(
+        "() => !document.querySelector('[data-loading], .animate-pulse')", timeout=120_000
+    )
 
 
 @pytest.fixture
@@ -263,7 +293,7 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
             lambda request: None if request.url.startswith(own) else problems.append(request.url),
         )
         page.goto(address + path)
-        page.wait_for_selector("canvas")
+        settle(page)
         return page
 
     yield open_

@@ -1,288 +1,306 @@
-"""The built site in headless Chromium: figures, filters, charts, languages, banner."""
+"""The company's site in headless Chromium: every filter of every page, against SQL on the marts."""
 
 from __future__ import annotations
 
-import json
 import re
+import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import duckdb
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.reports_fixtures import ReportsProject
+from tests.report_figures import (
+    DAYS,
+    DEAL_LIST,
+    FIGURES,
+    LEAD_LIST,
+    PRESETS,
+    SPACES,
+    TEXTS,
+    USER_FIELDS,
+    WITHOUT_PERIOD,
+    Filters,
+    State,
+    values,
+    written,
+)
+from tests.reports_fixtures import Sites, settle
 
 OpenPage = Callable[..., Page]
 
 expect.set_options(timeout=60_000)  # the engine of the browser starts slowly on a busy machine
 
-SPACES = {0x202F: " ", 0xA0: " "}
-FRESH = {
-    "status": "published",
-    "as_of": "2030-06-15T00:00:00+03:00",
-    "as_of_text": "15.06.2030 00:00",
-    "finished_at": "2030-06-15T00:10:00+03:00",
-    "stale_after_hours": 36,
+PRESET_NAMES = {
+    "thisMonth": "Месяц",
+    "previousMonth": "Прошлый месяц",
+    "quarter": "Квартал",
+    "previousQuarter": "Прошлый квартал",
+    "year": "Год",
+    "previousYear": "Прошлый год",
+    "allTime": "Всё время",
 }
+NO_VALUE = "не указано"
+
+READ_FIGURES = """() => Object.fromEntries([
+    ...[...document.querySelectorAll('[data-figure]')].map((figure) => [
+        `${figure.closest('[data-block]').dataset.block}/${figure.dataset.figure}`,
+        figure.querySelector('.value')?.innerText ?? '…',
+    ]),
+    ...[...document.querySelectorAll('[data-step]')].map((step) => [
+        `funnel/${step.dataset.step}`, step.querySelector('.tabular-nums').innerText,
+    ]),
+    ...[...document.querySelectorAll('.conversions [data-row]')].flatMap((row) =>
+        ['cohort', 'cohort_rate', 'period', 'period_rate'].map((column, i) => [
+            `conversions/${row.dataset.row}_${column}`, row.cells[i + 1].innerText.replace('?', ''),
+        ])),
+    ...[...document.querySelectorAll('[data-records-count] span')].map((count) => [
+        `${count.closest('[data-table]').dataset.table}_count/records`, count.innerText,
+    ]),
+])"""
 
 
-@pytest.fixture(autouse=True)
-def status_file(reports_project: ReportsProject, reports_site: str) -> Iterator[Path]:
-    """The site's status.json, of a refresh that is fresh by the browser's clock (`open_page`)."""
-    file = reports_project.site / "status.json"
-    file.write_text(json.dumps(FRESH))
-    yield file
+READ_LINKS = """() => Object.fromEntries([
+    ...[...document.querySelectorAll('[data-figure] a[data-records]')].map((link) => [
+        `${link.closest('[data-block]').dataset.block}/${link.closest('[data-figure]').dataset.figure}`,
+        link.getAttribute('href'),
+    ]),
+    ...[...document.querySelectorAll('[data-step] a:not(.definition)')].map((link) => [
+        `funnel/${link.closest('[data-step]').dataset.step}`, link.getAttribute('href'),
+    ]),
+])"""
 
 
-def figure(page: Page, block: str, column: str) -> str:
-    """Text of a figure, with plain spaces."""
-    text = page.locator(f'[data-block="{block}"] [data-figure="{column}"] .text-2xl').inner_text()
-    return text.translate(SPACES)
+@pytest.fixture(scope="module")
+def marts(sites: Sites) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The published marts of the company."""
+    path = sites.published("company") / "crm.duckdb"
+    with duckdb.connect(str(path), read_only=True) as connection:
+        yield connection
 
 
-def expect_figure(page: Page, block: str, column: str, text: str) -> None:
-    """Waits until the figure shows the text (thin spaces written as plain ones)."""
-    value = page.locator(f'[data-block="{block}"] [data-figure="{column}"] .text-2xl')
-    pattern = r"\s".join(re.escape(part) for part in text.split(" "))
-    expect(value).to_have_text(re.compile(f"^{pattern}$"))
+def expected_figures(marts: duckdb.DuckDBPyConnection, route: str, state: State) -> dict[str, str]:
+    filters, figures = FIGURES[route]
+    found = values(marts, filters, figures, state)
+    return {name: written(value, figures[name].format) for name, value in found.items()}
 
 
-def source_column(page: Page, index: int) -> list[str]:
-    """Cells of a column of the table by source, the total row left out."""
-    cells = page.locator(f'[data-testid="DataTable-sources"] td:nth-child({index})')
-    rows = [text.translate(SPACES) for text in cells.all_inner_texts()]
-    return rows[:-1]
+def shown_figures(page: Page) -> dict[str, str]:
+    """Text of every figure by block/column, thin spaces as plain ones."""
+    found: dict[str, str] = page.evaluate(READ_FIGURES)
+    return {name: text.strip().translate(SPACES) for name, text in found.items()}
 
 
-def test_figures_of_the_default_period(open_page: OpenPage, reports_site: str) -> None:
-    page = open_page(reports_site)
-    expect(page.locator("[data-as-of]")).to_contain_text("31.03.2026 20:00")
-    expect(page.locator('[data-chip="period"]')).to_have_text("Период: 01.03.2026 – 31.03.2026")
-    leads = {
-        "received": "8",
-        "junk": "2",
-        "in_work": "3",
-        "new_leads": "1",
-        "quality": "3",
-        "quality_rate": "37,5 %",
-        "processing_days": "4,0 дн.",
-        "forgotten": "1",
-    }
-    assert {column: figure(page, "leads", column) for column in leads} == leads
-    deals = {
-        "created": "8",
-        "in_work": "3",
-        "failed": "1",
-        "forgotten": "1",
-        "sales": "4",
-        "sales_amount": "350 000 ₽",
-        "average_sale": "87 500 ₽",
-        "new_sales": "3",
-    }
-    assert {column: figure(page, "deals", column) for column in deals} == deals
-    sold = {
-        "sales": "5",
-        "sales_amount": "1,35 млн ₽",
-        "average_sale": "270 000 ₽",
-        "new_sales": "3",
-    }
-    assert {column: figure(page, "sold", column) for column in sold} == sold
+def expect_figures(
+    page: Page, marts: duckdb.DuckDBPyConnection, route: str, state: State
+) -> dict[str, str]:
+    """Waits until all figures of the page are those of the marts, and returns them."""
+    expected = expected_figures(marts, route, state)
+    end = time.monotonic() + 60
+    while shown_figures(page) != expected and time.monotonic() < end:
+        page.wait_for_timeout(50)
+    assert shown_figures(page) == expected, state
+    return expected
 
 
-def test_funnel_and_conversions_show_their_shares(open_page: OpenPage, reports_site: str) -> None:
-    page = open_page(reports_site)
-    steps = page.locator(".funnel > div").all_inner_texts()
-    assert [" ".join(step.translate(SPACES).split()) for step in steps] == [
-        "Поступило 8",
-        "Качественные 3 37,5 % от поступивших",
-        "Со сделкой 2 25,0 % от поступивших · 66,7 % от предыдущего",
-        "С продажей 1 12,5 % от поступивших · 50,0 % от предыдущего",
-    ]
-    rows = page.locator(".conversions tbody tr").all_inner_texts()
-    assert [" ".join(row.translate(SPACES).split()) for row in rows] == [
-        "В качественные 3 37,5 % 4 50,0 %",
-        "В сделку 3 37,5 % 5 62,5 %",
-        "В продажу 2 25,0 % 3 37,5 %",
-    ]
+def choose_preset(page: Page, preset: str) -> None:
+    group = page.get_by_role("group", name="Период")
+    group.get_by_role("button", name=PRESET_NAMES[preset], exact=True).click()
 
 
-def test_table_by_source_sorts_by_each_column(open_page: OpenPage, reports_site: str) -> None:
-    page = open_page(reports_site)
-    expect(page.locator('[data-testid="DataTable-sources"] tr:has(td)')).to_have_count(4)
-    assert source_column(page, 1) == ["Сайт", "Реклама", "Кафе д'Арк"]
-    assert source_column(page, 9) == ["25,0 %", "0,0 %", "100,0 %"]
-    assert source_column(page, 11) == ["25 000", "0", "50 000"]
-    total = page.locator('[data-testid="DataTable-sources"] tr:has(td)').last.locator("td")
-    assert [text.translate(SPACES) for text in total.all_inner_texts()] == [
-        *("Всего", "8", "2", "1", "3", "3", "37,5 %", "37,5 %", "25,0 %", "150 000", "18 750"),
-    ]
-    ascending = {
-        2: ["1", "3", "4"],
-        7: ["0,0 %", "33,3 %", "50,0 %"],
-        8: ["0,0 %", "50,0 %", "100,0 %"],
-        9: ["0,0 %", "25,0 %", "100,0 %"],
-        10: ["0", "50 000", "100 000"],
-        11: ["0", "25 000", "50 000"],
-    }
-    headers = page.locator('[data-testid="DataTable-sources"] thead tr').last.locator("th")
-    for index, values in ascending.items():
-        headers.nth(index - 1).click()
-        if source_column(page, index) != values:
-            headers.nth(index - 1).click()
-        assert source_column(page, index) == values
-        headers.nth(index - 1).click()
-        assert source_column(page, index) == values[::-1]
+def type_days(page: Page, start: str, end: str) -> None:
+    for label, day in (("Период с", start), ("Период по", end)):
+        box = page.get_by_label(label, exact=True)
+        box.fill(".".join(reversed(day.split("-"))))
+        box.press("Tab")
 
 
-@pytest.mark.parametrize("timezone", ["Europe/Moscow", "America/New_York", "Asia/Vladivostok"])
-def test_period_changes_the_figures(
-    open_page: OpenPage, reports_site: str, reports_project: ReportsProject, timezone: str
+def choose(page: Page, key: str, index: int) -> str:
+    """Ticks a value of a filter, by its place among those offered, and returns it."""
+    select = page.locator(f'[data-filter="{key}"]')
+    select.get_by_role("button").first.click()
+    option = select.locator("label").nth(index)
+    text = option.inner_text()
+    option.locator("input").click()
+    page.keyboard.press("Escape")
+    return "" if text == NO_VALUE else TEXTS.get(key, {}).get(text, text)
+
+
+def offered(page: Page) -> list[str]:
+    """Keys of the filters that the page offers, those behind «ещё» too."""
+    more = page.locator("[data-more-filters][aria-expanded=false]")
+    if more.count():
+        more.click()
+    keys: list[str] = page.locator("[data-filter]").evaluate_all(
+        "all => all.map(one => one.dataset.filter)"
+    )
+    return keys
+
+
+def chips(page: Page) -> Locator:
+    return page.locator('[data-chip]:not([data-chip="period"])')
+
+
+@pytest.mark.parametrize("route", FIGURES)
+def test_each_filter_on_each_page(
+    open_page: OpenPage, company: str, marts: duckdb.DuckDBPyConnection, route: str
 ) -> None:
-    page = open_page(reports_site, timezone_id=timezone)
-    page.get_by_role("button", name="Прошлый месяц").click()
-    expect(page.locator('[data-chip="period"]')).to_have_text("Период: 01.02.2026 – 28.02.2026")
-    expect_figure(page, "leads", "received", "2")
-    expect_figure(page, "leads", "processing_days", "12,5 дн.")
-    expect_figure(page, "deals", "sales_amount", "1,3 млн ₽")
-    expect_figure(page, "sold", "sales_amount", "300 000 ₽")
+    page = open_page(company, route)
+    days = PRESETS["thisMonth"] if route in WITHOUT_PERIOD else PRESETS["year"]
+    if route not in WITHOUT_PERIOD:
+        for preset, of_preset in PRESETS.items():
+            choose_preset(page, preset)
+            expect_figures(page, marts, route, State(of_preset))
+        type_days(page, *DAYS[:2])
+        expect_figures(page, marts, route, State(DAYS))
+        chip = page.locator('[data-chip="period"]')
+        expect(chip).to_have_text("Период: 10.02.2026 – 01.03.2026")
+        choose_preset(page, "year")
 
-    page.get_by_label("Период с").fill("10.02.2026")
-    page.get_by_label("Период с").press("Tab")
-    page.get_by_label("Период по").fill("01.03.2026")
-    page.get_by_label("Период по").press("Tab")
-    expect(page.locator('[data-chip="period"]')).to_have_text("Период: 10.02.2026 – 01.03.2026")
-    query = """
-        select count(*)
-        from read_parquet(?)
-        where is_counted and created_date between '2026-02-10' and '2026-03-01'
-    """
-    with duckdb.connect() as connection:
-        counts = {
-            table: connection.execute(
-                query, [str(reports_project.published / f"{table}.parquet")]
-            ).fetchall()[0][0]
-            for table in ("fct_leads", "fct_deals")
-        }
-    # By hand: leads 1, 10 and 11; deals 5 and 8.
-    assert counts == {"fct_leads": 3, "fct_deals": 2}
-    expect_figure(page, "leads", "received", str(counts["fct_leads"]))
-    expect_figure(page, "deals", "created", str(counts["fct_deals"]))
+    expect_figures(page, marts, route, State(days))
+    filters = FIGURES[route][0]
+    keys = offered(page)
+    assert set(keys) == {*filters.columns, *fields_of(filters)}
+    for key in keys:
+        before = page.locator("main").inner_text()
+        value = choose(page, key, 1)
+        expect(page.locator(f'[data-chip="{key}"]')).to_have_count(1)
+        expect_figures(page, marts, route, State(days, {key: [value]}))
+        settle(page)
+        assert page.locator("main").inner_text() != before, f"{key} = {value} changes nothing"
+        page.locator(f'[data-chip="{key}"]').click()
+        expect(chips(page)).to_have_count(0)
 
-
-def test_source_filter_lives_in_the_url(open_page: OpenPage, reports_site: str) -> None:
-    page = open_page(reports_site)
-    page.get_by_role("button", name="Источник").click()
-    page.get_by_label("Кафе д'Арк").check()
-    expect_figure(page, "leads", "received", "1")
-    expect_figure(page, "deals", "sales_amount", "50 000 ₽")
-    expect(page.locator('[data-chip="source"]')).to_contain_text("Кафе д'Арк")
-    names = page.locator('[data-testid="DataTable-sources"] td:nth-child(1)')
-    expect(names).to_have_text(["Кафе д'Арк", "Всего"])
-
+    source = "lead_source" if "lead_source" in keys else "source"
+    chosen = {
+        source: [choose(page, source, 0), choose(page, source, 1)],
+        "manager": [choose(page, "manager", 1)],
+    }
+    expect_figures(page, marts, route, State(days, chosen))
     page.reload()
-    expect_figure(page, "leads", "received", "1")
-    expect(page.locator('[data-chip="source"]')).to_contain_text("Кафе д'Арк")
-
-    page.get_by_role("button", name="Сбросить").click()
-    expect_figure(page, "leads", "received", "8")
-    expect(page.locator('[data-chip="source"]')).to_have_count(0)
-    assert page.url == f"{reports_site}/"
-
-
-def test_filters_add_up(open_page: OpenPage, reports_site: str) -> None:
-    page = open_page(reports_site, "/?period=allTime&source=Сайт&source=Реклама&manager=Петров")
-    # Leads of Petrov from the two sources: 2, 4, 7, 10, 13; deals: 2, 5, 6.
-    expect_figure(page, "leads", "received", "5")
-    expect_figure(page, "deals", "created", "3")
-    expect(page.locator('[data-chip="period"]')).to_have_text("Период: Всё время")
+    settle(page)
+    expect_figures(page, marts, route, State(days, chosen))
+    page.get_by_role("button", name="Сбросить", exact=True).click()
+    expect_figures(page, marts, route, State())
+    expect(chips(page)).to_have_count(0)
+    assert urlsplit(page.url).query == ""
 
 
-def test_wrong_days_change_nothing(open_page: OpenPage, reports_site: str) -> None:
-    page = open_page(reports_site, "/?from=2026-02-31&to=' or true --")
-    expect(page.locator('[data-chip="period"]')).to_have_text("Период: 01.03.2026 – 31.03.2026")
-    page.get_by_label("Период с").fill("31.04.2026")
-    page.get_by_label("Период с").press("Tab")
-    expect(page.get_by_label("Период с")).to_have_attribute("aria-invalid", "true")
-    page.get_by_label("Период с").fill("01.04.2026")
-    page.get_by_label("Период с").press("Tab")
+def fields_of(filters: Filters) -> set[str]:
+    """The user fields that narrow something on a page with these filters."""
+    of_deals = {"lead", filters.deal_fields}
+    entities = {
+        id(LEAD_LIST): {"lead"},
+        id(DEAL_LIST): {"deal"},
+    }.get(id(filters), of_deals)
+    return {name for name, having in USER_FIELDS.items() if entities & set(having)}
+
+
+@pytest.mark.parametrize("timezone", ["America/New_York", "Asia/Vladivostok"])
+@pytest.mark.parametrize("route", FIGURES.keys() - WITHOUT_PERIOD)
+def test_the_viewers_timezone_changes_nothing(
+    open_page: OpenPage, company: str, marts: duckdb.DuckDBPyConnection, route: str, timezone: str
+) -> None:
+    """The last day of a period is in it: 31 March has figures of its own, and so has February."""
+    page = open_page(company, route, timezone_id=timezone)
+    expect_figures(page, marts, route, State())
+    last_day = ("2026-03-31", "2026-03-31", "2026-03-30", "2026-03-30")
+    type_days(page, *last_day[:2])
+    on_it = expect_figures(page, marts, route, State(last_day))
+    choose_preset(page, "previousMonth")
+    assert on_it != expect_figures(page, marts, route, State(PRESETS["previousMonth"]))
+
+
+def test_change_to_the_period_before(
+    open_page: OpenPage, company: str, marts: duckdb.DuckDBPyConnection
+) -> None:
+    page = open_page(company)
+    choose_preset(page, "previousMonth")
+    state = State(PRESETS["previousMonth"])
+    expect_figures(page, marts, "/", state)
+    now, before = (values(marts, *FIGURES["/"], state, compared) for compared in (False, True))
+    for name, format in (("leads/received", "%"), ("leads/quality_rate", "п.п.")):
+        block, column = name.split("/")
+        change = (now[name] / before[name] - 1 if format == "%" else now[name] - before[name]) * 100
+        digits = 0 if format == "%" and abs(change) >= 10 else 1
+        sign = "−" if change < 0 else "+"
+        text = f"{sign}{abs(change):.{digits}f} {format}".replace(".", ",", 1)
+        shown = page.locator(f'[data-block="{block}"] [data-figure="{column}"] [data-change]')
+        assert shown.inner_text().translate(SPACES) == text
+        assert "01.01.2026 – 31.01.2026" in (shown.get_attribute("title") or "")
+
+
+def test_wrong_days_change_nothing(
+    open_page: OpenPage, company: str, marts: duckdb.DuckDBPyConnection
+) -> None:
+    page = open_page(company, "/?from=2026-02-31&to=' or true --&source=' or true --")
+    period = page.locator('[data-chip="period"]')
+    expect(period).to_have_text("Период: 01.03.2026 – 31.03.2026")
+    expect_figures(page, marts, "/", State(chosen={"source": ["' or true --"]}))
+    page.get_by_role("button", name="Сбросить", exact=True).click()
+    start = page.get_by_label("Период с", exact=True)
+    start.fill("31.04.2026")
+    start.press("Tab")
+    expect(start).to_have_attribute("aria-invalid", "true")
+    start.fill("01.04.2026")
+    start.press("Tab")
     expect(page.get_by_role("alert")).to_have_text("Начало периода позже конца")
-    expect(page.locator('[data-chip="period"]')).to_have_text("Период: 01.03.2026 – 31.03.2026")
-    expect_figure(page, "leads", "received", "8")
+    expect(period).to_have_text("Период: 01.03.2026 – 31.03.2026")
+    expect_figures(page, marts, "/", State())
 
 
-def test_charts_are_drawn(open_page: OpenPage, reports_site: str) -> None:
-    page = open_page(reports_site)
-    expect(page.locator("[data-chart] canvas")).to_have_count(3)
-    page.wait_for_timeout(1000)  # the bars grow for half a second
-    colours = page.locator("[data-chart] canvas").evaluate_all(
-        """canvases => canvases.map(canvas => {
-            const { width, height } = canvas;
-            const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
-            const seen = new Set();
-            for (let i = 0; i < data.length; i += 4) {
-                if (data[i + 3] === 255) seen.add(`${data[i]},${data[i + 1]},${data[i + 2]}`);
-            }
-            return [...seen];
-        })"""
-    )
-    quality, in_progress, new, junk, accent = (
-        *("47,158,110", "74,143,214", "169,201,236", "185,190,198", "29,95,168"),
-    )
-    for drawn, wanted in zip(
-        colours, ({quality, in_progress, new, junk}, {accent, new}, {accent}), strict=True
-    ):
-        assert wanted <= set(drawn)
-
-
-@pytest.mark.parametrize("width", [1400, 390])
-def test_visible_words_are_russian(open_page: OpenPage, reports_site: str, width: int) -> None:
-    page = open_page(reports_site, viewport={"width": width, "height": 800})
-    page.locator('[data-testid="DataTable-sources"]').hover()
-    page.get_by_role("button", name="Менеджер").click()
-    text = page.locator("body").inner_text()
-    attributes: list[Any] = page.locator("body *").evaluate_all(
-        """all => all.flatMap(element =>
-            ['title', 'placeholder', 'aria-label'].map(name => element.getAttribute(name)))"""
-    )
-    words = re.findall(r"[A-Za-z]{2,}", " ".join([text, page.title(), *filter(None, attributes)]))
-    assert set(words) <= {"CSV"}
-    assert page.locator("html").get_attribute("lang") == "ru"
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-
-
-def test_no_banner_over_fresh_data(open_page: OpenPage, reports_site: str) -> None:
-    page = open_page(reports_site)
-    page.wait_for_load_state("networkidle")
-    expect(page.locator("[data-banner]")).to_have_count(0)
-
-
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        ({"as_of": "2030-06-13T23:59:00+00:00"}, "Данные устарели"),
-        ({"status": "failed"}, "Последнее обновление не удалось"),
-    ],
-)
-def test_banner_over_stale_data(
-    open_page: OpenPage,
-    reports_site: str,
-    status_file: Path,
-    change: dict[str, str],
-    text: str,
+@pytest.mark.parametrize("route", FIGURES)
+def test_each_figure_opens_the_list_of_its_records(
+    open_page: OpenPage, company: str, marts: duckdb.DuckDBPyConnection, route: str
 ) -> None:
-    status_file.write_text(json.dumps({**FRESH, **change}))
-    page = open_page(reports_site)
-    expect(page.locator("[data-banner]")).to_have_text(
-        f"{text}. Показаны данные на 15.06.2030 00:00."
-    )
+    """The list has as many records as the figure says, with the filters of the page."""
+    filters, figures = FIGURES[route]
+    wanted = {"manager": "Анна Лебедева", "pipeline": "Продажи", "lead_source": "Сайт"}
+    chosen = {key: [value] for key, value in wanted.items() if key in filters.columns}
+    state = State(PRESETS["thisMonth" if route in WITHOUT_PERIOD else "quarter"], chosen)
+    page = open_page(company, f"{route}?{urlencode({'period': 'quarter', **chosen}, doseq=True)}")
+    shown = expect_figures(page, marts, route, state)
+    links: dict[str, str] = page.evaluate(READ_LINKS)
+    assert links.keys() >= {name for name, figure in figures.items() if figure.records}
+    for name, href in links.items():
+        figure = figures[name]
+        if figure.format != "count":
+            continue
+        page.goto(company + href)
+        settle(page)
+        listed = page.locator("[data-records-count] span")
+        pattern = r"\s".join(map(re.escape, shown[name].split(" ")))
+        expect(listed, name).to_have_text(re.compile(f"^{pattern}$"), timeout=10_000)
 
 
-def test_no_banner_without_a_status_file(
-    open_page: OpenPage, reports_site: str, status_file: Path
-) -> None:
-    status_file.unlink()
-    page = open_page(reports_site, expected_error="404")
-    page.wait_for_load_state("networkidle")
-    expect(page.locator("[data-banner]")).to_have_count(0)
+def test_the_reference_month(open_page: OpenPage, company: str) -> None:
+    """Figures that the users know by heart."""
+    page = open_page(company, "/sales/")
+    found = shown_figures(page)
+    known = {
+        "lead_figures/received": "1 398",
+        "lead_figures/junk": "896",
+        "lead_figures/quality": "253",
+        "lead_figures/quality_rate": "18,1 %",
+        "lead_figures/in_work": "249",
+        "lead_figures/processing_days": "5,0 дн.",
+        "deal_figures/forgotten": "15",
+        "sold_figures/sales": "11",
+        "conversions/quality_period": "253",
+        "conversions/sale_period": "11",
+        "conversions/sale_period_rate": "0,79 %",
+        "conversions/sale_cohort": "0",
+        "conversions/sale_cohort_rate": "0,0 %",
+    }
+    assert {name: found[name] for name in known} == known
+    page.locator('[data-switch="funnel_view"] button').nth(1).click()
+    sale = page.locator('[data-step="sale_period"]')
+    expect(sale).to_contain_text(re.compile(r"0,79\s%"))
+    expect(sale).to_contain_text(re.compile(r"4,35\s%|4,3\s%"))
+    page.goto(f"{company}/sales/?pipeline=Продажи")
+    settle(page)
+    expect(page.locator('[data-figure="created"] .value')).to_have_text("373")
+    expect(
+        page.locator('[data-block="deal_figures"] [data-figure="forgotten"] .value')
+    ).to_have_text("15")

@@ -1,58 +1,81 @@
 """Every SQL block of every page, on the engine of the browser and on that of the analysts.
 
 The browser runs page SQL on DuckDB 0.9.1, published files are opened with the current DuckDB: the
-same text must give the same rows on both.
+same text must give the same rows on both, and its figures must be those of report_figures.py.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-from tests.reports_fixtures import (
-    DEALS,
-    LEADS,
-    REFRESHES,
-    REPORTS,
-    ReportsProject,
-    make_project,
-    write_published,
+from tests.report_figures import (
+    AS_OF,
+    DAYS,
+    FIGURES,
+    PRESETS,
+    SALES,
+    TABLES,
+    USER_FIELDS,
+    Filters,
+    State,
+    condition,
+    values,
 )
+from tests.report_portals import HOSTILE_SOURCE
+from tests.reports_fixtures import REPORTS, Sites
 
 BROWSER_SQL = REPORTS.parent / ".venv-browser-sql"
 BLOCK = re.compile(r"^```sql (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PARTIAL = re.compile(r'\{@partial "([^"]+)"\}')
 INPUT = re.compile(r"\$\{inputs\.([\w.]+)\}")
 
-Rows = list[dict[str, Any]]
-
-MARCH = {
-    "period.start": "2026-03-01",
-    "period.end": "2026-03-31",
-    "period.chart_start": "2025-04-01",
-    "period.chart_end": "2026-03-31",
-    "source.predicate": "true",
-    "manager.predicate": "true",
+# Inputs that the components of a list and the switches of a page set, by what they end in.
+LIST_INPUTS = {
+    "_records.predicate": "true",
+    "_list.search": "true",
+    "_list.order": "1",
+    "_list.limit": "50",
+    "user_columns.lead": "null as no_user_field",
+    "user_columns.deal": "null as no_user_field",
 }
-FEBRUARY = {**MARCH, "period.start": "2026-02-01", "period.end": "2026-02-28"}
-ALL_TIME = {**MARCH, "period.start": "1900-01-01", "period.end": "2999-12-31"}
-PARTNER = {**MARCH, "source.predicate": "source_name in ('Кафе д''Арк')"}
-PETROV = {**MARCH, "manager.predicate": "manager_name in ('Петров')"}
-NOTHING = {**MARCH, "period.start": "2027-01-01", "period.end": "2027-01-31"}
+SWITCHES = {
+    "deal_view": ("created", "sold"),
+    "grain": ("month", "quarter", "year"),
+    "step": ("month", "quarter"),
+    "user_field": tuple(USER_FIELDS),
+    "utm_label": ("utm_campaign", "utm_source", "utm_medium", "utm_content", "utm_term"),
+}
+# Query behind the figures that stand in a block of another name.
+QUERIES = {
+    ("/sales/", "closing"): "closing_figures",
+    ("/sales/", "without_activity"): "without_activity_totals",
+    ("/sales/", "conversions"): "funnel",
+    ("/marketing/", "conversions"): "reached",
+    ("/marketing/", "funnel"): "reached",
+}
 
 STATES = {
-    "march": MARCH,
-    "february": FEBRUARY,
-    "all": ALL_TIME,
-    "partner": PARTNER,
-    "petrov": PETROV,
-    "nothing": NOTHING,
+    "month": State(),
+    "days": State(DAYS),
+    "year": State(PRESETS["year"]),
+    "all time": State(PRESETS["allTime"]),
+    "hostile source": State(PRESETS["year"], {"source": [HOSTILE_SOURCE, "Сайт"]}),
+    "no city, a manager": State(
+        PRESETS["allTime"], {"city": ["", "Москва"], "manager": ["Анна Лебедева", "Денис Орлов"]}
+    ),
+    "no campaign": State(PRESETS["quarter"], {"utm_campaign": [""]}),
+    "a landing page": State(PRESETS["year"], {"UF_CRM_LANDING": ["/okna", "/"]}),
+    "nothing": State(("2027-01-01", "2027-01-31", "2026-12-01", "2026-12-31")),
 }
 
 # Runs in the environment of the browser's engine: files and queries in, rows out, as JSON.
@@ -77,19 +100,74 @@ json.dump(answers, sys.stdout, default=str)
 
 
 def page_queries() -> dict[str, str]:
-    """SQL of each block of each page, by `page:block`."""
-    return {
-        f"{page.relative_to(REPORTS / 'pages')}:{name}": sql
-        for page in sorted((REPORTS / "pages").rglob("*.md"))
-        for name, sql in BLOCK.findall(page.read_text(encoding="utf-8"))
+    """SQL of each block of each page, those of its partials too, by `page:block`."""
+    found = {}
+    for page in sorted((REPORTS / "pages").rglob("*.md")):
+        text = PARTIAL.sub(
+            lambda match: (REPORTS / "partials" / match[1]).read_text(encoding="utf-8"),
+            page.read_text(encoding="utf-8"),
+        )
+        route = "/" if page.stem == "index" else f"/{page.stem}/"
+        found |= {f"{route}:{name}": sql for name, sql in BLOCK.findall(text)}
+    return found
+
+
+def filters_of(route: str) -> Filters:
+    return FIGURES[route][0] if route in FIGURES else SALES
+
+
+def knows(filters: Filters, state: State) -> bool:
+    """Whether a page with these filters can be in the state."""
+    return state.chosen.keys() <= filters.columns.keys() | USER_FIELDS.keys()
+
+
+def with_inputs(sql: str, filters: Filters, state: State, switches: dict[str, str]) -> str:
+    """The SQL that the browser would send."""
+    start, end, previous_start, previous_end = state.days
+    last = min(end, AS_OF)
+    first = min(f"{int(last[:4]) - 1}-{last[5:7]}-01", max(start, "2025-01-01")[:8] + "01")
+    pipeline = {key: names for key, names in state.chosen.items() if key == "pipeline"}
+    inputs = {
+        "period.start": start,
+        "period.end": end,
+        "period.previous_start": previous_start,
+        "period.previous_end": previous_end,
+        "period.chart_start": first,
+        "period.chart_end": last,
+        "where.leads": condition(filters, state.chosen, "lead"),
+        "where.deals": condition(filters, state.chosen, "deal"),
+        "where.pipeline": condition(filters, pipeline, "deal"),
+        **{f"{name}.value": value for name, value in switches.items()},
     }
 
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        if name in inputs:
+            return inputs[name]
+        return next(text for end, text in LIST_INPUTS.items() if name.endswith(end))
 
-def with_inputs(sql: str, inputs: dict[str, str]) -> str:
-    """The SQL that the browser would send; a KeyError names an input that this test lacks."""
-    text = INPUT.sub(lambda match: inputs[match[1]], sql)
+    text = INPUT.sub(value, sql)
     assert "${" not in text, f"the test knows inputs only: {text}"
     return text
+
+
+def sent(sql: str, route: str, state: State) -> Iterator[str]:
+    """The SQL for every combination of the switches that it reads."""
+    used = {name for name in SWITCHES if f"inputs.{name}.value" in sql}
+    for choice in itertools.product(*(SWITCHES[name] for name in sorted(used))):
+        switches = dict(zip(sorted(used), choice, strict=True))
+        yield with_inputs(sql, filters_of(route), state, switches)
+
+
+def all_queries(states: dict[str, State]) -> dict[str, str]:
+    """Every block in every state, by `state|route:block|number of the switches' combination`."""
+    return {
+        f"{name}|{key}|{number}": text
+        for name, state in states.items()
+        for key, sql in page_queries().items()
+        if knows(filters_of(key.split(":")[0]), state)
+        for number, text in enumerate(sent(sql, key.split(":")[0], state))
+    }
 
 
 def tables_of(folder: Path) -> list[tuple[str, str, str]]:
@@ -127,14 +205,12 @@ def run_in_browser_engine(python: Path, data: Path, queries: dict[str, str]) -> 
     return answers
 
 
-def run_in_analysts_engine(published: Path, queries: dict[str, str]) -> dict[str, Any]:
-    """Rows of each query on the current DuckDB, over the published tables as they are."""
+def run_in_analysts_engine(data: Path, queries: dict[str, str]) -> dict[str, Any]:
+    """Rows of each query on the current DuckDB."""
     with duckdb.connect() as connection:
-        connection.execute("create schema marts")
-        for file in published.glob("*.parquet"):
-            connection.execute(
-                f"create view marts.{file.stem} as select * from read_parquet('{file}')"
-            )
+        for schema, table, file in tables_of(data):
+            connection.execute(f"create schema if not exists {schema}")
+            connection.execute(f"create view {schema}.{table} as from read_parquet('{file}')")
         answers = {}
         for key, sql in queries.items():
             cursor = connection.execute(sql)
@@ -144,140 +220,131 @@ def run_in_analysts_engine(published: Path, queries: dict[str, str]) -> dict[str
     return rows
 
 
+def comparable(rows: Any) -> list[str]:
+    """Rows in any order, numbers to nine digits: engines add up in orders of their own."""
+
+    def number(value: Any) -> Any:
+        try:
+            return f"{float(value):.9g}"
+        except (TypeError, ValueError):
+            return value
+
+    return sorted(
+        json.dumps({name: number(value) for name, value in row.items()}, ensure_ascii=False)
+        for row in rows
+    )
+
+
 @pytest.fixture(scope="session")
-def browser_rows(browser_python: Path, reports_project: ReportsProject) -> dict[str, Any]:
-    """Rows of every block in every state of the filters, by `state/page:block`."""
-    queries = {
-        f"{state}/{key}": with_inputs(sql, inputs)
-        for state, inputs in STATES.items()
-        for key, sql in page_queries().items()
-    }
-    return run_in_browser_engine(browser_python, reports_project.data, queries)
+def data(sites: Sites) -> Path:
+    """The narrow tables of the company."""
+    return sites.project("company").data
 
 
-def test_pages_have_queries() -> None:
-    assert len(page_queries()) >= 9
+@pytest.fixture(scope="session")
+def browser_rows(browser_python: Path, data: Path) -> dict[str, Any]:
+    """Rows of every block in every state of the filters."""
+    return run_in_browser_engine(browser_python, data, all_queries(STATES))
+
+
+@pytest.fixture(scope="session")
+def marts(sites: Sites) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The published marts of the company."""
+    path = sites.published("company") / "crm.duckdb"
+    with duckdb.connect(str(path), read_only=True) as connection:
+        yield connection
 
 
 def test_every_block_runs_in_the_browsers_engine(browser_rows: dict[str, Any]) -> None:
     assert {key: rows for key, rows in browser_rows.items() if isinstance(rows, str)} == {}
 
 
-def test_both_engines_agree(browser_rows: dict[str, Any], reports_project: ReportsProject) -> None:
-    queries = {
-        f"{state}/{key}": with_inputs(sql, inputs)
-        for state, inputs in STATES.items()
-        for key, sql in page_queries().items()
+def test_both_engines_agree(browser_rows: dict[str, Any], data: Path) -> None:
+    other = run_in_analysts_engine(data, all_queries(STATES))
+    assert {key: comparable(rows) for key, rows in other.items()} == {
+        key: comparable(rows) for key, rows in browser_rows.items()
     }
-    assert run_in_analysts_engine(reports_project.published, queries) == browser_rows
 
 
-def test_pages_survive_a_portal_without_records(browser_python: Path, tmp_path: Path) -> None:
-    empty = {
-        "fct_leads": f"select * from ({LEADS}) where false",
-        "fct_deals": f"select * from ({DEALS}) where false",
-        "refreshes": REFRESHES,
+def current(rows: list[dict[str, Any]], period: str = "current") -> dict[str, Any]:
+    """The row of the period, or the only one."""
+    return next(row for row in rows if row.get("period", "current") == period)
+
+
+def number(value: Any) -> Any:
+    return None if value is None else pytest.approx(float(value))
+
+
+POSSIBLE = [
+    (page, name)
+    for page, (filters, _) in FIGURES.items()
+    for name, state in STATES.items()
+    if knows(filters, state)
+]
+
+
+@pytest.mark.parametrize(("page", "name"), POSSIBLE)
+def test_figures_are_those_of_the_marts(
+    browser_rows: dict[str, Any], marts: duckdb.DuckDBPyConnection, page: str, name: str
+) -> None:
+    filters, figures = FIGURES[page]
+    for period, compared in (("current", False), ("previous", True)):
+        found, expected = {}, {}
+        for figure, value in values(marts, filters, figures, STATES[name], compared).items():
+            block, column = figure.split("/")
+            if column == "records":
+                continue  # The set of records is chosen in the browser.
+            rows = browser_rows[f"{name}|{page}:{QUERIES.get((page, block), block)}|0"]
+            if compared and len(rows) == 1:
+                continue
+            expected[figure] = number(value)
+            shown = current(rows, period)[column]
+            found[figure] = None if shown is None else float(shown)
+        assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("page", "table", "name"),
+    [
+        (page, table, name)
+        for page, name in POSSIBLE
+        for table in TABLES.get(page, {})
+        if name in ("days", "all time", "no city, a manager")
+    ],
+)
+def test_rows_of_tables_are_those_of_the_marts(
+    browser_rows: dict[str, Any], marts: duckdb.DuckDBPyConnection, page: str, table: str, name: str
+) -> None:
+    filters, state, kind = FIGURES[page][0], STATES[name], TABLES[page][table]
+    rows = browser_rows[f"{name}|{page}:{table}|0"]
+    totals = browser_rows[f"{name}|{page}:{kind.totals}|0"]
+    assert len({row[kind.key] for row in rows}) == len(rows)
+    for row in [*totals, *rows]:
+        chosen = dict(state.chosen)
+        if kind.key in row:
+            value = row[kind.key] or ""
+            if value not in chosen.get(kind.filter, [value]):
+                raise AssertionError(f"{value} is not among the chosen {kind.filter}")
+            chosen[kind.filter] = [value]
+        expected = values(marts, filters, kind.columns, State(state.days, chosen))
+        found = {column: row[column] and float(row[column]) for column in kind.columns}
+        assert found == {column: number(value) for column, value in expected.items()}, row
+    whole = {
+        column: sum(float(row[column] or 0) for row in rows)
+        for column in COUNTS & kind.columns.keys()
     }
-    project = make_project(tmp_path / "project", write_published(tmp_path / "parquet", empty))
-    queries = {key: with_inputs(sql, MARCH) for key, sql in page_queries().items()}
-    rows = run_in_browser_engine(browser_python, project.data, queries)
+    assert whole == {column: number(totals[0][column]) for column in whole}
+
+
+# Columns that add up over the rows of a table.
+COUNTS = {"received", "junk", "quality", "sales", "leads", "deals", "deals_unplanned"}
+
+
+@pytest.mark.parametrize("portal", ["empty", "simple", "one_day"])
+def test_pages_survive_a_portal_with_little_in_it(
+    sites: Sites, browser_python: Path, portal: str
+) -> None:
+    queries = all_queries({"month": State(), "all time": State(PRESETS["allTime"])})
+    language = "en" if portal == "empty" else "ru"
+    rows = run_in_browser_engine(browser_python, sites.project(portal, language).data, queries)
     assert {key: answer for key, answer in rows.items() if isinstance(answer, str)} == {}
-    assert rows["index.md:leads"][0]["received"] == 0
-    assert rows["index.md:leads"][0]["quality_rate"] is None
-    assert len(rows["index.md:months"]) == 12
-
-
-def test_leads_of_march(browser_rows: dict[str, Any]) -> None:
-    # Leads 1-8; lead 9 is not counted. Processing: (2 + 4 + 1 + 3 + 10) / 5 days.
-    assert browser_rows["march/index.md:leads"] == [
-        {
-            "received": 8,
-            "junk": 2,
-            "new_leads": 1,
-            "in_work": 3,
-            "quality": 3,
-            "forgotten": 1,
-            "junk_rate": 0.25,
-            "quality_rate": 0.375,
-            "processing_days": 4.0,
-            "quality_with_deal": 2,
-            "quality_with_sale": 1,
-            "sale_without_quality": 1,
-        }
-    ]
-
-
-def test_deals_of_march(browser_rows: dict[str, Any]) -> None:
-    # Created: 1-6, 10, 11. Sales: 1, 3, 6 and 11, whose amount has no rate.
-    (row,) = browser_rows["march/index.md:deals"]
-    assert (row["created"], row["in_work"], row["failed"], row["sales"]) == (8, 3, 1, 4)
-    assert row["forgotten"] == 1
-    assert row["sales_amount"] == "350000.40"
-    assert row["average_sale"] == pytest.approx(87500.10)
-    assert (row["new_sales"], row["repeat_sales"], row["unknown_sales"]) == (3, 1, 0)
-    assert row["sales_without_rate"] == 1
-    # Sold in March: 1, 3, 6, 8 (created in February, sold on the last day) and 11.
-    (sold,) = browser_rows["march/index.md:sold"]
-    assert (sold["sales"], sold["sales_amount"]) == (5, "1350000.40")
-    assert sold["average_sale"] == pytest.approx(270000.08)
-    assert (sold["new_sales"], sold["repeat_sales"], sold["unknown_sales"]) == (3, 1, 1)
-
-
-def test_a_period_includes_both_its_ends(browser_rows: dict[str, Any]) -> None:
-    # Leads 10 (10 February) and 11 (28 February), not 12 (31 January) nor 1 (1 March).
-    (leads,) = browser_rows["february/index.md:leads"]
-    assert (leads["received"], leads["quality"], leads["junk"]) == (2, 1, 1)
-    assert leads["processing_days"] == 12.5
-    (deals,) = browser_rows["february/index.md:deals"]
-    assert (deals["created"], deals["sales_amount"]) == (2, "1300000.00")
-
-
-def test_both_views_of_conversions(browser_rows: dict[str, Any]) -> None:
-    (row,) = browser_rows["march/index.md:conversions"]
-    assert (row["quality_cohort"], row["deal_cohort"], row["sale_cohort"]) == (3, 3, 2)
-    assert row["sale_cohort_rate"] == 0.25
-    # In March: quality 1, 2, 7, 10; first deal 1, 2, 8, 10, 11; first sale 1, 8, 10.
-    assert (row["quality_period"], row["deal_period"], row["sale_period"]) == (4, 5, 3)
-    assert (row["deal_period_rate"], row["sale_period_rate"]) == (0.625, 0.375)
-
-
-def test_leads_by_source(browser_rows: dict[str, Any]) -> None:
-    site, advert, partner = browser_rows["march/index.md:sources"]
-    assert (site["source_name"], advert["source_name"]) == ("Сайт", "Реклама")
-    assert (site["received"], site["to_quality"], site["to_sale"]) == (4, 0.5, 0.25)
-    assert (site["sales_amount"], site["revenue_per_lead"]) == ("100000.40", 25000.1)
-    assert (advert["received"], advert["to_deal"], advert["revenue_per_lead"]) == (3, 0.0, 0.0)
-    assert (partner["received"], partner["to_quality"], partner["to_sale"]) == (1, 0.0, 1.0)
-
-
-def test_filters_keep_leads_and_deals_to_their_own(browser_rows: dict[str, Any]) -> None:
-    assert browser_rows["partner/index.md:leads"][0]["received"] == 1
-    assert browser_rows["partner/index.md:sold"][0]["sales_amount"] == "50000.00"
-    # Petrov: leads 2, 4, 7, 8; deals 2, 3, 5, 6.
-    assert browser_rows["petrov/index.md:leads"][0]["received"] == 4
-    assert browser_rows["petrov/index.md:deals"][0]["created"] == 4
-
-
-def test_a_period_without_leads_has_no_ratios(browser_rows: dict[str, Any]) -> None:
-    (leads,) = browser_rows["nothing/index.md:leads"]
-    assert (leads["received"], leads["quality_rate"], leads["processing_days"]) == (0, None, None)
-    (conversions,) = browser_rows["nothing/index.md:conversions"]
-    assert conversions["sale_period_rate"] is None
-    assert browser_rows["nothing/index.md:deals"][0]["average_sale"] is None
-    assert browser_rows["nothing/index.md:sources"] == []
-
-
-def test_months(browser_rows: dict[str, Any]) -> None:
-    months = {row["month"]: row for row in browser_rows["march/index.md:months"]}
-    first, *_, last = months
-    assert (first, last, len(months)) == ("04.2025", "03.2026", 12)
-    march = months["03.2026"]
-    states = ("quality", "in_progress", "new_leads", "junk")
-    assert [march[state] for state in states] == [3, 2, 1, 2]
-    assert (march["sale_cohort"], march["sale_period"]) == (2, 3)
-    assert float(march["sales_amount"]) == 1350000.40
-    # Lead 12 was created in January and sold in February.
-    assert (months["01.2026"]["sale_cohort"], months["01.2026"]["sale_period"]) == (1, 0)
-    assert (months["02.2026"]["sale_cohort"], months["02.2026"]["sale_period"]) == (1, 1)
-    assert months["04.2025"]["junk"] == 1
-    assert months["12.2025"]["received"] == 0
