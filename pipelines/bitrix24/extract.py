@@ -110,10 +110,10 @@ class Reading:
         self._refuse_unknown_names()
 
     def _open(self) -> None:
-        """The portal's clock and properties, and whether the webhook sees everything.
+        """The portal's clock and properties, and whether we are shown everything.
 
         Raises:
-            Bitrix24Error: the webhook's owner is not an administrator.
+            Bitrix24Error: we are let in as no administrator.
         """
         answers = self.client.batch(
             {
@@ -127,8 +127,9 @@ class Reading:
         profile = answers["profile"].result
         if not (isinstance(profile, dict) and profile.get("ADMIN") is True):
             raise Bitrix24Error(
-                "the webhook's owner is not an administrator of the portal, so Bitrix24 would hide"
-                " leads and deals without a word: create the webhook as an administrator"
+                f"{self.client.access.owner} is not an administrator of the portal, so Bitrix24"
+                " would hide leads and deals without a word:"
+                f" {self.client.access.make_administrator}"
             )
         self.as_of = server_time.astimezone(dt.UTC)
         self.header = {
@@ -442,8 +443,8 @@ class Reading:
             raise Bitrix24Error(
                 f"{gone} of {living_before} {table.name} are gone from the portal, more than"
                 f" max_deleted_share ({self.settings.max_deleted_share:.0%}) allows: check the"
-                " rights of the webhook's owner; if they were really deleted, run the refresh once"
-                " with --accept-loss"
+                f" rights of {self.client.access.owner}; if they were really deleted, run the"
+                " refresh once with --accept-loss"
             )
 
     # -- completeness
