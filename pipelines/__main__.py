@@ -11,7 +11,7 @@ from typing import Any
 import click
 from dotenv import load_dotenv
 
-from pipelines.errors import PipelineError
+from pipelines.errors import DoctorFoundProblems, PipelineError
 from pipelines.warehouse import ROOT, Warehouse
 
 
@@ -127,6 +127,25 @@ def report() -> None:
     with warehouse.lock():
         folder = run(warehouse, Settings.load())
     click.echo(f"site in {folder}")
+
+
+@cli.command()
+def doctor() -> None:
+    """Tell what is right and wrong with the portal; changes nothing there."""
+    from pipelines.bitrix24.access import without_secrets
+    from pipelines.bitrix24.doctor import examine
+    from pipelines.settings import Settings
+
+    warehouse, settings = Warehouse.from_environment(), Settings.load()
+    problems = []
+    with warehouse.lock():
+        for finding in examine(connect(), warehouse, settings):
+            lines = without_secrets(finding.text).splitlines()
+            click.echo(f"{finding.level:8} " + ("\n" + " " * 9).join(lines))
+            if finding.level == "problem":
+                problems.append(finding.exit_code)
+    if problems:
+        raise DoctorFoundProblems(f"to mend: {len(problems)}", max(problems))
 
 
 @cli.command(
