@@ -7,7 +7,7 @@ export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test mutants lint portal bench refresh extract check build publish excel report
+.PHONY: help setup demo serve test mutants lint portal bench doctor refresh extract check build publish excel report
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ portal: setup ## serve a data directory as a Bitrix24 portal: DATA=dir PORT=n
 
 refresh extract check build publish excel report: setup ## one refresh, or one of its steps
 	@$(PYTHON) -m pipelines $@
+
+doctor: setup ## tell what is right and wrong with the portal connection
+	@$(PYTHON) -m pipelines doctor
 
 test: setup ## run all tests
 	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadgroup

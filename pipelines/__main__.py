@@ -12,7 +12,7 @@ from typing import Any
 import click
 from dotenv import load_dotenv
 
-from pipelines.errors import PipelineError
+from pipelines.errors import DoctorFoundProblems, PipelineError
 from pipelines.warehouse import ROOT, Warehouse
 
 
@@ -34,11 +34,12 @@ ACCEPT_LOSS = click.option(
 
 def connect() -> Any:
     """The client of the portal that the environment names."""
+    from pipelines.bitrix24.access import from_environment
     from pipelines.bitrix24.client import Client
 
     verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
     return Client(
-        os.environ.get("BITRIX24_WEBHOOK_URL", ""),
+        from_environment(Warehouse.from_environment()),
         retry_seconds=float(os.environ.get("BITRIX24_RETRY_SECONDS", "1")),
         verify=verify,
     )
@@ -144,6 +145,25 @@ def report() -> None:
     click.echo(f"site in {folder}")
 
 
+@cli.command()
+def doctor() -> None:
+    """Tell what is right and wrong with the portal; changes nothing there."""
+    from pipelines.bitrix24.access import without_secrets
+    from pipelines.bitrix24.doctor import examine
+    from pipelines.settings import Settings
+
+    warehouse, settings = Warehouse.from_environment(), Settings.load()
+    problems = []
+    with warehouse.lock():
+        for finding in examine(connect(), warehouse, settings):
+            lines = without_secrets(finding.text).splitlines()
+            click.echo(f"{finding.level:8} " + ("\n" + " " * 9).join(lines))
+            if finding.level == "problem":
+                problems.append(finding.exit_code)
+    if problems:
+        raise DoctorFoundProblems(f"to mend: {len(problems)}", max(problems))
+
+
 @cli.command(
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
     add_help_option=False,
@@ -159,6 +179,8 @@ def mf(arguments: tuple[str, ...]) -> None:
 def main() -> int:
     """Runs a command; its exit code is one of those in the README."""
     load_dotenv(ROOT / ".env")
+    from pipelines.bitrix24.access import without_secrets
+
     try:
         cli.main(standalone_mode=False)
     except click.ClickException as error:
@@ -168,19 +190,12 @@ def main() -> int:
         click.echo("stopped", err=True)
         return 1
     except PipelineError as error:
-        click.echo(_without_secret(str(error)), err=True)
+        click.echo(without_secrets(str(error)), err=True)
         return error.exit_code
     except Exception as error:
-        click.echo(_without_secret("".join(traceback.format_exception(error))), err=True)
+        click.echo(without_secrets("".join(traceback.format_exception(error))), err=True)
         return 1
     return 0
-
-
-def _without_secret(text: str) -> str:
-    for part in os.environ.get("BITRIX24_WEBHOOK_URL", "").split("/")[5:]:
-        if part:
-            text = text.replace(part, "<secret>")
-    return text
 
 
 if __name__ == "__main__":

@@ -39,6 +39,14 @@ class Bitrix24Error(PipelineError):
         self.code = code
 
 
+class DoctorFoundProblems(PipelineError):
+    """`doctor` found what must be mended; the exit code is 2 where it is a setting."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class BuildFailed(PipelineError):
     """dbt could not build a model."""
 

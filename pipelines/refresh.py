@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 
 import duckdb
 
+from pipelines.bitrix24.access import without_secrets
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import Summary, extract
 from pipelines.build import build
@@ -81,7 +82,7 @@ def refresh(
             run.exit_code = 0
         except BaseException as error:
             run.exit_code = error.exit_code if isinstance(error, PipelineError) else 1
-            run.error = str(error) or type(error).__name__
+            run.error = without_secrets(str(error)) or type(error).__name__
             raise
         finally:
             run.finished_at = dt.datetime.now(dt.UTC)

@@ -18,7 +18,8 @@ from urllib.parse import quote, urlsplit
 import requests
 from dlt.sources.helpers.requests import Client as RetryingClient
 
-from pipelines.errors import Bitrix24Error, SettingsError
+from pipelines.bitrix24.access import OAuth, Webhook, without
+from pipelines.errors import Bitrix24Error
 
 PAGE_SIZE = 50
 BATCH_SIZE = 50
@@ -32,29 +33,10 @@ OPERATING_WINDOW_SECONDS = 600
 REQUEST_TIMEOUT_SECONDS = (10, 75)
 SLOW_BATCH_SECONDS = 25
 
-LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
 FINAL_5XX_CODES = {"OVERLOAD_LIMIT", "PORTAL_DELETED"}
 PASSING_COMMAND_CODES = {"OPERATION_TIME_LIMIT", "QUERY_LIMIT_EXCEEDED", "INTERNAL_SERVER_ERROR"}
 BATCH_COMMAND_RETRIES = 5
-
-ADVICE = {
-    "INVALID_CREDENTIALS": "the webhook is wrong, expired or was re-created: copy its address from"
-    " Bitrix24 (Developer resources > Inbound webhook) into BITRIX24_WEBHOOK_URL",
-    "NO_AUTH_FOUND": "the webhook was not accepted: check BITRIX24_WEBHOOK_URL",
-    "invalid_token": "the access token was not accepted: authorise the application again",
-    "expired_token": "the access token has expired: authorise the application again",
-    "insufficient_scope": "give the webhook the scopes crm, user and department",
-    "ACCESS_DENIED": "the portal refuses REST: it needs a commercial plan with REST access",
-    "OVERLOAD_LIMIT": "Bitrix24 has blocked REST for this portal by hand: write to its support",
-    "PORTAL_DELETED": "the portal no longer exists: check the address",
-    "ERROR_METHOD_NOT_FOUND": "the address or the method is unknown to the portal:"
-    " check BITRIX24_WEBHOOK_URL (https://<portal>/rest/<user>/<code>/)",
-    "INVALID_REQUEST": "the portal insists on https: check BITRIX24_WEBHOOK_URL",
-    "user_access_error": "the webhook's owner has no right to this: use an administrator's webhook",
-    "allowed_only_intranet_user": "the webhook's owner is not an employee of the portal:"
-    " use an administrator's webhook",
-    "PAYMENT_REQUIRED": "the application's subscription has ended: renew it",
-}
+EXPIRED = "expired_token"
 
 
 @dataclass(frozen=True)
@@ -67,11 +49,15 @@ class Command:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one REST call gave: `result` as decoded, `total` and `next` of list methods."""
+    """What one REST call gave: `result` as decoded, `total` and `next` of list methods.
+
+    `seconds`: the portal's own time for the call, where it tells it.
+    """
 
     result: Any
     total: int | None
     next: int | None
+    seconds: float | None = None
 
 
 def query_string(params: Mapping[str, Any]) -> str:
@@ -90,29 +76,11 @@ def query_string(params: Mapping[str, Any]) -> str:
     return "&".join(part for key, value in params.items() for part in pairs(str(key), value))
 
 
-def check_webhook_url(url: str) -> str:
-    """The webhook address with one trailing slash.
-
-    Raises:
-        SettingsError: the address is missing, has another form, or is not https off loopback.
-    """
-    form = "https://<portal>/rest/<user>/<code>/"
-    if not url:
-        raise SettingsError(f"BITRIX24_WEBHOOK_URL is not set; it looks like {form}")
-    parts = urlsplit(url.strip())
-    path = [part for part in parts.path.split("/") if part]
-    if not parts.hostname or len(path) != 3 or path[0] != "rest":
-        raise SettingsError(f"BITRIX24_WEBHOOK_URL has not the form {form}")
-    if parts.scheme != "https" and parts.hostname not in LOOPBACK_HOSTS:
-        raise SettingsError("BITRIX24_WEBHOOK_URL must start with https://")
-    return f"{parts.scheme}://{parts.netloc}/{'/'.join(path)}/"
-
-
 class Client:
-    """Reads one portal through an inbound webhook.
+    """Reads one portal.
 
     Args:
-        webhook_url: `https://<portal>/rest/<user>/<code>/`.
+        access: the way in; a text is the address of a webhook.
         retry_seconds: factor of the exponential wait between tries of a failed request.
         sleep: how to wait (tests pass their own).
         verify: TLS verification, as in requests (a path of a certificate for a test portal).
@@ -120,14 +88,13 @@ class Client:
 
     def __init__(
         self,
-        webhook_url: str,
+        access: str | Webhook | OAuth,
         retry_seconds: float = 1.0,
         sleep: Callable[[float], None] = time.sleep,
         verify: bool | str = True,
     ) -> None:
-        self._url = check_webhook_url(webhook_url)
-        parts = urlsplit(self._url)
-        self.portal_url = f"{parts.scheme}://{parts.netloc}"
+        self.access = Webhook(access) if isinstance(access, str) else access
+        self.portal_url = self.access.portal_url
         self._sleep = sleep
         self._http = RetryingClient(
             request_timeout=REQUEST_TIMEOUT_SECONDS,
@@ -159,7 +126,9 @@ class Client:
         """
         self.calls[method] += 1
         body = self._post(method, params or {})
-        return Answer(body["result"], body.get("total"), body.get("next"))
+        return Answer(
+            body["result"], body.get("total"), body.get("next"), _seconds(body.get("time"))
+        )
 
     def batch(self, commands: Mapping[str, Command]) -> dict[str, Answer]:
         """Up to 50 calls in one request; every command is accounted for.
@@ -197,6 +166,8 @@ class Client:
                 break
             error = errors[failed]
             code = str(error.get("error", "")) if isinstance(error, dict) else ""
+            if code == EXPIRED and attempt == 0 and self.access.renew(self._http):
+                continue
             if code not in PASSING_COMMAND_CODES or attempt == BATCH_COMMAND_RETRIES:
                 self._refuse(commands[failed].method, error)
             if code == "OPERATION_TIME_LIMIT":
@@ -209,7 +180,12 @@ class Client:
                 f"the portal left out {len(missing)} of {len(commands)} commands of a batch"
                 f" ({commands[missing[0]].method}): nothing was published, run the refresh again"
             )
-        return {name: Answer(results[name], totals.get(name), nexts.get(name)) for name in commands}
+        return {
+            name: Answer(
+                results[name], totals.get(name), nexts.get(name), _seconds(times.get(name))
+            )
+            for name in commands
+        }
 
     def batches(self, commands: Mapping[str, Command]) -> dict[str, Answer]:
         """Any number of independent commands, fifty to a request."""
@@ -297,7 +273,9 @@ class Client:
 
     def _post(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         deadline = time.monotonic() + 2 * OPERATING_WINDOW_SECONDS
+        renewed = False
         while True:
+            self.access.prepare(self._http)
             self._wait_for_operating(method)
             self._wait_for_bucket()
             self.requests += 1
@@ -307,6 +285,10 @@ class Client:
             if code == "OPERATION_TIME_LIMIT" and time.monotonic() < deadline:
                 self._wait_for_reset(method)
                 continue
+            if code == EXPIRED and not renewed:
+                renewed = self.access.renew(self._http)
+                if renewed:
+                    continue
             if "error" in body or "result" not in body:
                 self._refuse(method, body, response.status_code)
             self._note_operating(method, body.get("time"))
@@ -315,7 +297,9 @@ class Client:
     def _send(self, method: str, params: Mapping[str, Any]) -> requests.Response:
         try:
             response: requests.Response = self._http.post(
-                self._url + method, json=params, allow_redirects=False
+                self.access.rest_url + method,
+                json={**params, **self.access.parameters},
+                allow_redirects=False,
             )
             return response
         except requests.exceptions.SSLError:
@@ -335,7 +319,7 @@ class Client:
             moved_to = urlsplit(response.headers.get("Location", "")).hostname or "another address"
             raise Bitrix24Error(
                 f"the portal {self.portal_url} has moved to {moved_to}:"
-                " put the new address into BITRIX24_WEBHOOK_URL"
+                f" put the new address into {self.access.setting}"
             )
         try:
             body = json.loads(response.content, parse_float=Decimal)
@@ -352,11 +336,11 @@ class Client:
         if not isinstance(error, dict):
             error = {"error_description": str(error)}
         code = str(error.get("error") or "")
-        described = str(error.get("error_description") or "").replace(self._url, "<webhook>/")
+        described = without(self.access.secrets, str(error.get("error_description") or ""))
         if not code and "ccess denied" in described:
-            advice = "the webhook's owner may not read this: use an administrator's webhook"
+            advice = f"{self.access.owner} may not read this: {self.access.make_administrator}"
         else:
-            advice = ADVICE.get(code, "")
+            advice = self.access.advice.get(code, "")
         told = " ".join(part for part in (f"HTTP {status}" if status else "", code) if part)
         raise Bitrix24Error(
             f"the portal refused {method} ({told}): {described}"
@@ -410,6 +394,14 @@ def rows_of(result: Any, items_key: str | None, method: str) -> list[dict[str, A
 def _as_object(value: Any) -> dict[str, Any]:
     """PHP sends an empty object as an empty list."""
     return value if isinstance(value, dict) else {}
+
+
+def _seconds(spent: Any) -> float | None:
+    """The duration that a time block tells; portals may leave it out."""
+    try:
+        return float(spent["duration"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _error_code(response: requests.Response) -> str:

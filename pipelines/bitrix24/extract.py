@@ -21,6 +21,7 @@ import polars as pl
 from dlt.pipeline.exceptions import PipelineStepFailed
 from tqdm import tqdm
 
+from pipelines.bitrix24.access import OAuth, Webhook
 from pipelines.bitrix24.client import (
     PAGE_SIZE,
     Client,
@@ -110,10 +111,10 @@ class Reading:
         self._refuse_unknown_names()
 
     def _open(self) -> None:
-        """The portal's clock and properties, and whether the webhook sees everything.
+        """The portal's clock and properties, and whether we are shown everything.
 
         Raises:
-            Bitrix24Error: the webhook's owner is not an administrator.
+            Bitrix24Error: we are let in as no administrator.
         """
         answers = self.client.batch(
             {
@@ -125,11 +126,8 @@ class Reading:
         )
         server_time = dt.datetime.fromisoformat(str(answers["time"].result))
         profile = answers["profile"].result
-        if not (isinstance(profile, dict) and profile.get("ADMIN") is True):
-            raise Bitrix24Error(
-                "the webhook's owner is not an administrator of the portal, so Bitrix24 would hide"
-                " leads and deals without a word: create the webhook as an administrator"
-            )
+        if not is_administrator(profile):
+            raise Bitrix24Error(not_an_administrator(self.client.access))
         self.as_of = server_time.astimezone(dt.UTC)
         self.header = {
             "refresh_no": self.refresh_no,
@@ -222,6 +220,11 @@ class Reading:
                 )
         return rows
 
+    def asked_fields(self, table: Table) -> list[str]:
+        """Fields of an entity that a reading asks for."""
+        assert table.entity_type_id is not None
+        return self._select[table.entity_type_id]
+
     def _asked(self, table: Table, fields: Mapping[str, Any]) -> list[str]:
         """Fields of an entity that are read: what marts need, and what `pii` allows."""
         asked = [
@@ -243,7 +246,7 @@ class Reading:
         Raises:
             SettingsError: one exists nowhere: it would silently change nothing.
         """
-        known = self._known_names()
+        known = self.known_names()
         unknown = [
             named
             for named in self.settings.named()
@@ -259,7 +262,7 @@ class Reading:
                 )
             )
 
-    def _known_names(self) -> dict[str, dict[str, str]]:
+    def known_names(self) -> dict[str, dict[str, str]]:
         """Code → label of what the settings may name, by kind, as the portal has it now."""
         statuses = self._directories[STATUSES.name]
         lead_stages, deal_stages = (
@@ -389,7 +392,7 @@ class Reading:
 
     def _entity_rows(self, table: Table, to_id: int) -> Iterator[list[dict[str, Any]]]:
         assert table.entity_type_id is not None
-        params = {**table.params, "select": self._select[table.entity_type_id]}
+        params = {**table.params, "select": self.asked_fields(table)}
         walks: list[dict[str, Any]] = [params]
         if not self.full:
             since = self._since()
@@ -433,7 +436,7 @@ class Reading:
     def _since(self) -> str:
         assert self.last is not None
         overlap = dt.timedelta(minutes=self.settings.refresh_overlap_minutes)
-        return (self.last.as_of.astimezone(dt.UTC) - overlap).isoformat(timespec="seconds")
+        return filter_time(self.last.as_of - overlap)
 
     def _refuse_loss(self, table: Table, gone: int, living_before: int) -> None:
         """Lost rights look like mass deletion."""
@@ -442,8 +445,8 @@ class Reading:
             raise Bitrix24Error(
                 f"{gone} of {living_before} {table.name} are gone from the portal, more than"
                 f" max_deleted_share ({self.settings.max_deleted_share:.0%}) allows: check the"
-                " rights of the webhook's owner; if they were really deleted, run the refresh once"
-                " with --accept-loss"
+                f" rights of {self.client.access.owner}; if they were really deleted, run the"
+                " refresh once with --accept-loss"
             )
 
     # -- completeness
@@ -547,7 +550,7 @@ class Reading:
                     table.method,
                     {
                         **table.params,
-                        "select": self._select[table.entity_type_id],
+                        "select": self.asked_fields(table),
                         "order": {"id": "ASC"},
                         "filter": {"@id": list(piece)},
                         "start": -1,
@@ -649,6 +652,24 @@ class Reading:
                 if len(rows) == PAGE_SIZE:
                     unfinished.append((piece, int(rows[-1]["ID"])))
             pending = unfinished
+
+
+def is_administrator(profile: Any) -> bool:
+    """Whether what the method `profile` gave is an administrator's."""
+    return isinstance(profile, dict) and profile.get("ADMIN") is True
+
+
+def not_an_administrator(access: Webhook | OAuth) -> str:
+    """What to tell where the portal would show us only a part."""
+    return (
+        f"{access.owner} is not an administrator of the portal, so Bitrix24 would hide leads and"
+        f" deals without a word: {access.make_administrator}"
+    )
+
+
+def filter_time(moment: dt.datetime) -> str:
+    """A moment as filters of list methods name it."""
+    return moment.astimezone(dt.UTC).isoformat(timespec="seconds")
 
 
 def _listed(labels: Mapping[str, str], most: int = 30) -> str:

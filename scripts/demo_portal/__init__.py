@@ -13,11 +13,13 @@ served. ``Portal.answer`` is the one way from a request to its answer: faults wr
 What it does as Bitrix24 does: pages of 50 with ``next`` and ``total``, ``start=-1``, all filter
 prefixes, ``select``, ``order``, ``batch`` with ``$result[...]`` and ``halt``, value formats of each
 method family, error bodies and statuses, the request bucket (503) and the operating-time limit
-(429), stage history and activities that go with their deal, pipelines hidden from the webhook's
-owner. Facts come from apidocs.bitrix24.com.
+(429), the rotating tokens of an application in the webhook's place (``oauth``), stage history and
+activities that go with their deal, pipelines hidden from who was let in. Facts come from
+apidocs.bitrix24.com.
 
 Where it departs, or the documentation leaves a choice:
 
+- the authorisation server is on the portal's own address, not on oauth.bitrix.info;
 - webhooks answer over plain HTTP (``require_https`` brings the cloud's refusal back);
 - ``select`` of ``crm.item.list`` returns the named fields only, so ``id`` has to be named; the
   upper-case lists add ``ID`` by themselves, as their documented samples show;

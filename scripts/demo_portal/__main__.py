@@ -42,6 +42,7 @@ from scripts.demo_portal.server import HOST, serve
     help="operating and operating_reset_at in the time block.",
 )
 @click.option("--require-https", is_flag=True, help="Answer plain HTTP with 400, as the cloud.")
+@click.option("--oauth", is_flag=True, help="An application's tokens in place of the webhook.")
 def main(
     data_dir: Path,
     port: int,
@@ -57,7 +58,11 @@ def main(
         signal.signal(number, lambda *_: stopped.set())
     try:
         with serve(data_dir, port, tls, **options) as portal:
-            click.echo(portal.webhook_url)
+            if portal.application is None:
+                click.echo(portal.webhook_url)
+            else:
+                for name, value in portal.environment.items():
+                    click.echo(f"{name}={value}")
             if portal.ca_file:
                 click.echo(f"certificate authority: {portal.ca_file}", err=True)
             stopped.wait()

@@ -18,6 +18,7 @@ import polars as pl
 from scripts.demo_portal import columns
 from scripts.demo_portal.columns import Kind
 from scripts.demo_portal.data import HISTORY_FIELDS, HISTORY_TABLES, Entity, PortalData
+from scripts.demo_portal.errors import RestError
 from scripts.demo_portal.fields import (
     COMPANY,
     CONTACT,
@@ -44,33 +45,25 @@ class Reply:
     next: int | None = None
 
 
-class RestError(Exception):
-    """An error answer.
-
-    Attributes:
-        status: HTTP status of the answer.
-        code: ``error`` of the body; older CRM methods leave it empty.
-        description: ``error_description`` of the body.
-    """
-
-    def __init__(self, status: int, code: str | int, description: str) -> None:
-        super().__init__(f"{status} {code} {description}")
-        self.status = status
-        self.code = code
-        self.description = description
-
-
 Params = Mapping[str, Any]
 
 
 class Methods:
     """The methods that the portal knows, over its data."""
 
-    def __init__(self, data: PortalData, clock: Clock, user_id: int, scopes: tuple[str, ...]):
+    def __init__(
+        self,
+        data: PortalData,
+        clock: Clock,
+        user_id: int,
+        scopes: tuple[str, ...],
+        token: str = "webhook",
+    ):
         self.data = data
         self.clock = clock
         self.user_id = user_id
         self.scopes = scopes
+        self.token = token
         self.by_name: dict[str, tuple[str, Callable[[Params], Reply]]] = {
             "crm.item.list": ("crm", self._item_list),
             "crm.item.fields": ("crm", self._item_fields),
@@ -105,7 +98,7 @@ class Methods:
             raise RestError(
                 403,
                 "insufficient_scope",
-                "The request requires higher privileges than provided by the webhook token",
+                f"The request requires higher privileges than provided by the {self.token} token",
             )
         return method(params)
 

@@ -14,13 +14,16 @@ from typing import Any, Literal
 import orjson
 
 from scripts.demo_portal.data import PortalData
+from scripts.demo_portal.errors import RestError
 from scripts.demo_portal.limits import OPERATING_FLOOR, Clock, OperatingTime, RequestBucket
-from scripts.demo_portal.methods import Methods, Reply, RestError
+from scripts.demo_portal.methods import Methods, Reply
+from scripts.demo_portal.oauth import Application
 from scripts.demo_portal.params import as_mapping, parse_query, php_array, substitute, truthy
 
 BATCH_LIMIT = 50
 DEFAULT_TOKEN = "demo-portal-token"
 USER_ID = 1
+TOKEN_PATH = "/oauth/token"
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,10 @@ class Options:
         operating_seconds: execution time charged for each call; None: the measured one.
         operating_charge: what a batch is charged to: its ``methods`` (the documentation) or
             ``batch`` itself (measured on a self-hosted portal).
-        scopes: scopes granted to the webhook.
-        require_https: answer plain HTTP with 400 INVALID_REQUEST, as the cloud does.
+        scopes: scopes granted to the webhook or the application.
+        require_https: answer webhooks over plain HTTP with 400 INVALID_REQUEST, as the cloud does.
+        oauth: an application takes the webhook's place (``Portal.application``).
+        commercial: whether the plan has REST; else 403 ACCESS_DENIED.
         log: keep (method, parameters) of every call in ``Portal.log``.
     """
 
@@ -55,6 +60,8 @@ class Options:
     operating_charge: Literal["methods", "batch"] = "methods"
     scopes: tuple[str, ...] = ("crm", "department", "user")
     require_https: bool = False
+    oauth: bool = False
+    commercial: bool = True
     log: bool = False
 
 
@@ -85,7 +92,9 @@ class Portal:
     transport (server errors, short pages, resets) wraps it.
 
     Attributes:
+        address: scheme, host and port.
         webhook_url: address of the webhook, with a slash at its end.
+        application: the application and its tokens, where OAuth is on.
         ca_file: certificate of the test authority that signed the server's, where TLS is on.
         requests: HTTP requests answered.
         calls: REST calls by method; commands of a batch count under their own, and as ``batch``.
@@ -98,8 +107,14 @@ class Portal:
         self.clock = Clock(self.data.zone)
         if self.data.now is not None:
             self.clock.set(self.data.now)
-        self.methods = Methods(self.data, self.clock, USER_ID, self.options.scopes)
-        self.webhook_url = ""
+        token = "access" if self.options.oauth else "webhook"
+        self.methods = Methods(self.data, self.clock, USER_ID, self.options.scopes, token)
+        self.address = ""
+        self.application = (
+            Application(self.options.scopes, USER_ID, self.clock.seconds())
+            if self.options.oauth
+            else None
+        )
         self.ca_file: Path | None = None
         self.requests = 0
         self.calls: Counter[str] = Counter()
@@ -107,6 +122,24 @@ class Portal:
         self._bucket = RequestBucket(self.options.bucket_size, self.options.bucket_drain)
         self._operating: dict[str, OperatingTime] = {}
         self._lock = threading.RLock()
+
+    @property
+    def webhook_url(self) -> str:
+        return f"{self.address}/rest/{USER_ID}/{self.options.token}/"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that let a client in."""
+        if self.application is None:
+            return {"BITRIX24_WEBHOOK_URL": self.webhook_url}
+        return {
+            "BITRIX24_PORTAL": self.address,
+            "BITRIX24_OAUTH_CLIENT_ID": self.application.client_id,
+            "BITRIX24_OAUTH_CLIENT_SECRET": self.application.client_secret,
+            "BITRIX24_OAUTH_REFRESH_TOKEN": self.application.refresh_token,
+            # The authorisation server is another host in the cloud.
+            "BITRIX24_OAUTH_TOKEN_URL": f"{self.address}{TOKEN_PATH}/",
+        }
 
     # Changing the data while it is served
 
@@ -147,7 +180,12 @@ class Portal:
             self.requests += 1
             self.data.settle()
             try:
-                body = self._run(request)
+                if self.application and request.path.rstrip("/") == TOKEN_PATH:
+                    body = self.application.renew(
+                        _params(request), self.address, self.clock.seconds()
+                    )
+                else:
+                    body = self._run(request)
             except RestError as error:
                 return HttpAnswer(error.status, orjson.dumps(_error_body(error)))
             return HttpAnswer(200, orjson.dumps(body))
@@ -155,10 +193,13 @@ class Portal:
     def _run(self, request: HttpRequest) -> dict[str, Any]:
         if self.options.rate_limit and not self._bucket.admit(self.clock.seconds()):
             raise RestError(503, "QUERY_LIMIT_EXCEEDED", "Too many requests")
-        if self.options.require_https and not request.https:
-            raise RestError(400, "INVALID_REQUEST", "Https required.")
-        method = self._authorised_method(request.path)
         params = _params(request)
+        if self.application:
+            method = self._method_of_application(self.application, request.path, params)
+        else:
+            method = self._method_of_webhook(request)
+        if not self.options.commercial:
+            raise RestError(403, "ACCESS_DENIED", "REST API is available only on commercial plans")
         began, mark = self.clock.seconds(), time.perf_counter()
         if method == "batch":
             self._check_operating("batch")
@@ -174,8 +215,19 @@ class Portal:
         body["time"] = self._time(method, began, time.perf_counter() - mark)
         return body
 
-    def _authorised_method(self, path: str) -> str:
+    def _method_of_application(
+        self, application: Application, path: str, params: dict[str, Any]
+    ) -> str:
         parts = path.strip("/").split("/")
+        if len(parts) != 2 or parts[0] != "rest":
+            raise RestError(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
+        application.admit(params.pop("auth", ""), self.clock.seconds())
+        return parts[1].removesuffix(".json").lower()
+
+    def _method_of_webhook(self, request: HttpRequest) -> str:
+        if self.options.require_https and not request.https:
+            raise RestError(400, "INVALID_REQUEST", "Https required.")
+        parts = request.path.strip("/").split("/")
         if len(parts) != 4 or parts[0] != "rest":
             raise RestError(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
         if parts[1] != str(USER_ID) or parts[2] != self.options.token:

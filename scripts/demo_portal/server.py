@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from scripts.demo_portal.portal import USER_ID, HttpRequest, Options, Portal
+from scripts.demo_portal.portal import HttpRequest, Options, Portal
 
 HOST = "127.0.0.1"
 _START_SECONDS = 30
@@ -84,8 +84,7 @@ def serve(
         thread = threading.Thread(
             target=server.run, kwargs={"sockets": [listener]}, name="demo-portal", daemon=True
         )
-        address = f"{'https' if tls else 'http'}://{HOST}:{listener.getsockname()[1]}"
-        portal.webhook_url = f"{address}/rest/{USER_ID}/{portal.options.token}/"
+        portal.address = f"{'https' if tls else 'http'}://{HOST}:{listener.getsockname()[1]}"
         thread.start()
         try:
             deadline = time.monotonic() + _START_SECONDS

@@ -1,0 +1,434 @@
+"""What is right and wrong with a portal, before a refresh finds out: reads, never changes it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from pipelines.bitrix24.access import NEEDED_SCOPES, OAuth, is_open_to_others
+from pipelines.bitrix24.client import (
+    BATCH_SIZE,
+    BUCKET_DRAIN_PER_SECOND,
+    OPERATING_LIMIT_SECONDS,
+    OPERATING_WINDOW_SECONDS,
+    PAGE_SIZE,
+    Client,
+    rows_of,
+)
+from pipelines.bitrix24.entities import (
+    ACTIVITIES,
+    ACTIVITY_FIELD,
+    DETAILS,
+    ENTITIES,
+    HISTORIES,
+    LEAD_ADDRESSES,
+    Table,
+)
+from pipelines.bitrix24.extract import (
+    Reading,
+    filter_time,
+    is_administrator,
+    not_an_administrator,
+)
+from pipelines.errors import Bitrix24Error, SettingsError
+from pipelines.settings import Settings
+from pipelines.warehouse import Warehouse
+
+MOST_SKEW_SECONDS = 60
+# Lesser scopes that open user.get too.
+USER_SCOPES = {"user", "user_basic", "user_brief"}
+# The walk of a table begins with batches of 1, 7 and 49 pages.
+FIRST_BATCHES = 3
+FIXED_REQUESTS = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; `exit_code` is that of a problem."""
+
+    level: Literal["ok", "warning", "problem"]
+    text: str
+    exit_code: int = 1
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a first load reads of one table: rows, and the portal's seconds for a page."""
+
+    name: str
+    method: str
+    rows: int
+    page_seconds: float
+
+    @property
+    def pages(self) -> int:
+        return self.rows // PAGE_SIZE + 1
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Time of a first load.
+
+    Attributes:
+        executing: seconds in which the portal works for us, page after page.
+        requests: a batch holds up to 50 pages; two requests a second pass.
+        limited: methods that the limit of execution time slows down, with their seconds.
+        seconds: the whole.
+    """
+
+    pages: int
+    executing: float
+    requests: int
+    limited: dict[str, float]
+    seconds: float
+
+
+def estimate(loads: Sequence[Load]) -> Estimate:
+    """Pages one after the other; a method over its limit gets no more of every ten minutes."""
+    by_method: dict[str, float] = {}
+    for load in loads:
+        spent = load.pages * load.page_seconds
+        by_method[load.method] = by_method.get(load.method, 0.0) + spent
+    limited = {name: spent for name, spent in by_method.items() if spent > OPERATING_LIMIT_SECONDS}
+    slower = OPERATING_WINDOW_SECONDS / OPERATING_LIMIT_SECONDS
+    paced = sum(spent * (slower if name in limited else 1) for name, spent in by_method.items())
+    requests = FIXED_REQUESTS + sum(
+        FIRST_BATCHES + math.ceil(load.pages / BATCH_SIZE) for load in loads
+    )
+    return Estimate(
+        pages=sum(load.pages for load in loads),
+        executing=sum(by_method.values()),
+        requests=requests,
+        limited=limited,
+        seconds=max(paced, requests / BUCKET_DRAIN_PER_SECOND),
+    )
+
+
+def examine(client: Client, warehouse: Warehouse, settings: Settings) -> Iterator[Finding]:
+    """All findings, each as soon as it is made.
+
+    Where the portal cannot be reached or lets nobody in, that is the last one.
+    """
+    yield from _Examination(client, warehouse, settings).findings()
+
+
+@dataclass
+class _Examination:
+    client: Client
+    warehouse: Warehouse
+    settings: Settings
+    _is_open: bool = field(default=False, init=False)
+    _sees_crm: bool = field(default=False, init=False)
+    _offset: dt.tzinfo | None = field(default=None, init=False)
+    _reading: Reading | None = field(default=None, init=False)
+
+    def findings(self) -> Iterator[Finding]:
+        yield from self._way_in()
+        yield from self._guarded(self._clock)
+        if not self._is_open:
+            return
+        yield from self._guarded(self._rights)
+        if not self._sees_crm:
+            return
+        yield from self._guarded(self._mode)
+        if self._is_open:
+            yield from self._guarded(self._names)
+        if self._reading:
+            yield from self._guarded(self._user_fields)
+        yield from self._guarded(self._history_without_count)
+        for table, name in self._time_filters():
+            yield from self._guarded(partial(self._time_filter, table, name))
+        yield from self._totals()
+        yield from self._next_full_reading()
+
+    @staticmethod
+    def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+        try:
+            yield from check()
+        except Bitrix24Error as error:
+            yield Finding("problem", str(error))
+        except SettingsError as error:
+            yield Finding("problem", str(error), error.exit_code)
+
+    def _way_in(self) -> Iterator[Finding]:
+        access = self.client.access
+        if isinstance(access, OAuth):
+            yield Finding("ok", f"{access.portal_url}, by an application; tokens in {access.file}")
+            if is_open_to_others(access.file):
+                yield Finding(
+                    "problem",
+                    f"others can read {access.file}: chmod 600 it, and authorise the application"
+                    " again if someone may have",
+                )
+        else:
+            yield Finding("ok", f"{access.portal_url}, by an inbound webhook")
+
+    def _clock(self) -> Iterator[Finding]:
+        began = dt.datetime.now(dt.UTC)
+        answer = self.client.call("server.time")
+        self._is_open = True
+        here = began + (dt.datetime.now(dt.UTC) - began) / 2
+        there = dt.datetime.fromisoformat(str(answer.result))
+        self._offset = there.tzinfo
+        zone = self.settings.portal_timezone
+        local = there.astimezone(ZoneInfo(zone))
+        yield Finding(
+            "ok",
+            f"the portal answers; its clock shows {there:%Y-%m-%d %H:%M:%S %z}, the reports cut"
+            f" days in {zone} ({local:%z})",
+        )
+        skew = (here - there).total_seconds()
+        if abs(skew) > MOST_SKEW_SECONDS:
+            yield Finding(
+                "warning",
+                f"this machine's clock is {abs(skew):,.0f} s {'ahead of' if skew > 0 else 'behind'}"
+                " the portal's: set it by a time server (reports go by the portal's clock, the"
+                " warning of old data by the reader's)",
+            )
+
+    def _rights(self) -> Iterator[Finding]:
+        access = self.client.access
+        if is_administrator(self.client.call("profile").result):
+            yield Finding("ok", f"{access.owner} is an administrator")
+        else:
+            self._is_open = False
+            yield Finding("problem", not_an_administrator(access))
+        granted = {str(scope) for scope in self.client.call("scope").result}
+        if granted & USER_SCOPES:
+            granted.add("user")
+        self._sees_crm = "crm" in granted
+        missing = [scope for scope in NEEDED_SCOPES if scope not in granted]
+        if missing:
+            self._is_open = False
+            yield Finding(
+                "problem", f"no scope {', '.join(missing)}: {access.advice['insufficient_scope']}"
+            )
+        else:
+            yield Finding("ok", f"scopes {', '.join(NEEDED_SCOPES)} are granted")
+
+    def _mode(self) -> Iterator[Finding]:
+        if int(self.client.call("crm.settings.mode.get").result) == 1:
+            yield Finding("ok", "classic CRM: leads and deals")
+        else:
+            yield Finding(
+                "ok", "simple CRM: new leads become deals at once, so figures of leads are few"
+            )
+
+    def _names(self) -> Iterator[Finding]:
+        """Opens a reading as the extraction does: fields, directories, names of the settings."""
+        self._reading = Reading(
+            self.client,
+            self.warehouse,
+            self.settings,
+            refresh_no=0,
+            last=None,
+            full=True,
+            accept_loss=False,
+        )
+        known = self._reading.known_names()
+        named = self.settings.named()
+        yield Finding(
+            "ok",
+            f"the portal has {len(known['lead stage'])} lead stages, {len(known['deal stage'])}"
+            f" deal stages, {len(known['pipeline'])} pipelines and"
+            f" {len(known['user field'])} user fields of leads and deals"
+            + (f"; it knows all {len(named)} that the settings name" if named else ""),
+        )
+
+    def _user_fields(self) -> Iterator[Finding]:
+        """The fields that the settings name must come with the rows."""
+        assert self._reading is not None
+        for table in ENTITIES:
+            if not table.has_state:
+                continue
+            asked = self._reading.asked_fields(table)
+            named = sorted(self.settings.named_user_fields & set(asked))
+            rows = self._rows(table, {**table.params, "select": [table.id_key, *named]})
+            lacking = [name for name in named if rows and not any(name in row for row in rows)]
+            if lacking:
+                yield Finding(
+                    "problem",
+                    f"{table.name}: the portal does not give {', '.join(lacking)}: allow"
+                    f" {self.client.access.owner} to see these fields",
+                )
+            elif named and rows:
+                yield Finding("ok", f"{table.name}: {', '.join(named)} can be read")
+
+    def _history_without_count(self) -> Iterator[Finding]:
+        """`start=-1` and a keyset must bring the rows that the counted pages bring."""
+        for table in HISTORIES:
+            params = {**table.params, "order": {"ID": "ASC"}}
+            counted, fast = (
+                [row["ID"] for row in self._rows(table, {**params, "start": start})]
+                for start in (0, -1)
+            )
+            if counted == fast:
+                yield Finding("ok", f"{table.name}: start=-1 works ({len(fast)} rows looked at)")
+            else:
+                yield Finding(
+                    "problem",
+                    f"{table.name}: {table.method} brings {len(fast)} rows with start=-1 and"
+                    f" {len(counted)} with start=0, so its walk would lose rows: report this",
+                )
+
+    # -- time filters
+
+    def _time_filters(self) -> list[tuple[Table, str]]:
+        """What an incremental reading filters by."""
+        older = [LEAD_ADDRESSES, *(DETAILS if self.settings.pii != "none" else ())]
+        return [
+            *((table, "updatedTime") for table in ENTITIES),
+            *((table, ACTIVITY_FIELD) for table in ENTITIES if table.has_state),
+            *((table, "DATE_MODIFY") for table in older),
+        ]
+
+    def _time_filter(self, table: Table, name: str) -> Iterator[Finding]:
+        """The newest rows, counted by hand, against what the portal finds among them."""
+        what = f"{table.name}: the filter by {name}"
+        try:
+            verdict, example = self._tried(table, name)
+            if verdict == "differs":  # a row may have been saved between the two questions
+                verdict, example = self._tried(table, name)
+        except Bitrix24Error as error:
+            if error.code != "INVALID_ARG_VALUE":
+                raise
+            verdict, example = "refused", str(error)
+        mend = (
+            "read as the settings say: everything, every time"
+            if self.settings.full_read_every_days == 0
+            else "set full_read_every_days: 0 (read everything every time; now what is missed waits"
+            f" for the full reading, every {self.settings.full_read_every_days} days)"
+        )
+        level: Literal["warning", "problem"] = (
+            "warning" if self.settings.full_read_every_days == 0 else "problem"
+        )
+        if verdict == "right":
+            yield Finding("ok", f"{what} works in the form {example}")
+        elif verdict == "few":
+            yield Finding("ok", f"{what} was not tried: too few rows")
+        elif verdict == "ignored":
+            yield Finding(
+                "warning",
+                f"{what} is ignored ({example}): refreshes read all rows, not only changed ones",
+            )
+        else:
+            yield Finding(level, f"{what} {verdict} ({example}): {mend}")
+
+    def _tried(self, table: Table, name: str) -> tuple[str, str]:
+        key = table.id_key
+        newest = {
+            int(row[key]): dt.datetime.fromisoformat(row[name])
+            for row in self._rows(
+                table,
+                {**table.params, "select": [key, name], "order": {key: "DESC"}, "start": -1},
+            )
+            if row.get(name)
+        }
+        moments = sorted(set(newest.values()))
+        if len(moments) < 2:
+            return "few", ""
+        since = moments[len(moments) // 2]
+        wanted = {number for number, moment in newest.items() if moment >= since}
+
+        def found(value: str) -> set[int]:
+            rows = self._rows(
+                table,
+                {
+                    **table.params,
+                    "select": [key],
+                    "filter": {
+                        f">={name}": value,
+                        f">={key}": min(newest),
+                        f"<={key}": max(newest),
+                    },
+                    "order": {key: "ASC"},
+                    "start": 0,
+                },
+            )
+            return {int(row[key]) for row in rows} & set(newest)
+
+        form = filter_time(since)
+        got = found(form)
+        if got == wanted:
+            return "right", form
+        if got == set(newest):
+            return "ignored", form
+        told = f"{form} finds {len(got)} of {len(wanted)} rows"
+        other = f"{since.astimezone(self._offset):%Y-%m-%d %H:%M:%S}"
+        if found(other) == wanted:
+            told += f"; the form {other} works: report this"
+        return "differs", told
+
+    # -- size and time
+
+    def _totals(self) -> Iterator[Finding]:
+        loads = []
+        older = [LEAD_ADDRESSES, *(DETAILS if self.settings.pii != "none" else ())]
+        for table in (*ENTITIES, *older, *HISTORIES, ACTIVITIES):
+            try:
+                loads.append(self._load(table))
+            except Bitrix24Error as error:
+                yield Finding("problem", f"{table.name} cannot be counted: {error}")
+        shown = ", ".join(f"{load.name} {load.rows:,}" for load in loads)
+        yield Finding("ok", f"on the portal: {shown}")
+        expected = estimate(loads)
+        text = (
+            f"a first or full load takes about {_duration(expected.seconds)}:"
+            f" {expected.pages:,} pages of {PAGE_SIZE} rows take the portal"
+            f" {expected.executing:,.0f} s (one page of each was timed),"
+            f" {expected.requests:,} requests at {BUCKET_DRAIN_PER_SECOND:g} a second"
+            f" {expected.requests / BUCKET_DRAIN_PER_SECOND:,.0f} s"
+        )
+        for method, seconds in expected.limited.items():
+            text += (
+                f"; {method} needs {seconds:,.0f} s and gets {OPERATING_LIMIT_SECONDS:g} s of every"
+                f" {OPERATING_WINDOW_SECONDS / 60:g} minutes"
+            )
+        yield Finding("ok", text)
+
+    def _load(self, table: Table) -> Load:
+        key = table.id_key
+        total = self.client.call(table.method, {**table.params, "select": [key], "start": 0}).total
+        if total is None:
+            raise Bitrix24Error("the portal tells no total")
+        params: dict[str, Any] = {**table.params, "order": {key: "ASC"}, "start": -1}
+        if self._reading and table in ENTITIES:
+            params["select"] = self._reading.asked_fields(table)
+        began = time.monotonic()
+        answer = self.client.call(table.method, params)
+        taken = time.monotonic() - began if answer.seconds is None else answer.seconds
+        return Load(table.name, table.method, int(total), taken)
+
+    def _next_full_reading(self) -> Iterator[Finding]:
+        completed = self.warehouse.last_refreshes()
+        full = next((refresh for refresh in completed if refresh.kind == "full"), None)
+        days = self.settings.full_read_every_days
+        if full is None:
+            text = "nothing is loaded yet: the first refresh reads everything"
+        elif completed[0].scope != self.settings.scope:
+            text = "the next refresh reads everything: pii, titles or user fields were changed"
+        elif days == 0:
+            text = "every refresh reads everything (full_read_every_days: 0)"
+        else:
+            due = full.as_of + dt.timedelta(days=days)
+            text = (
+                f"the next full reading is due on {due:%Y-%m-%d %H:%M %Z}, {days} days after the"
+                f" last; refreshes before it read what changed since"
+                f" {completed[0].as_of:%Y-%m-%d %H:%M %Z}"
+            )
+        yield Finding("ok", text)
+
+    def _rows(self, table: Table, params: dict[str, Any]) -> list[dict[str, Any]]:
+        answer = self.client.call(table.method, params)
+        return rows_of(answer.result, table.items_key, table.method)
+
+
+def _duration(seconds: float) -> str:
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
