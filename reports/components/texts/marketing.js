@@ -5,7 +5,7 @@ const ru = {
 	forgotten: 'Забытые из них',
 
 	sources: 'От источника до продажи',
-	sourcesNote: 'Нажмите на строку, чтобы отфильтровать страницу, на заголовок — чтобы упорядочить.',
+	sourcesNote: 'Нажмите на строку, чтобы отфильтровать страницу, на заголовок — чтобы упорядочить. «Новые» входят в «в работе».',
 	money: 'Деньги',
 	moneyViews: { cohort: 'Деньги этих лидов', period: 'Проданное в периоде' },
 	received: 'Созданы в периоде, состояние сейчас',
@@ -82,7 +82,7 @@ const en = {
 	forgotten: 'Forgotten of them',
 
 	sources: 'From source to sale',
-	sourcesNote: 'Click a row to filter the page, a heading to sort.',
+	sourcesNote: 'Click a row to filter the page, a heading to sort. New leads are among those in work.',
 	money: 'Money',
 	moneyViews: { cohort: 'Money of these leads', period: 'Sold in the period' },
 	received: 'Created in the period, by present state',
