@@ -21,22 +21,3 @@
         {{ return('' if value is none else value | string) }}
     {%- endif -%}
 {%- endmacro %}
-
-{#
-    SQL text of codes with the names that the directory has for them: 'Продажи (0), Опт (3)'; null
-    where there are none. found: SQL condition of a code's rows, with % for the code's literal.
-#}
-{% macro named_codes(codes, relation, name, found, suffixes={}) -%}
-    {%- for code in codes or [] -%}
-        {%- set literal = text_list([code]) -%}
-        coalesce(
-            (select max({{ name }}) from {{ relation }} where {{ found | replace('%', literal) }})
-            || ' (' || {{ literal }} || ')',
-            {{ literal }}
-        )
-        {%- if suffixes %} || {{ text_list([': ' ~ suffixes[code]]) }}{% endif -%}
-        {{ " || ', ' || " if not loop.last }}
-    {%- else -%}
-        cast(null as string)
-    {%- endfor -%}
-{%- endmacro %}
