@@ -75,6 +75,7 @@ STATES = {
     ),
     "no campaign": State(PRESETS["quarter"], {"utm_campaign": [""]}),
     "a landing page": State(PRESETS["year"], {"UF_CRM_LANDING": ["/okna", "/"]}),
+    "a pipeline": State(PRESETS["year"], {"pipeline": ["Продажи"], "city": ["Москва"]}),
     "nothing": State(("2027-01-01", "2027-01-31", "2026-12-01", "2026-12-31")),
 }
 
