@@ -7,7 +7,7 @@ export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test mutants lint portal bench refresh extract check build publish report
+.PHONY: help setup demo serve test mutants lint portal bench refresh extract check build publish excel report
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -30,7 +30,7 @@ serve: setup ## show the built site on loopback
 portal: setup ## serve a data directory as a Bitrix24 portal: DATA=dir PORT=n
 	@$(PYTHON) -m scripts.demo_portal $(DATA) --port $(PORT)
 
-refresh extract check build publish report: setup ## one refresh, or one of its steps
+refresh extract check build publish excel report: setup ## one refresh, or one of its steps
 	@$(PYTHON) -m pipelines $@
 
 test: setup ## run all tests

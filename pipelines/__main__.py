@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import os
 import sys
@@ -24,6 +25,7 @@ def cli(verbose: bool) -> None:
         logging.getLogger("pipelines").setLevel(logging.INFO)
 
 
+DAY = click.DateTime(formats=["%Y-%m-%d"])
 FULL = click.option("--full", is_flag=True, help="Read everything, not only what changed.")
 ACCEPT_LOSS = click.option(
     "--accept-loss", is_flag=True, help="Accept, this once, that many records are gone."
@@ -45,9 +47,9 @@ def connect() -> Any:
 @cli.command()
 @FULL
 @ACCEPT_LOSS
-@click.option("--no-report", is_flag=True, help="Publish the marts without building the site.")
+@click.option("--no-report", is_flag=True, help="Publish the marts without workbooks and site.")
 def refresh(full: bool, accept_loss: bool, no_report: bool) -> None:
-    """Extract, check, build, publish and report."""
+    """Extract, check, build, publish, excel and report."""
     from pipelines.refresh import refresh as run_all
     from pipelines.settings import Settings
 
@@ -114,6 +116,20 @@ def publish() -> None:
     with warehouse.lock():
         folder = run(warehouse)
     click.echo(f"published {folder}")
+
+
+@cli.command()
+@click.option("--start", type=DAY, help="First day; by default that of the month of the last one.")
+@click.option("--end", type=DAY, help="Last day; by default the day on which the data stand.")
+def excel(start: dt.datetime | None, end: dt.datetime | None) -> None:
+    """Write the workbooks from the published marts, by default for this month."""
+    from pipelines.excel.workbooks import excel as run
+    from pipelines.settings import Settings
+
+    warehouse = Warehouse.from_environment()
+    with warehouse.lock():
+        folder = run(warehouse, Settings.load(), start and start.date(), end and end.date())
+    click.echo(f"workbooks in {folder}")
 
 
 @cli.command()

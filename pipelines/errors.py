@@ -47,6 +47,12 @@ class PublishFailed(PipelineError):
     """The marts could not be copied; what was published before stays."""
 
 
+class ExcelFailed(PipelineError):
+    """The workbooks could not be written; the previous ones stay."""
+
+    exit_code = 5
+
+
 class ReportFailed(PipelineError):
     """The site could not be built; the previous one stays."""
 

@@ -1,7 +1,7 @@
 """Publishing: marts copied into a new folder that one rename puts in place of the old one.
 
-`published/crm.duckdb` and `published/parquet` are links through `published/current`; a reader that
-holds the old files keeps them, and old folders stay for a while.
+`published/crm.duckdb`, `published/parquet` and `published/excel` are links through
+`published/current`; a reader that holds the old files keeps them, and old folders stay for a while.
 """
 
 from __future__ import annotations
@@ -60,6 +60,9 @@ def publish(warehouse: Warehouse) -> Path:
     (folder / "parquet").mkdir(parents=True)
     try:
         _copy(warehouse, folder)
+        if (current / "excel").exists():
+            # The workbooks before stay until new ones are written: each tells its own as-of.
+            shutil.copytree(current / "excel", folder / "excel")
     except (duckdb.Error, OSError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise PublishFailed(f"the marts could not be copied: {error}") from error

@@ -1,4 +1,7 @@
-"""A whole refresh: extract → check → build → publish → report, with `run.json` and exit codes."""
+"""A whole refresh: extract → check → build → publish → excel → report.
+
+With `run.json` and exit codes.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import Summary, extract
 from pipelines.build import build
 from pipelines.check import CheckResult, check
-from pipelines.errors import PipelineError
+from pipelines.errors import ExcelFailed, PipelineError
+from pipelines.excel.workbooks import excel
 from pipelines.publish import publish
 from pipelines.report import report, write_status
 from pipelines.run_file import write_atomically
@@ -73,8 +77,7 @@ def refresh(
             _steps(run, warehouse, settings, connect, say, full, accept_loss)
             run.status = "published"
             if with_report:
-                with _step("report", run, say):
-                    report(warehouse, settings)
+                _report(run, warehouse, settings, say)
             run.exit_code = 0
         except BaseException as error:
             run.exit_code = error.exit_code if isinstance(error, PipelineError) else 1
@@ -105,6 +108,20 @@ def _steps(
         run.add_checks(build(warehouse, settings))
     with _step("publish", run, say):
         publish(warehouse)
+
+
+def _report(run: Run, warehouse: Warehouse, settings: Settings, say: Callable[[str], None]) -> None:
+    """Workbooks and site; the site is also built where the workbooks fail."""
+    failure = None
+    try:
+        with _step("excel", run, say):
+            excel(warehouse, settings)
+    except ExcelFailed as error:
+        failure = error
+    with _step("report", run, say):
+        report(warehouse, settings)
+    if failure:
+        raise failure
 
 
 class _step:

@@ -47,6 +47,8 @@ def report(warehouse: Warehouse, settings: Settings) -> Path:
     site = sites / name
     shutil.rmtree(site, ignore_errors=True)
     shutil.copytree(REPORTS / "build", site)
+    if (current / "excel").exists():
+        shutil.copytree(current / "excel", site / "excel", dirs_exist_ok=True)
     _write_status(site, warehouse, settings, "published", dt.datetime.now(dt.UTC))
     switch_link(warehouse.published / "site", f".sites/{name}")
     prune(sites, name)

@@ -77,6 +77,7 @@ def main(leads: int, seed: int) -> None:
         click.echo(f"  {name:18} {value:>20}")
     click.echo()
     click.echo(f"marts: {DEMO / 'published' / 'crm.duckdb'}")
+    click.echo(f"excel: {DEMO / 'published' / 'excel'}")
     click.echo(f"site:  {DEMO / 'published' / 'site'}  (show it with `make serve`)")
 
 

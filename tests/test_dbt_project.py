@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from pipelines.settings import Settings
 from tests.raw_tables import create_raw_tables, insert_rows
 
 PROJECT = Path(__file__).resolve().parent.parent / "dbt_project"
@@ -302,6 +303,19 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = dbt(warehouse, "build", *NO_UNIT_TESTS, "--vars", json.dumps(settings))
     assert done.returncode == 0, done.stdout
     return warehouse
+
+
+def test_settings_in_force_are_published(portal: Path, configured: Path) -> None:
+    extraction = {"refresh_overlap_minutes", "full_read_every_days", "max_deleted_share"}
+    sql = "select setting_name, setting_value from quality.settings"
+    defaults, given = dict(query(portal, sql)), dict(query(configured, sql))
+    described = set(Settings.model_fields) - extraction - {"timestamp_type"}
+    assert set(defaults) == described | {"base_currency"}
+    assert defaults["sales_pipelines"] is None
+    assert defaults["forgotten_lead_days"] == given["forgotten_lead_days"] == "3"
+    assert (defaults["repeat_means"], given["repeat_means"]) == ("deal", "sale")
+    assert given["legacy_rules"] == "entity: lead; originator_ids: 1C"
+    assert given["lead_stage_outcomes"] == "В обработке (IN_PROCESS): quality"
 
 
 def test_leads_have_their_outcomes(portal: Path) -> None:

@@ -452,6 +452,40 @@ def test_dim_metrics_is_the_graph(company: Warehouse) -> None:
     )
 
 
+def test_metrics_are_grouped_and_dated_in_words(company: Warehouse) -> None:
+    rows = query(
+        company,
+        """
+        select metric_name, metric_group, time_axis_ru, time_axis_en
+        from marts.dim_metrics
+        where metric_name in (
+            'average_sale_period', 'days_to_close_avg_period', 'deals_forgotten', 'leads_junk',
+            'lead_to_sale_rate_period', 'sales_period', 'stage_days_avg'
+        )
+        order by metric_name
+        """,
+    )
+    assert rows == [
+        ("average_sale_period", "money", "продажа", "sale"),
+        ("days_to_close_avg_period", "time", "продажа или провал", "sale or failure"),
+        ("deals_forgotten", "forgotten", "создание сделки", "creation of the deal"),
+        (
+            "lead_to_sale_rate_period",
+            "conversions",
+            "первая продажа лида",
+            "first sale of the lead",
+        ),
+        ("leads_junk", "leads", "создание лида", "creation of the lead"),
+        ("sales_period", "deals", "продажа", "sale"),
+        (
+            "stage_days_avg",
+            "stages",
+            "создание лида или сделки",
+            "creation of the lead or deal",
+        ),
+    ]
+
+
 def test_mf_answers_while_a_refresh_writes(company: Warehouse, tmp_path: Path) -> None:
     answer = tmp_path / "answer.csv"
     command = [sys.executable, "-m", "pipelines", "mf", "query", "--quiet"]

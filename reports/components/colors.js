@@ -12,6 +12,7 @@ export const COLORS = {
 	newCustomer: '#2b6cb0',
 	repeatCustomer: '#e0a03c',
 	unknownCustomer: '#b9bec6',
+	noLead: '#d8dce2',
 };
 
 const PALETTE = [

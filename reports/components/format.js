@@ -1,6 +1,7 @@
 // Figures as they are read in the language of the pages; a dash where there is no value.
 import { isDay } from '$lib/period.js';
 import { language } from '$lib/language.js';
+import { t } from '$lib/texts/common.js';
 
 export const DASH = '—';
 const LOCALE = { ru: 'ru-RU', en: 'en-US' }[language];
@@ -17,10 +18,10 @@ function number(value, options) {
 
 export const formatCount = (value) => number(value, decimals(0));
 
-/** @param {number} value a share, 0..1; two digits below one percent */
+/** @param {number} value a share, 0..1; two digits below ten percent */
 export function formatPercent(value) {
 	if (value === null || value === undefined) return DASH;
-	const digits = value !== 0 && Math.abs(value) < 0.01 ? 2 : 1;
+	const digits = value !== 0 && Math.abs(value) < 0.1 ? 2 : 1;
 	return `${number(value * 100, decimals(digits))}\u202f%`;
 }
 
@@ -74,6 +75,8 @@ export function formatValue(value, format, currency) {
 			return formatPercent(value);
 		case 'decimal':
 			return formatDecimal(value);
+		case 'days':
+			return value === null || value === undefined ? DASH : `${formatDecimal(value)}\u202f${t.days}`;
 		case 'money':
 			return formatMoney(value, currency);
 		case 'amount':

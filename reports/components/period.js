@@ -46,8 +46,8 @@ function monthsEarlier(day, months) {
 }
 
 /**
- * The period to compare with: for a present month, quarter or year the one before up to the same
- * day; for a past one the whole one before; for a range as many days just before; none for all time.
+ * The period to compare with: for a month, quarter or year the one before up to the same day; for a
+ * range as many days just before; none for all time.
  */
 export function previousDays(preset, start, end, asOf) {
 	if (preset === 'allTime') return null;
@@ -55,9 +55,8 @@ export function previousDays(preset, start, end, asOf) {
 		const days = (Date.parse(end) - Date.parse(start)) / DAY_MS + 1;
 		return [shifted(start, -days), shifted(start, -1)];
 	}
-	const [months, before] = CALENDAR[preset];
-	const [first, last] = calendarDays(months, before + 1, asOf);
-	return [first, before === 0 ? monthsEarlier(asOf, months) : last];
+	const [months] = CALENDAR[preset];
+	return [monthsEarlier(start, months), monthsEarlier(end, months)];
 }
 
 /**

@@ -1,4 +1,4 @@
--- The refresh that everything published stands on: its clock, portal, base currency and thresholds.
+-- The refresh that everything published stands on: its clock, portal and base currency.
 -- Grain: one row.
 with refreshes as (
     select * from {{ ref('stg_bitrix24__refreshes') }}
@@ -21,22 +21,20 @@ beginnings as (
 
 final as (
     select
-        refresh_no,
-        kind,
-        portal_url,
-        crm_mode,
-        base_currency,
-        {{ var('forgotten_lead_days') }} as forgotten_lead_days,
-        {{ var('forgotten_deal_days') }} as forgotten_deal_days,
-        {{ portal_time_text('as_of') }} as as_of_text,
-        as_of,
-        as_of_date,
+        refreshes.refresh_no,
+        refreshes.kind,
+        refreshes.portal_url,
+        refreshes.crm_mode,
+        refreshes.base_currency,
+        {{ portal_time_text('refreshes.as_of') }} as as_of_text,
+        refreshes.as_of,
+        refreshes.as_of_date,
         {{ portal_date('beginnings.first_as_of') }} as first_as_of_date,
         {{ portal_date('beginnings.lead_history_at') }} as lead_history_date,
         {{ portal_date('beginnings.deal_history_at') }} as deal_history_date
     from refreshes
     cross join beginnings
-    where is_last
+    where refreshes.is_last
 )
 
 select * from final

@@ -13,7 +13,7 @@ const ru = {
 	leadsForgotten: 'Лидов забыто',
 	leadsAmount: 'Сумма под угрозой',
 	ofThemUnplanned: 'Из них без дел',
-	ofThemPlanned: 'Из них дело запланировано',
+	ofThemPlanned: 'Из них с делом',
 	allWithoutActivity: 'Все в работе без дел',
 	byManager: 'По менеджерам',
 	byManagerNote: 'Красным — забытые, по которым ничего не запланировано. Молчание — дни без активности у забытых лидов и сделок вместе',
@@ -42,7 +42,7 @@ const en = {
 	leadsForgotten: 'Leads forgotten',
 	leadsAmount: 'Amount at risk',
 	ofThemUnplanned: 'Of them, nothing planned',
-	ofThemPlanned: 'Of them, something planned',
+	ofThemPlanned: 'Of them, planned',
 	allWithoutActivity: 'All in work, nothing planned',
 	byManager: 'By manager',
 	byManagerNote: 'Red: forgotten, and nothing planned. Silence: days without activity of forgotten leads and deals together',
@@ -56,7 +56,7 @@ const en = {
 	leadsByStage: 'Forgotten leads by stage',
 	listNote: 'Those not thought of for longest come first',
 	nothing: 'Nothing is forgotten',
-	dayForms: { one: 'day', other: 'days' },
+	dayForms: { one: 'day', few: 'days', many: 'days', other: 'days' },
 };
 
 export const f = { ru, en }[language];

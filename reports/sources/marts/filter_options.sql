@@ -3,15 +3,16 @@
 with items as (
     select
         source_name, manager_name, city, utm_source, utm_medium, utm_campaign, utm_content, utm_term,
-        null as pipeline_name, stage_name as lead_stage_name, null as deal_stage_name,
+        null as pipeline_name, stage_name as lead_stage_name, null as deal_stage_name, null as state,
         null as lead_source_name, null as lead_utm_source, null as lead_utm_medium,
-        null as lead_utm_campaign, null as lead_utm_content, null as lead_utm_term, true as is_lead, 'lead' as entity, lead_id as item_id,
+        null as lead_utm_campaign, null as lead_utm_content, null as lead_utm_term,
+        true as is_lead, 'lead' as entity, lead_id as item_id,
     from published.fct_leads
     where is_counted
     union all
     select
         source_name, manager_name, city, utm_source, utm_medium, utm_campaign, utm_content, utm_term,
-        pipeline_name, null as lead_stage_name, stage_name as deal_stage_name,
+        pipeline_name, null as lead_stage_name, stage_name as deal_stage_name, state,
         lead_source_name, lead_utm_source, lead_utm_medium, lead_utm_campaign, lead_utm_content,
         lead_utm_term, false as is_lead, 'deal' as entity, deal_id as item_id,
     from published.fct_deals
@@ -38,6 +39,8 @@ named as (
     select 'pipeline' as key, pipeline_name as value from items where not is_lead
     union all
     select 'deal_stage' as key, deal_stage_name as value from items where not is_lead
+    union all
+    select 'state' as key, state as value from items where not is_lead
     union all
     select 'lead_source' as key, lead_source_name as value from items where not is_lead
     union all

@@ -7,6 +7,8 @@ select
     portal_url,
     crm_mode,
     base_currency,
-    forgotten_lead_days,
-    forgotten_deal_days,
+    kind,
+    first_as_of_date,
+    lead_history_date,
+    deal_history_date,
 from published.refreshes

@@ -1,0 +1,1 @@
+"""Excel workbooks of the reports, written from the published marts."""

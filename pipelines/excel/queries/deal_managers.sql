@@ -1,0 +1,37 @@
+-- Deals created in the period by present stage and manager, with totals of both (nulls).
+-- Grain: one row per stage and manager.
+with deals as (
+    select
+        deals.*,
+        stages.sort_order,
+        pipelines.sort_order as pipeline_order,
+    from marts.fct_deals as deals
+    left join marts.dim_stages as stages
+        on stages.entity = 'deal' and deals.stage_id = stages.stage_id
+    left join marts.dim_pipelines as pipelines on deals.pipeline_id = pipelines.pipeline_id
+    where
+        is_counted
+        and created_date between getvariable('period_start') and getvariable('period_end')
+)
+
+select
+    pipeline_name,
+    stage_name,
+    manager_name,
+    count(*) as deals_created,
+    sum(base_amount) as base_amount,
+    grouping(stage_name) = 1 as is_total,
+from deals
+group by grouping sets (
+    (pipeline_name, stage_name, manager_name),
+    (pipeline_name, stage_name),
+    (manager_name),
+    ()
+)
+order by
+    is_total,
+    min(pipeline_order) nulls last,
+    pipeline_name,
+    min(sort_order) nulls last,
+    stage_name,
+    manager_name nulls last

@@ -1,0 +1,25 @@
+-- Leads created in the period by present stage and manager, with totals of both (nulls).
+-- Grain: one row per stage and manager.
+with leads as (
+    select
+        leads.*,
+        stages.sort_order,
+    from marts.fct_leads as leads
+    left join marts.dim_stages as stages
+        on stages.entity = 'lead' and leads.stage_id = stages.stage_id
+    where
+        is_counted
+        and created_date between getvariable('period_start') and getvariable('period_end')
+)
+
+select
+    null as pipeline_name,
+    stage_name,
+    manager_name,
+    count(*) as leads_received,
+    grouping(stage_name) = 1 as is_total,
+from leads
+group by grouping sets (
+    (stage_name, manager_name), (stage_name), (manager_name), ()
+)
+order by is_total, min(sort_order) nulls last, stage_name, manager_name nulls last

@@ -1,0 +1,10 @@
+-- Labels and definitions of the metrics.
+-- Grain: one row per metric.
+select
+    metric_name,
+    label_ru,
+    label_en,
+    definition_ru,
+    definition_en,
+    value_format,
+from marts.dim_metrics

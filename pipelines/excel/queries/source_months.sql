@@ -1,0 +1,16 @@
+-- Money still to come from the deals in work of leads, by source and month of the lead's creation,
+-- with totals of both (nulls); the largest source first.
+-- Grain: one row per source and month.
+select
+    source_name,
+    created_month,
+    sum(potential_amount) as potential_amount_of_leads,
+    grouping(source_name) = 1 as is_total,
+from marts.fct_leads
+where is_counted
+group by grouping sets ((source_name, created_month), (source_name), (created_month), ())
+order by
+    is_total,
+    max(potential_amount_of_leads) over (partition by source_name, is_total) desc nulls last,
+    source_name,
+    created_month nulls last

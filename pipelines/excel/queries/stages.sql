@@ -1,0 +1,81 @@
+-- Stages of the leads and deals created in the period: who came, went on, fell out, how long it took.
+-- Grain: one row per stage.
+with reach as (
+    select * from marts.fct_stage_reach
+    where
+        is_counted
+        and item_created_date between getvariable('period_start') and getvariable('period_end')
+),
+
+-- One row per stage and item: an item may come to a stage several times.
+items as (
+    select
+        entity,
+        pipeline_id,
+        stage_id,
+        item_id,
+        bool_or(is_visited) as is_visited,
+        bool_or(is_forwarded) as is_forwarded,
+        bool_or(is_drop) as is_drop,
+        any_value(item_amount) as item_amount,
+    from reach
+    group by entity, pipeline_id, stage_id, item_id
+),
+
+names as (
+    select
+        entity,
+        pipeline_id,
+        stage_id,
+        any_value(pipeline_name) as pipeline_name,
+        any_value(stage_name) as stage_name,
+        any_value(sort_order) as sort_order,
+        avg(finished_days) as stage_days_avg,
+        median(finished_days) as stage_days_median,
+    from reach
+    group by entity, pipeline_id, stage_id
+),
+
+stages as (
+    select
+        entity,
+        pipeline_id,
+        stage_id,
+        count(*) as stage_items,
+        count(*) filter (where is_visited) as visited,
+        count(*) filter (where is_forwarded) as visitors_forwarded,
+        count(*) filter (where is_drop) as dropped,
+        sum(item_amount) filter (where is_drop) as dropped_amount,
+        count(*) filter (where is_drop and is_visited) as visitors_dropped,
+    from items
+    group by entity, pipeline_id, stage_id
+)
+
+select
+    stages.entity,
+    names.pipeline_name,
+    names.stage_name,
+    visited,
+    -- Items that were created as failed stand on no stage.
+    case when stages.stage_id is not null then visited / stage_items end as stage_pass_rate,
+    visitors_forwarded,
+    visitors_forwarded / nullif(visited, 0) as stage_forward_rate,
+    stage_days_avg,
+    stage_days_median,
+    dropped,
+    dropped_amount,
+    visitors_dropped / nullif(visited, 0) as dropped_share,
+from stages
+inner join names
+    on
+        stages.entity = names.entity
+        and stages.pipeline_id is not distinct from names.pipeline_id
+        and stages.stage_id is not distinct from names.stage_id
+left join marts.dim_pipelines as pipelines on stages.pipeline_id = pipelines.pipeline_id
+order by
+    stages.entity desc,
+    pipelines.sort_order nulls last,
+    names.pipeline_name,
+    stages.stage_id is null,
+    names.sort_order nulls last,
+    names.stage_name

@@ -1,0 +1,614 @@
+"""The workbooks of the reports: which tables stand on which sheet, and their publication.
+
+Figures come from the queries in `queries/`, which read the published file alone. Each runs as it is
+in any DuckDB client after `set variable period_start = date '2026-03-01';` and likewise
+`period_end`, `previous_start` and `previous_end`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from xlsxwriter.exceptions import XlsxWriterException
+
+from pipelines.errors import ExcelFailed, SettingsError
+from pipelines.excel.period import Period, period_of
+from pipelines.excel.sheets import COLORS, DASH, Book, Metric, Placed, Row, Sheet
+from pipelines.publish import switch_link
+from pipelines.settings import Settings
+from pipelines.warehouse import Warehouse
+
+QUERIES = Path(__file__).parent / "queries"
+FETCHED_ROWS = 10_000
+MEMORY_LIMIT = "2GB"
+
+LEAD_FIGURES = (
+    "leads_received",
+    "leads_junk",
+    "leads_quality_cohort",
+    "leads_in_work",
+    "leads_new",
+    "leads_in_progress",
+    "leads_forgotten",
+    "leads_without_planned_activity",
+    "leads_first_time",
+    "leads_repeat",
+    "processing_days_avg",
+    "processing_days_median",
+)
+DEAL_FIGURES = (
+    "deals_created",
+    "deals_in_work",
+    "potential_amount",
+    "deals_failed_cohort",
+    "deals_forgotten",
+    "deals_without_planned_activity",
+    "sales_cohort",
+    "sales_amount_cohort",
+    "average_sale_cohort",
+    "sales_new_cohort",
+    "sales_repeat_cohort",
+    "days_to_close_avg_cohort",
+    "days_to_close_median_cohort",
+)
+SOLD_FIGURES = (
+    "sales_period",
+    "sales_amount_period",
+    "average_sale_period",
+    "sales_new_period",
+    "sales_new_amount_period",
+    "sales_repeat_period",
+    "sales_repeat_amount_period",
+    "deals_failed_period",
+    "days_to_close_avg_period",
+    "days_to_close_median_period",
+)
+# Step of the funnel: count, share of the received and of the previous step; in both views.
+FUNNEL = (
+    ("received", ("leads_received", "", ""), ("leads_received", "", "")),
+    (
+        "quality",
+        ("leads_quality_cohort", "lead_to_quality_rate_cohort", "lead_to_quality_rate_cohort"),
+        ("leads_quality_period", "lead_to_quality_rate_period", "lead_to_quality_rate_period"),
+    ),
+    (
+        "with_sale",
+        (
+            "leads_quality_with_sale_cohort",
+            "leads_quality_with_sale_cohort_of_received",
+            "leads_quality_with_sale_cohort_of_quality",
+        ),
+        (
+            "leads_with_sale_period",
+            "lead_to_sale_rate_period",
+            "leads_with_sale_period_of_quality",
+        ),
+    ),
+)
+CONVERSIONS = (
+    ("to_quality", "lead_to_quality_rate"),
+    ("to_deal", "lead_to_deal_rate"),
+    ("to_sale", "lead_to_sale_rate"),
+    ("revenue_per_lead", "revenue_per_lead"),
+)
+STOCK = (
+    "leads_in_work",
+    "leads_forgotten",
+    "leads_forgotten_without_plan",
+    "leads_without_planned_activity",
+    "deals_in_work",
+    "potential_amount",
+    "deals_forgotten",
+    "deals_forgotten_without_plan",
+    "deals_without_planned_activity",
+)
+LEAD_OUTCOMES = (
+    ("leads_quality_cohort", COLORS["quality"]),
+    ("leads_in_progress", COLORS["in_progress"]),
+    ("leads_new", COLORS["new"]),
+    ("leads_junk", COLORS["junk"]),
+)
+STACKED = {"type": "column", "subtype": "stacked"}
+
+
+def excel(
+    warehouse: Warehouse,
+    settings: Settings,
+    start: dt.date | None = None,
+    end: dt.date | None = None,
+) -> Path:
+    """Writes the workbooks of the current publication and puts each in place at once.
+
+    Args:
+        start: First day of the period; by default that of the month of `end`.
+        end: Its last day; by default the day on which the data stand.
+
+    Returns:
+        The folder that `published/excel` points to.
+
+    Raises:
+        SettingsError: the period would end before it starts.
+        ExcelFailed: nothing is published, or a workbook could not be written; the previous ones
+            stay.
+    """
+    current = warehouse.published / "current"
+    if not current.exists():
+        raise ExcelFailed("nothing is published yet: run the refresh first")
+    folder = current.resolve() / "excel"
+    temporary = folder.with_name(f".excel-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        with Published(current.resolve() / "crm.duckdb", temporary) as published:
+            try:
+                published.set_period(period_of(start, end, published.about["as_of_date"]))
+            except ValueError as error:
+                raise SettingsError(str(error)) from None
+            for write in (sales_dynamics, marketing):
+                write(temporary / f"{write.__name__}.xlsx", published, settings)
+        folder.mkdir(exist_ok=True)
+        for workbook in temporary.glob("*.xlsx"):
+            workbook.replace(folder / workbook.name)
+    except (duckdb.Error, OSError, XlsxWriterException) as error:
+        raise ExcelFailed(f"the workbooks could not be written: {error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    link = warehouse.published / "excel"
+    if not link.is_symlink():
+        switch_link(link, "current/excel")
+    return folder
+
+
+class Published:
+    """The published file, asked with the queries of this folder."""
+
+    period: Period
+
+    def __init__(self, database: Path, temporary: Path) -> None:
+        self.connection = duckdb.connect(
+            str(database),
+            read_only=True,
+            config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(temporary)},
+        )
+        self.about = self.one("about")
+
+    def __enter__(self) -> Published:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def set_period(self, period: Period) -> None:
+        """Sets what the queries read."""
+        self.period = period
+        names = ("period_start", "period_end", "previous_start", "previous_end")
+        for name, day in zip(names, asdict(period).values(), strict=True):
+            self.connection.execute(f"set variable {name} = date '{day}'")
+
+    def ask(self, query: str) -> tuple[list[str], Iterator[Row]]:
+        """Names of the columns, and the rows as they are read."""
+        result = self.connection.execute((QUERIES / f"{query}.sql").read_text(encoding="utf-8"))
+        columns = [column[0] for column in result.description]
+
+        def rows() -> Iterator[Row]:
+            while some := result.fetchmany(FETCHED_ROWS):
+                yield from some
+
+        return columns, rows()
+
+    def all(self, query: str) -> list[dict[str, Any]]:
+        """Rows of a small answer by name."""
+        columns, rows = self.ask(query)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def one(self, query: str) -> dict[str, Any]:
+        """The only row of an answer."""
+        (row,) = self.all(query)
+        return row
+
+
+def sales_dynamics(path: Path, published: Published, settings: Settings) -> None:
+    """Writes the workbook of the report on sales."""
+    with Report(path, "sales_dynamics", published, settings) as report:
+        figures = report.sheet("figures")
+        months_sheet = report.sheet("months")
+        months = report.table(months_sheet, "months")
+        _month_charts(months_sheet, months, months_sheet.row + 1, 0, across=True)
+        report.figures(figures)
+        _month_charts(figures, months, 18, 8, across=False)
+        _stages(report)
+        _managers(report)
+        _closing(report)
+        deals = report.sheet("deals")
+        placed = report.table(deals, "deals", missing="", freeze_columns=2)
+        deals.redden(placed, "is_forgotten")
+
+
+def marketing(path: Path, published: Published, settings: Settings) -> None:
+    """Writes the workbook of the report on marketing."""
+    with Report(path, "marketing", published, settings) as report:
+        sources = report.sheet("sources")
+        placed = report.table(sources, "sources")
+        sources.shade(placed, (f"lead_to_{step}_rate_cohort" for step in ("quality", "deal")))
+        sources.shade(placed, ["lead_to_sale_rate_cohort", "revenue_per_lead_cohort"])
+        sources.shade(placed, ["lead_to_deal_rate_period", "lead_to_sale_rate_period"], "#8DB4E2")
+        sources.shade(placed, ["revenue_per_lead_period"], "#8DB4E2")
+        sources.chart(
+            {"type": "bar", "subtype": "stacked"},
+            report.book["chart_sources"],
+            placed,
+            "source_name",
+            LEAD_OUTCOMES,
+            at=(sources.row + 1, 0),
+            unit=report.book["pieces"],
+            size=(900, 300),
+        )
+        months = report.sheet("months")
+        placed = report.table(months, "marketing_months")
+        _marketing_month_charts(months, placed)
+        _source_months(report)
+        _stages_by_source(report)
+        utm = report.sheet("utm")
+        placed = report.table(utm, "utm", freeze_columns=2)
+        utm.shade(placed, (f"lead_to_{step}_rate_cohort" for step in ("quality", "deal", "sale")))
+        money = report.sheet("money_by_source")
+        placed = report.table(money, "money_by_source")
+        money.chart(
+            {"type": "bar"},
+            report.book["chart_money"],
+            placed,
+            "lead_source_name",
+            [("sales_amount_period", COLORS["accent"])],
+            at=(money.row + 1, 0),
+            unit=report.book.currency,
+            size=(900, 300),
+        )
+        leads = report.sheet("leads")
+        placed = report.table(leads, "leads", missing="", freeze_columns=2)
+        leads.redden(placed, "is_forgotten")
+
+
+class Report:
+    """A workbook whose first sheet is written last: it tells what stands on the others."""
+
+    def __init__(self, path: Path, name: str, published: Published, settings: Settings) -> None:
+        self.name, self.published, self.settings = name, published, settings
+        language = settings.report_lang
+        metrics = {
+            row["metric_name"]: Metric(
+                row[f"label_{language}"], row[f"definition_{language}"], row["value_format"]
+            )
+            for row in published.all("metrics")
+        }
+        self.book = Book(path, language, published.about["base_currency"], metrics)
+        self.about = Sheet(self.book, "about")
+
+    def __enter__(self) -> Report:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._describe()
+        self.book.file.close()
+
+    def _span(self, start: dt.date, end: dt.date) -> str:
+        return f"{start:%d.%m.%Y} – {end:%d.%m.%Y}"
+
+    def sheet(self, name: str) -> Sheet:
+        """A new sheet with its title."""
+        book, period = self.book, self.published.period
+        sheet = Sheet(book, name, book[f"note_{name}"])
+        parts = [
+            f"{book['period']}: {self._span(period.start, period.end)}",
+            f"{book['as_of']} {self.published.about['as_of_text']}",
+            f"{book['amounts']} {book.currency}",
+        ]
+        sheet.start(" · ".join(parts))
+        return sheet
+
+    def table(
+        self, sheet: Sheet, query: str, missing: str = DASH, freeze_columns: int = 1
+    ) -> Placed | None:
+        """A query as the only table of a sheet, with frozen headings and filters."""
+        columns, rows = self.published.ask(query)
+        sheet.file.freeze_panes(sheet.row + 1, freeze_columns)
+        sheet.file.repeat_rows(sheet.row)
+        return sheet.table(columns, rows, missing)
+
+    def figures(self, sheet: Sheet) -> None:
+        """Figures beside those of the previous period, funnel, conversions, stock, pipelines."""
+        book, period = self.book, self.published.period
+        now, before = self.published.all("figures")
+        sheet.file.freeze_panes(3, 1)
+        sheet.widen(0, 52)
+        for column in range(1, 7):
+            sheet.widen(column, 15)
+        headings = [
+            book["figure"],
+            book["this_period"],
+            book["share"],
+            f"{book['previous_period']}, {self._span(period.previous_start, period.previous_end)}",
+            book["share"],
+            book["change"],
+            book["change_share"],
+        ]
+        for title, names in (
+            ("leads_of_period", LEAD_FIGURES),
+            ("deals_of_period", DEAL_FIGURES),
+            ("sold_in_period", SOLD_FIGURES),
+        ):
+            sheet.block(book[title])
+            sheet.headings(headings)
+            for name in names:
+                self._figure(sheet, name, now, before)
+        sheet.block(book["funnel"])
+        top = sheet.row
+        steps = [book["of_received"], book["of_previous"]]
+        sheet.headings([book["step"], book["cohort"], *steps, book["within_period"], *steps])
+        for step, *views in FUNNEL:
+            sheet.cell(0, "text", book[step])
+            for column, name in enumerate(name for view in views for name in view):
+                kind = "count" if column % 3 == 0 else "rate"
+                sheet.cell(1 + column, kind, now.get(name), missing=DASH if name else "")
+            sheet.row += 1
+        apart = "leads_with_sale_not_quality_cohort"
+        sheet.cell(0, "text", book.heading(apart))
+        sheet.cell(1, "count", now[apart])
+        sheet.row += 1
+        funnel = Placed(sheet.name, top + 1, top + len(FUNNEL), {"step": 0, "cohort": 1, "all": 4})
+        sheet.block(book["conversions"])
+        sheet.headings(["", book["cohort"], book["overall"]])
+        for word, name in CONVERSIONS:
+            kind = book.kind(f"{name}_cohort")
+            label = f"{book[word]}, {book.currency}" if kind == "amount" else book[word]
+            sheet.cell(0, "text", label)
+            for column, view in enumerate(("cohort", "period"), start=1):
+                book.heading(f"{name}_{view}")
+                sheet.cell(column, kind, now[f"{name}_{view}"], missing=DASH)
+            sheet.row += 1
+        stock = self.published.one("stock")
+        sheet.block(book["stock"])
+        sheet.headings([book["figure"], book["now"]])
+        for name in STOCK:
+            sheet.cell(0, "text", book.heading(name))
+            sheet.cell(1, book.kind(name), stock[name], missing=DASH)
+            sheet.row += 1
+        sheet.block(book["by_pipeline"])
+        columns, rows = self.published.ask("pipelines")
+        sheet.table(columns, rows, filters=False)
+        sheet.chart(
+            {"type": "bar"},
+            book["funnel"],
+            funnel,
+            "step",
+            [("cohort", COLORS["accent"]), ("all", COLORS["new"])],
+            at=(3, 8),
+            unit=book["pieces"],
+        )
+
+    def _figure(self, sheet: Sheet, name: str, now: dict[str, Any], before: dict[str, Any]) -> None:
+        book = self.book
+        kind = book.kind(name)
+        share = "lead_to_quality_rate_cohort" if name == "leads_quality_cohort" else f"{name}_share"
+        sheet.cell(0, "text", book.heading(name))
+        for column, figures in ((1, now), (3, before)):
+            sheet.cell(column, kind, figures[name], missing=DASH)
+            if share in figures:
+                sheet.cell(column + 1, "rate", figures[share], missing=DASH)
+        if now[name] is not None and before[name] is not None:
+            change = now[name] - before[name]
+            sheet.cell(5, "change_days" if kind == "days" else "change", change)
+            if before[name]:
+                sheet.cell(6, "change_share", change / before[name])
+        sheet.row += 1
+
+    def _describe(self) -> None:
+        book, about, published = self.book, self.about, self.published
+        period = published.period
+        for column, width in enumerate((60, 100, 36, 14)):
+            about.widen(column, width)
+        about.file.set_row(0, 26)
+        about.text(book[self.name], "sheet_title")
+        clock = f"{book['portal_time']}, {self.settings.portal_timezone}"
+        self._pair("as_of", f"{published.about['as_of_text']} ({clock})")
+        self._pair("portal", published.about["portal_url"])
+        self._pair("period", self._span(period.start, period.end))
+        previous = self._span(period.previous_start, period.previous_end)
+        self._pair("previous_period", previous)
+        self._pair("currency", published.about["base_currency"])
+        self._pair("views", book["views_text"])
+        if published.about["crm_mode"] == "simple":
+            about.text(book["no_leads"], "block_title")
+        about.block(book["sheets"])
+        about.headings(
+            [book["sheet"], book["shows"], book["rows"], book["left_out"]],
+            ["text", "text", "count", "count"],
+        )
+        for sheet in book.sheets[1:]:
+            about.fit_height(["", sheet.note])
+            about.file.write_url(
+                about.row, 0, f"internal:'{sheet.name}'!A1", book.format("link"), sheet.name
+            )
+            about.cell(1, "wrapped", sheet.note)
+            about.cell(2, "count", sheet.rows)
+            about.cell(3, "count", sheet.left_out or None)
+            about.row += 1
+        about.block(book["settings"])
+        about.headings([book["settings"], book["value"]], ["text", "text"])
+        for name, value in self._settings():
+            self._pair(name, value)
+        about.block(book["definitions"])
+        names = [book["figure"], book["definition"], book["metric_name"]]
+        about.headings(names, ["text", "text", "text"])
+        for name in book.used:
+            metric = book.metrics[name]
+            about.fit_height([metric.label, metric.definition])
+            about.cell(0, "wrapped", metric.label)
+            about.cell(1, "wrapped", metric.definition)
+            about.cell(2, "wrapped", name)
+            about.row += 1
+        about.file.activate()
+
+    def _pair(self, word: str, value: Any) -> None:
+        text = DASH if value is None else str(value)
+        self.about.fit_height([self.book[word], text])
+        self.about.cell(0, "wrapped", self.book[word])
+        self.about.cell(1, "wrapped", text)
+        self.about.row += 1
+
+    def _settings(self) -> list[tuple[str, Any]]:
+        book, settings, about = self.book, self.settings, self.published.about
+
+        def flag(value: bool) -> str:
+            return book["yes" if value else "no"]
+
+        return [
+            ("forgotten_lead_days", settings.forgotten_lead_days),
+            ("forgotten_deal_days", settings.forgotten_deal_days),
+            ("planned_is_not_forgotten", flag(settings.planned_is_not_forgotten)),
+            ("sales_pipelines", about["sales_pipelines"]),
+            ("paid_stages", about["paid_stages"] or book["none"]),
+            ("lead_stage_outcomes", about["lead_stage_outcomes"] or book["none"]),
+            ("repeat_means", book[f"repeat_means.{settings.repeat_means}"]),
+            ("attribution", book[f"attribution.{settings.attribution}"]),
+            ("legacy_rules", len(settings.legacy_rules) or book["none"]),
+            ("include_legacy", flag(settings.include_legacy)),
+            ("legacy_leads", about["legacy_leads"]),
+            ("legacy_deals", about["legacy_deals"]),
+        ]
+
+
+def _month_charts(sheet: Sheet, placed: Placed | None, row: int, column: int, across: bool) -> None:
+    """Leads by outcome, sales and their amount by month: beside or below each other."""
+    book = sheet.book
+    kinds: list[tuple[str, Sequence[tuple[str, str]], str]] = [
+        ("chart_leads", LEAD_OUTCOMES, book["pieces"]),
+        (
+            "chart_sales",
+            [("sales_new_period", COLORS["accent"]), ("sales_repeat_period", COLORS["new"])],
+            book["pieces"],
+        ),
+        (
+            "chart_amount",
+            [
+                ("sales_new_amount_period", COLORS["accent"]),
+                ("sales_repeat_amount_period", COLORS["new"]),
+            ],
+            book.currency,
+        ),
+    ]
+    for number, (title, series, unit) in enumerate(kinds):
+        at = (row, column + 5 * number) if across else (row + 15 * number, column)
+        sheet.chart(STACKED, book[title], placed, "month", series, at, unit)
+
+
+def _marketing_month_charts(sheet: Sheet, placed: Placed | None) -> None:
+    book, row = sheet.book, sheet.row + 1
+    sheet.chart(
+        STACKED,
+        book["chart_leads"],
+        placed,
+        "month",
+        LEAD_OUTCOMES,
+        at=(row, 0),
+        unit=book["pieces"],
+        size=(640, 320),
+    )
+    rates = [
+        ("lead_to_quality_rate_cohort", COLORS["quality"]),
+        ("lead_to_deal_rate_cohort", COLORS["in_progress"]),
+        ("lead_to_sale_rate_cohort", COLORS["accent"]),
+    ]
+    sheet.chart(
+        {"type": "line"},
+        book["chart_conversion"],
+        placed,
+        "month",
+        rates,
+        at=(row, 7),
+        unit=book["cohort"],
+        number_format="0%",
+        size=(640, 320),
+    )
+
+
+def _stages(report: Report) -> None:
+    sheet = report.sheet("stages")
+    placed = report.table(sheet, "stages", freeze_columns=3)
+    sheet.shade(placed, ["stage_pass_rate", "stage_forward_rate"])
+    sheet.shade(placed, ["dropped_share"], "#F0A39B")
+
+
+def _managers(report: Report) -> None:
+    """Stage × manager of leads and deals: the same managers stand in the same columns."""
+    sheet, published = report.sheet("managers"), report.published
+    found = {name: published.all(f"{name}_managers") for name in ("lead", "deal")}
+    counts: dict[str, int] = {}
+    for rows in found.values():
+        for row in rows:
+            if row["is_total"] and row["manager_name"] is not None:
+                count = row.get("leads_received") or row.get("deals_created") or 0
+                counts[row["manager_name"]] = counts.get(row["manager_name"], 0) + count
+    order = sorted(counts, key=lambda name: (-counts[name], name))
+    sheet.file.freeze_panes(sheet.row, 3)
+    for entity, measure in (
+        ("lead", "leads_received"),
+        ("deal", "deals_created"),
+        ("deal", "base_amount"),
+    ):
+        rows = found[entity]
+        sheet.block(f"{report.book[f'entity.{entity}']}: {report.book.heading(measure).lower()}")
+        columns = list(rows[0])
+        keys = ("pipeline_name", "stage_name")
+        values = [tuple(row.values()) for row in rows]
+        placed = sheet.matrix(columns, values, keys, "manager_name", measure, order)
+        sheet.shade_together(placed, order)
+
+
+def _closing(report: Report) -> None:
+    sheet = report.sheet("closing")
+    placed = report.table(sheet, "closing")
+    for number, view in enumerate(("cohort", "period")):
+        sheet.chart(
+            STACKED,
+            report.book[f"chart_closing_{view}"],
+            placed,
+            "days_to_close_bin",
+            [(f"sales_{view}", COLORS["quality"]), (f"deals_failed_{view}", COLORS["junk"])],
+            at=(sheet.row + 1, 5 * number),
+            unit=report.book["pieces"],
+        )
+
+
+def _source_months(report: Report) -> None:
+    sheet = report.sheet("source_months")
+    columns, rows = report.published.ask("source_months")
+    values = list(rows)
+    month_at = columns.index("created_month")
+    order = sorted({row[month_at] for row in values} - {None})
+    sheet.file.freeze_panes(sheet.row + 1, 2)
+    placed = sheet.matrix(
+        columns, values, ("source_name",), "created_month", "potential_amount_of_leads", order
+    )
+    sheet.shade_together(placed, order)
+
+
+def _stages_by_source(report: Report) -> None:
+    sheet = report.sheet("stages_by_source")
+    columns, rows = report.published.ask("stages_by_source")
+    values = list(rows)
+    source_at, stage_at = columns.index("source_name"), columns.index("stage_name")
+    order = [row[stage_at] for row in values if row[source_at] is None]
+    sheet.file.freeze_panes(sheet.row + 1, 2)
+    keys = ("source_name", "leads_received")
+    placed = sheet.matrix(
+        columns, values, keys, "stage_name", "stage_pass_rate", order, totals=False
+    )
+    sheet.shade_together(placed, order, "#7FC29B")
