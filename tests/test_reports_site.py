@@ -25,8 +25,6 @@ from tests.reports_fixtures import Sites, settle
 
 OpenPage = Callable[..., Page]
 
-expect.set_options(timeout=60_000)  # the engine of the browser starts slowly on a busy machine
-
 PRESET_NAMES = {
     "thisMonth": "Месяц",
     "previousMonth": "Прошлый месяц",
