@@ -17,7 +17,7 @@ from pipelines.warehouse import ROOT
 from scripts.serve import application, site_folder
 
 IMAGES = ROOT / "docs" / "images"
-PAGES = {"overview": "/"}
+PAGES = sorted(page.stem for page in (ROOT / "reports" / "pages").glob("*.md"))
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
@@ -48,22 +48,32 @@ def served(folder: Path) -> Iterator[str]:
 
 @click.command()
 @click.option("--width", default=1400, show_default=True)
+@click.option("--height", default=900, show_default=True)
+@click.option("--dark", is_flag=True, help="The dark theme.")
+@click.option("--full", is_flag=True, help="The whole page, not its first screen.")
 @click.option("--folder", type=click.Path(path_type=Path), default=IMAGES, show_default=True)
-def main(width: int, folder: Path) -> None:
+def main(width: int, height: int, dark: bool, full: bool, folder: Path) -> None:
     """Take a picture of every page."""
     folder.mkdir(parents=True, exist_ok=True)
     site = site_folder()
     status = json.loads((site / "status.json").read_text(encoding="utf-8"))
     with served(site) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
-        page = browser.new_page(viewport={"width": width, "height": 900}, locale="ru-RU")
+        page = browser.new_page(
+            viewport={"width": width, "height": height},
+            locale="ru-RU",
+            color_scheme="dark" if dark else "light",
+        )
         # At the moment of the data: an old demo is no reason for the banner over stale data.
         page.clock.set_system_time(status["as_of"])
-        for name, path in PAGES.items():
-            page.goto(address + path, wait_until="networkidle")
-            page.wait_for_timeout(4000)
-            page.screenshot(path=folder / f"{name}.png", full_page=True)
-            click.echo(folder / f"{name}.png")
+        for name in PAGES:
+            page.goto(f"{address}/" + ("" if name == "index" else f"{name}/"))
+            page.wait_for_load_state("networkidle")
+            page.wait_for_function("!document.querySelector('[data-loading], .animate-pulse')")
+            page.wait_for_timeout(2000)  # charts grow for a second
+            file = folder / ("overview.png" if name == "index" else f"{name}.png")
+            page.screenshot(path=file, full_page=full)
+            click.echo(f"{file}: {file.stat().st_size / 1000:.0f} kB")
         browser.close()
 
 

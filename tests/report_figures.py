@@ -28,6 +28,8 @@ PRESETS = {
 # 20 days over the end of a month, and the 20 before.
 DAYS = ("2026-02-10", "2026-03-01", "2026-01-21", "2026-02-09")
 
+# User field → the entities that have it.
+USER_FIELDS = {"UF_CRM_DIRECTION": ("deal",), "UF_CRM_LANDING": ("lead",)}
 UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term")
 
 LEAD_STATE = (
@@ -43,15 +45,47 @@ def of_lead(what: str) -> str:
     )
 
 
+def quoted(values: Sequence[str]) -> str:
+    return ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+
+
 class Filters(NamedTuple):
     """The filters of a page.
 
-    Filter → what it narrows of leads and of deals (None: nothing), and whose user fields narrow
-    deals.
+    columns: filter → what it narrows of leads and of deals (None: nothing); tables: names that the
+    figures have for both, and what they select from; fields: whose user fields narrow each.
     """
 
     columns: Mapping[str, tuple[str | None, str | None]]
-    deal_fields: str = "deal"
+    fields: tuple[str | None, str | None] = ("lead", "deal")
+    tables: Mapping[str, str] = {
+        "leads": "marts.fct_leads where is_counted",
+        "deals": "marts.fct_deals where is_counted",
+    }
+
+    def condition(self, chosen: Mapping[str, Sequence[str]], table: int) -> str:
+        """The SQL condition that the chosen values put on the first or second table.
+
+        '' is no value.
+        """
+        parts = ["true"]
+        for key, values in chosen.items():
+            if key in USER_FIELDS:
+                entity = self.fields[table]
+                if entity in USER_FIELDS[key]:
+                    parts.append(
+                        f"{entity}_id in (select item_id from marts.fct_user_field_values where"
+                        f" entity = '{entity}' and field_name = '{key}'"
+                        f" and field_value in ({quoted(values)}))"
+                    )
+            elif what := self.columns[key][table]:
+                parts.append(f"coalesce({what}, '') in ({quoted(values)})")
+        return " and ".join(parts)
+
+    @property
+    def user_fields(self) -> set[str]:
+        """The user fields that narrow something."""
+        return {name for name, having in USER_FIELDS.items() if set(self.fields) & set(having)}
 
 
 SALES = Filters(
@@ -76,7 +110,7 @@ MARKETING = Filters(
         "lead_state": (LEAD_STATE, of_lead(LEAD_STATE)),
         **{name: (name, f"lead_{name}") for name in UTM},
     },
-    deal_fields="lead",
+    fields=("lead", "lead"),
 )
 LEAD_OF_DEAL: dict[str, tuple[str | None, str | None]] = {
     "lead_source": ("source_name", "lead_source_name"),
@@ -85,21 +119,30 @@ LEAD_OF_DEAL: dict[str, tuple[str | None, str | None]] = {
 MONEY = Filters(
     {**{key: SALES.columns[key] for key in ("pipeline", "manager", "city")}, **LEAD_OF_DEAL}
 )
-LEAD_LIST = Filters({key: of for key, of in SALES.columns.items() if of[0]})
-DEAL_LIST = Filters({**{key: of for key, of in SALES.columns.items() if of[1]}, **LEAD_OF_DEAL})
-
-# User field → the entities that have it.
-USER_FIELDS = {"UF_CRM_DIRECTION": ("deal",), "UF_CRM_LANDING": ("lead",)}
-# Codes that a filter shows in words.
-TEXTS = {
-    "state": {"Продажа": "sale", "Провалена": "failed", "В работе": "in_work"},
-    "lead_state": {
-        "Качественные": "quality",
-        "Взяты в работу": "in_progress",
-        "Новые": "new",
-        "Некачественные": "junk",
+LEAD_LIST = Filters({key: of for key, of in SALES.columns.items() if of[0]}, fields=("lead", None))
+DEAL_LIST = Filters(
+    {**{key: of for key, of in SALES.columns.items() if of[1]}, **LEAD_OF_DEAL},
+    fields=(None, "deal"),
+)
+QUALITY_PAGE = Filters(
+    {
+        "kind": ("kind", None),
+        "severity": ("severity", None),
+        "entity": ("entity", "entity"),
+        "manager": ("manager_name", "manager_name"),
+        "reversal": (None, "kind"),
     },
-}
+    fields=(None, None),
+    tables={"issues": "quality.issues where true", "reversals": "marts.fct_reversals where true"},
+)
+BRIDGE = Filters(
+    {
+        **{key: SALES.columns[key] for key in ("pipeline", "manager", "source")},
+        "line": (None, None),
+        "success_line": (None, None),
+    },
+    fields=(None, None),
+)
 
 
 @dataclass(frozen=True)
@@ -108,27 +151,6 @@ class State:
 
     days: tuple[str, str, str, str] = PRESETS["thisMonth"]
     chosen: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-
-def quoted(values: Sequence[str]) -> str:
-    return ", ".join("'" + value.replace("'", "''") + "'" for value in values)
-
-
-def condition(filters: Filters, chosen: Mapping[str, Sequence[str]], entity: str) -> str:
-    """The SQL condition that the chosen values put on the leads or deals; '' is no value."""
-    fields_of = "lead" if entity == "lead" else filters.deal_fields
-    parts = ["true"]
-    for key, values in chosen.items():
-        if key in USER_FIELDS:
-            if fields_of in USER_FIELDS[key]:
-                parts.append(
-                    f"{fields_of}_id in (select item_id from marts.fct_user_field_values where"
-                    f" entity = '{fields_of}' and field_name = '{key}'"
-                    f" and field_value in ({quoted(values)}))"
-                )
-        elif what := filters.columns[key][entity == "deal"]:
-            parts.append(f"coalesce({what}, '') in ({quoted(values)})")
-    return " and ".join(parts)
 
 
 class Figure(NamedTuple):
@@ -246,6 +268,15 @@ def rates(**counts: str) -> dict[str, Figure]:
     for name, sql in counts.items():
         found |= {name: plain(sql), f"{name}_rate": ratio(sql, leads())}
     return found
+
+
+def in_portal(where: str) -> str:
+    """SQL of the number of leads that the portal counts in a period: active in it, none deleted."""
+    return f"""(
+        select count(*) from marts.fct_portal_bridge
+        where entity = 'lead' and bridge_kind = 'counted' and created_date <= '{{end}}'
+            and item_id in (select lead_id from leads) and {where}
+    )"""
 
 
 def within_block(block: str, figures: Mapping[str, Figure]) -> dict[str, Figure]:
@@ -447,10 +478,52 @@ FIGURES: dict[str, tuple[Filters, dict[str, Figure]]] = {
             "deal_list_count/records": plain(deals(DEAL_FORGOTTEN, None)),
         },
     ),
+    "/quality/": (
+        QUALITY_PAGE,
+        {
+            "verdict/rows_missing": plain(
+                "(select sum(abs(rows_missing)) from quality.load_completeness)"
+            ),
+            "verdict/checks_passed": plain(
+                "(select count(*) from quality.check_results where passed)"
+            ),
+            "verdict/errors": plain(
+                "(select count(distinct (entity, record_key)) from quality.issues"
+                " where severity = 'error')"
+            ),
+            "verdict/errors_amount": Figure(
+                "money",
+                f"""(select coalesce({SUM}, 0) from (
+                    select any_value(base_amount) as base_amount from quality.issues
+                    where severity = 'error' and base_amount is not null
+                    group by entity, record_key
+                ))""",
+            ),
+            "verdict/warnings": plain(
+                "(select count(distinct (entity, record_key)) from quality.issues"
+                " where severity = 'warning')"
+            ),
+            "issue_list_count/records": plain("(select count(*) from issues)"),
+            "reversal_list_count/records": plain("(select count(*) from reversals)"),
+        },
+    ),
+    "/bridge/": (
+        BRIDGE,
+        {
+            "conversions/cohort_rate": ratio(leads(QUALITY), leads()),
+            "conversions/period_rate": ratio(leads(QUALITY, "quality_at"), leads()),
+            "conversions/portal_rate": ratio(
+                in_portal(
+                    "portal_state = 'success' and portal_closed_date between '{start}' and '{end}'"
+                ),
+                in_portal("coalesce(portal_closed_date, '2999-12-31') >= '{start}'"),
+            ),
+        },
+    ),
     "/leads/": (LEAD_LIST, {"lead_list_count/records": plain(leads())}),
     "/deals/": (DEAL_LIST, {"deal_list_count/records": plain(deals())}),
 }
-WITHOUT_PERIOD = {"/forgotten/"}
+WITHOUT_PERIOD = {"/forgotten/", "/quality/"}
 
 
 class Rows(NamedTuple):
@@ -487,22 +560,16 @@ def values(
     """The figures in a state of the filters, or those of the period before."""
     start, end = state.days[2:] if compared else state.days[:2]
     pipelines = {key: names for key, names in state.chosen.items() if key == "pipeline"}
-    pipeline = condition(SALES, pipelines, "deal")
+    pipeline = SALES.condition(pipelines, 1)
     columns = ",\n".join(
         f'{figure.sql.format(start=start, end=end, pipeline=pipeline)} as "{name}"'
         for name, figure in figures.items()
     )
-    result = database.execute(
-        f"""
-        with leads as (
-            from marts.fct_leads where is_counted and {condition(filters, state.chosen, "lead")}
-        ),
-        deals as (
-            from marts.fct_deals where is_counted and {condition(filters, state.chosen, "deal")}
-        )
-        select {columns}
-        """
+    tables = ", ".join(
+        f"{name} as (from {source} and {filters.condition(state.chosen, table)})"
+        for table, (name, source) in enumerate(filters.tables.items())
     )
+    result = database.execute(f"with {tables} select {columns}")
     names = [column[0] for column in result.description]
     return dict(zip(names, result.fetchall()[0], strict=True))
 
@@ -526,7 +593,7 @@ def written(value: Any, format: str) -> str:
     if format in ("count", "amount"):
         return grouped(rounded(value, 0))
     if format == "percent":
-        return grouped(rounded(float(value) * 100, 2 if 0 < abs(value) < 0.01 else 1)) + " %"
+        return grouped(rounded(float(value) * 100, 2 if 0 < abs(value) < 0.1 else 1)) + " %"
     if format in ("days", "decimal"):
         return grouped(rounded(value, 1)) + (" дн." if format == "days" else "")
     for unit, size in (("млрд", 10**9), ("млн", 10**6)):

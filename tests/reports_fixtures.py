@@ -21,7 +21,14 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from scripts.serve import application
 from tests.report_portals import publish_portal
@@ -36,6 +43,8 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+expect.set_options(timeout=60_000)  # the engine of the browser starts slowly on a busy machine
 
 REPORTS = Path(__file__).resolve().parent.parent / "reports"
 PAGES = ["/", *(f"/{page.stem}/" for page in sorted((REPORTS / "pages").glob("[a-z]*.md"))

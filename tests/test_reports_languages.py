@@ -73,7 +73,9 @@ def open_everything(page: Page) -> None:
         page.locator("[data-filter] button").first.click()
 
 
-CRM_VALUE = re.compile(r'"(?:utm\w+|UF_CRM\w+|title|name|NAME)":\s*"((?:[^"\\]|\\.)*)"')
+CRM_VALUE = re.compile(
+    r'"(?:utm\w+|UF_CRM\w+|title|name|NAME|sourceId|stageId|STATUS_ID)":\s*"((?:[^"\\]|\\.)*)"'
+)
 
 
 def portal_words(sites: Sites, portal: str) -> set[str]:

@@ -28,7 +28,6 @@ from tests.report_figures import (
     USER_FIELDS,
     Filters,
     State,
-    condition,
     values,
 )
 from tests.report_portals import HOSTILE_SOURCE
@@ -49,12 +48,16 @@ LIST_INPUTS = {
     "user_columns.deal": "null as no_user_field",
 }
 SWITCHES = {
+    "bridge_entity": ("lead", "deal"),
     "deal_view": ("created", "sold"),
     "grain": ("month", "quarter", "year"),
     "step": ("month", "quarter"),
     "user_field": tuple(USER_FIELDS),
     "utm_label": ("utm_campaign", "utm_source", "utm_medium", "utm_content", "utm_term"),
 }
+# Targets of the conditions: those of the first and of the second table of a page's filters.
+FIRST = ("leads", "bridge_leads", "issues", "kinds")
+SECOND = ("deals", "bridge_deals", "reversals", "reversal_kinds")
 # Query behind the figures that stand in a block of another name.
 QUERIES = {
     ("/sales/", "closing"): "closing_figures",
@@ -75,6 +78,7 @@ STATES = {
     ),
     "no campaign": State(PRESETS["quarter"], {"utm_campaign": [""]}),
     "a landing page": State(PRESETS["year"], {"UF_CRM_LANDING": ["/okna", "/"]}),
+    "a pipeline": State(PRESETS["year"], {"pipeline": ["Продажи"], "city": ["Москва"]}),
     "nothing": State(("2027-01-01", "2027-01-31", "2026-12-01", "2026-12-31")),
 }
 
@@ -118,7 +122,7 @@ def filters_of(route: str) -> Filters:
 
 def knows(filters: Filters, state: State) -> bool:
     """Whether a page with these filters can be in the state."""
-    return state.chosen.keys() <= filters.columns.keys() | USER_FIELDS.keys()
+    return state.chosen.keys() <= filters.columns.keys() | filters.user_fields
 
 
 def with_inputs(sql: str, filters: Filters, state: State, switches: dict[str, str]) -> str:
@@ -134,9 +138,10 @@ def with_inputs(sql: str, filters: Filters, state: State, switches: dict[str, st
         "period.previous_end": previous_end,
         "period.chart_start": first,
         "period.chart_end": last,
-        "where.leads": condition(filters, state.chosen, "lead"),
-        "where.deals": condition(filters, state.chosen, "deal"),
-        "where.pipeline": condition(filters, pipeline, "deal"),
+        **{f"where.{name}": filters.condition(state.chosen, 0) for name in FIRST},
+        **{f"where.{name}": filters.condition(state.chosen, 1) for name in SECOND},
+        **{f"where.{name}": "true" for name in ("lines", "success_lines")},
+        "where.pipeline": SALES.condition(pipeline, 1),
         **{f"{name}.value": value for name, value in switches.items()},
     }
 

@@ -94,3 +94,6 @@ export function parseDay(text) {
 	const iso = `${year}-${month?.padStart(2, '0')}-${day?.padStart(2, '0')}`;
 	return isDay(iso) ? iso : undefined;
 }
+
+/** A text as HTML shows it: tooltips of charts are HTML, names of sources and campaigns are not. */
+export const asHtml = (text) => String(text).replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
