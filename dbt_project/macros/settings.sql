@@ -21,3 +21,12 @@
         {{ return('' if value is none else value | string) }}
     {%- endif -%}
 {%- endmacro %}
+
+{# One value of a setting as a row: the code as the settings have it, and what it is made to mean. #}
+{% macro setting_row(setting, number, code, meaning) -%}
+    select
+        '{{ setting }}' as setting_name,
+        {{ number }} as value_number,
+        {{ text_or_null(code) }} as code,
+        {{ text_or_null(meaning) }} as meaning
+{%- endmacro %}

@@ -134,20 +134,9 @@ described as (
     {%- do given.append((setting, setting_text(var(setting)), none)) -%}
 {%- endfor -%}
 given as (
-    select
-        'base_currency' as setting_name,
-        1 as value_number,
-        base_currency as code,
-        cast(null as string) as meaning
-    from refreshes
-    where is_last
     {%- for setting, code, meaning in given %}
-    union all
-    select
-        '{{ setting }}' as setting_name,
-        {{ loop.index }} as value_number,
-        {{ text_list([code]) }} as code,
-        {{ text_list([meaning]) if meaning else 'null' }} as meaning
+        {{ setting_row(setting, loop.index, code, meaning) }}
+        {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
 
@@ -190,6 +179,13 @@ named as (
         on
             given.setting_name = names.setting_name
             and given.code = names.code
+    union all
+    select
+        'base_currency' as setting_name,
+        1 as value_number,
+        base_currency as value_text
+    from refreshes
+    where is_last
 ),
 
 listed_values as (
