@@ -11,7 +11,7 @@ from typing import Any
 import click
 from dotenv import load_dotenv
 
-from pipelines.errors import PipelineError
+from pipelines.errors import AnotherRefreshIsRunning, PipelineError, SettingsError, hide_secrets
 from pipelines.warehouse import ROOT, Warehouse
 
 
@@ -48,19 +48,32 @@ def connect() -> Any:
 @click.option("--no-report", is_flag=True, help="Publish the marts without building the site.")
 def refresh(full: bool, accept_loss: bool, no_report: bool) -> None:
     """Extract, check, build, publish and report."""
+    from pipelines import notify
     from pipelines.refresh import refresh as run_all
     from pipelines.settings import Settings
 
-    run = run_all(
-        Warehouse.from_environment(),
-        Settings.load(),
-        connect,
-        click.echo,
-        full=full,
-        accept_loss=accept_loss,
-        with_report=not no_report,
-    )
-    click.echo(f"published as of {run.as_of:%Y-%m-%d %H:%M %Z}, {run.requests} requests")
+    warehouse, to = Warehouse.from_environment(), notify.channels(_warn)
+    try:
+        run = run_all(
+            warehouse,
+            Settings.load(),
+            connect,
+            click.echo,
+            full=full,
+            accept_loss=accept_loss,
+            with_report=not no_report,
+        )
+    except AnotherRefreshIsRunning:
+        raise
+    except Exception as error:
+        notify.send(to, notify.failure(error), _warn)
+        raise
+    if os.environ.get("NOTIFY") == "always":
+        notify.send(to, notify.success(run.lines(warehouse)), _warn)
+
+
+def _warn(message: str) -> None:
+    click.echo(message, err=True)
 
 
 @cli.command()
@@ -128,6 +141,37 @@ def report() -> None:
     click.echo(f"site in {folder}")
 
 
+@cli.command()
+def compact() -> None:
+    """Write the warehouse anew without raw rows that change no mart."""
+    from pipelines.compact import compact as run
+
+    warehouse = Warehouse.from_environment()
+    with warehouse.lock():
+        done = run(warehouse)
+    for name, (before, after) in done.rows.items():
+        if before != after:
+            click.echo(f"{name:20} rows {before:>12,} -> {after:>12,}")
+    click.echo(f"{'warehouse.duckdb':20} bytes {done.bytes_before:>11,} -> {done.bytes_after:>12,}")
+
+
+@cli.command()
+@click.argument("text", default="a test message")
+def notify(text: str) -> None:
+    """Send a message to the chats that the environment names, to try them."""
+    from pipelines import notify as messages
+
+    to = messages.channels(_warn)
+    if not to:
+        raise SettingsError(
+            "no chat is named: set BITRIX24_CHAT_WEBHOOK_URL and BITRIX24_CHAT_ID, or"
+            " TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID"
+        )
+    if messages.send(to, text, _warn) < len(to):
+        sys.exit(1)
+    click.echo(f"sent to {', '.join(channel.name for channel in to)}")
+
+
 @cli.command(
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
     add_help_option=False,
@@ -152,19 +196,12 @@ def main() -> int:
         click.echo("stopped", err=True)
         return 1
     except PipelineError as error:
-        click.echo(_without_secret(str(error)), err=True)
+        click.echo(hide_secrets(str(error)), err=True)
         return error.exit_code
     except Exception as error:
-        click.echo(_without_secret("".join(traceback.format_exception(error))), err=True)
+        click.echo(hide_secrets("".join(traceback.format_exception(error))), err=True)
         return 1
     return 0
-
-
-def _without_secret(text: str) -> str:
-    for part in os.environ.get("BITRIX24_WEBHOOK_URL", "").split("/")[5:]:
-        if part:
-            text = text.replace(part, "<secret>")
-    return text
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def run_process(
 
 def without_secrets(environment: os._Environ[str]) -> dict[str, str]:
     """The environment less what only the extraction may see."""
-    secrets = ("BITRIX24_", "PII_")
+    secrets = ("BITRIX24_", "PII_", "TELEGRAM_")
     return {name: value for name, value in environment.items() if not name.startswith(secrets)}
 
 

@@ -2,6 +2,44 @@
 
 from __future__ import annotations
 
+import os
+
+# Exit code → what it means, and what to do.
+EXIT_CODES = {
+    0: ("published", ""),
+    1: (
+        "a failure before publication: nothing new is published",
+        "the message says what; after a network failure the next run goes on by itself",
+    ),
+    2: (
+        "wrong usage or settings: nothing new is published",
+        "correct what the message names; runs fail until then",
+    ),
+    3: (
+        "raw checks or data tests failed: nothing new is published",
+        "look at what failed; often a record or directory of the portal is to be mended",
+    ),
+    4: ("another refresh is running", "wait until it ends"),
+    5: (
+        "the data are published, the site could not be built and is the previous one",
+        "mend what the message names, then run `python -m pipelines report`",
+    ),
+}
+
+WEBHOOKS = ("BITRIX24_WEBHOOK_URL", "BITRIX24_CHAT_WEBHOOK_URL")
+SECRETS = ("TELEGRAM_BOT_TOKEN", "PII_HASH_KEY")
+
+
+def hide_secrets(text: str) -> str:
+    """The text without the secrets that the environment holds."""
+    secrets = [os.environ.get(name, "") for name in SECRETS]
+    for name in WEBHOOKS:
+        # https://portal/rest/user/code/
+        secrets += os.environ.get(name, "").split("/")[5:]
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "<secret>")
+    return text
+
 
 class PipelineError(Exception):
     """A foreseen failure: its text is for the user and holds no secret."""
@@ -29,6 +67,14 @@ class AnotherRefreshIsRunning(PipelineError):
     """The warehouse is locked by a refresh that has not ended."""
 
     exit_code = 4
+
+
+class NotEnoughSpace(PipelineError):
+    """The disk is too full for a second copy of the warehouse."""
+
+
+class CompactFailed(PipelineError):
+    """The warehouse could not be written anew; it is as it was."""
 
 
 class Bitrix24Error(PipelineError):
