@@ -6,7 +6,7 @@ import os
 
 # Exit code → what it means, and what to do.
 EXIT_CODES = {
-    0: ("published", ""),
+    0: ("nothing failed", ""),
     1: (
         "a failure before publication: nothing new is published",
         "the message says what; after a network failure the next run goes on by itself",

@@ -117,10 +117,11 @@ def refresh(
             raise
         finally:
             run.finished_at = dt.datetime.now(dt.UTC)
-            write_atomically(warehouse.run_file, asdict(run))
+            lines = run.lines(warehouse)
+            write_atomically(warehouse.run_file, {**asdict(run), "summary": lines})
             with suppress(OSError, duckdb.Error):
                 write_status(warehouse, settings, run.status, run.finished_at)
-            for line in run.lines(warehouse):
+            for line in lines:
                 say(line)
     return run
 

@@ -224,8 +224,10 @@ def test_marts_are_the_same_after_compaction_and_the_next_refresh_reads_on(
     assert versions(warehouse, "contacts") == [(1, 1, False), (1, 5, False)]
     # Activity 1 is gone from the portal; that activity 2 is, the last refresh has seen.
     assert versions(warehouse, "activities") == [(2, 7, True)]
+    # Row 1 went with its deal, which came back without it.
     assert versions(warehouse, "deal_stage_history") == [
         (1, 1, False),
+        (1, 5, True),
         (2, 1, False),
         (2, 2, True),
         (3, 1, False),
@@ -273,8 +275,8 @@ def test_the_file_gets_smaller_and_nothing_is_left_beside_it(
         )
     done = compact(warehouse)
     assert done.rows["leads"] == (500_004, 2)
-    # md5 texts do not compress: 32 bytes a row.
-    assert done.bytes_before - done.bytes_after > 500_000 * 32 * 0.9
+    # An md5 holds 16 bytes that no compression takes away.
+    assert done.bytes_before - done.bytes_after > 500_000 * 16
     assert {path.name for path in warehouse.directory.iterdir()} == {"warehouse.duckdb", ".dlt"}
 
 
