@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
 # Exit code → what it means, and what to do.
 EXIT_CODES = {
@@ -54,9 +56,13 @@ class SettingsError(PipelineError):
 
 
 class ChecksFailed(PipelineError):
-    """Raw checks or dbt tests failed: nothing is published."""
+    """Raw checks or dbt tests failed: nothing is published; `results` has those that passed too."""
 
     exit_code = 3
+
+    def __init__(self, message: str, results: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.results = results
 
 
 class CheckEngineError(PipelineError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
@@ -14,7 +14,7 @@ from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import Summary, extract
 from pipelines.build import build
 from pipelines.check import CheckResult, check
-from pipelines.errors import EXIT_CODES, PipelineError, hide_secrets
+from pipelines.errors import EXIT_CODES, ChecksFailed, PipelineError, hide_secrets
 from pipelines.publish import publish
 from pipelines.report import report, write_status
 from pipelines.run_file import write_atomically
@@ -48,7 +48,7 @@ class Run:
         self.requests = summary.requests
         self.entities = {name: asdict(counts) for name, counts in summary.counts.items()}
 
-    def add_checks(self, results: list[CheckResult]) -> None:
+    def add_checks(self, results: Sequence[CheckResult]) -> None:
         self.checks_passed += sum(result.passed for result in results)
         self.checks_failed += sum(not result.passed for result in results)
 
@@ -113,6 +113,8 @@ def refresh(
             run.exit_code = 0
         except BaseException as error:
             run.exit_code = error.exit_code if isinstance(error, PipelineError) else 1
+            if isinstance(error, ChecksFailed):
+                run.add_checks(error.results)
             run.error = hide_secrets(str(error)) or type(error).__name__
             raise
         finally:
