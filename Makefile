@@ -7,7 +7,8 @@ export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test mutants lint portal bench doctor refresh extract check build publish excel report
+.PHONY: help setup demo serve test mutants lint portal bench doctor refresh extract check build publish \
+	excel report compact audit lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -36,6 +37,9 @@ refresh extract check build publish excel report: setup ## one refresh, or one o
 doctor: setup ## tell what is right and wrong with the portal connection
 	@$(PYTHON) -m pipelines doctor
 
+compact: setup ## write the warehouse anew without raw rows that change no mart
+	@$(PYTHON) -m pipelines compact
+
 test: setup ## run all tests
 	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadgroup
 
@@ -47,6 +51,9 @@ lint: setup ## ruff, mypy, sqlfluff
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	WAREHOUSE_DIR=$$(mktemp -d) $(PYTHON) -m sqlfluff lint --processes 2 dbt_project/models dbt_project/tests
+
+audit: setup ## ask the vulnerability services about every locked package
+	@$(PYTHON) -m scripts.audit
 
 lock: .venv/.installed ## renew requirements.lock from pyproject.toml
 	.venv/bin/uv pip compile --quiet pyproject.toml --group dev --generate-hashes \

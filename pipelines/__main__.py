@@ -12,7 +12,12 @@ from typing import Any
 import click
 from dotenv import load_dotenv
 
-from pipelines.errors import DoctorFoundProblems, PipelineError
+from pipelines.errors import (
+    AnotherRefreshIsRunning,
+    DoctorFoundProblems,
+    PipelineError,
+    SettingsError,
+)
 from pipelines.warehouse import ROOT, Warehouse
 
 
@@ -51,19 +56,32 @@ def connect() -> Any:
 @click.option("--no-report", is_flag=True, help="Publish the marts without workbooks and site.")
 def refresh(full: bool, accept_loss: bool, no_report: bool) -> None:
     """Extract, check, build, publish, excel and report."""
+    from pipelines import notify
     from pipelines.refresh import refresh as run_all
     from pipelines.settings import Settings
 
-    run = run_all(
-        Warehouse.from_environment(),
-        Settings.load(),
-        connect,
-        click.echo,
-        full=full,
-        accept_loss=accept_loss,
-        with_report=not no_report,
-    )
-    click.echo(f"published as of {run.as_of:%Y-%m-%d %H:%M %Z}, {run.requests} requests")
+    warehouse, to = Warehouse.from_environment(), notify.channels(_warn)
+    try:
+        run = run_all(
+            warehouse,
+            Settings.load(),
+            connect,
+            click.echo,
+            full=full,
+            accept_loss=accept_loss,
+            with_report=not no_report,
+        )
+    except AnotherRefreshIsRunning:
+        raise
+    except Exception as error:
+        notify.send(to, notify.failure(error), _warn)
+        raise
+    if os.environ.get("NOTIFY") == "always":
+        notify.send(to, notify.success(run.lines(warehouse)), _warn)
+
+
+def _warn(message: str) -> None:
+    click.echo(message, err=True)
 
 
 @cli.command()
@@ -162,6 +180,37 @@ def doctor() -> None:
                 problems.append(finding.exit_code)
     if problems:
         raise DoctorFoundProblems(f"to mend: {len(problems)}", max(problems))
+
+
+@cli.command()
+def compact() -> None:
+    """Write the warehouse anew without raw rows that change no mart."""
+    from pipelines.compact import compact as run
+
+    warehouse = Warehouse.from_environment()
+    with warehouse.lock():
+        done = run(warehouse)
+    for name, (before, after) in done.rows.items():
+        if before != after:
+            click.echo(f"{name:20} rows {before:>12,} -> {after:>12,}")
+    click.echo(f"{'warehouse.duckdb':20} bytes {done.bytes_before:>11,} -> {done.bytes_after:>12,}")
+
+
+@cli.command()
+@click.argument("text", default="a test message")
+def notify(text: str) -> None:
+    """Send a message to the chats that the environment names, to try them."""
+    from pipelines import notify as messages
+
+    to = messages.channels(_warn)
+    if not to:
+        raise SettingsError(
+            "no chat is named: set BITRIX24_CHAT_WEBHOOK_URL and BITRIX24_CHAT_ID, or"
+            " TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID"
+        )
+    if messages.send(to, text, _warn) < len(to):
+        sys.exit(1)
+    click.echo(f"sent to {', '.join(channel.name for channel in to)}")
 
 
 @cli.command(

@@ -166,7 +166,7 @@ def check(warehouse: Warehouse) -> list[CheckResult]:
     store_results(warehouse, results, "raw")
     failed = [result.message for result in results if not result.passed]
     if failed:
-        raise ChecksFailed("raw checks failed:\n" + "\n".join(failed))
+        raise ChecksFailed("raw checks failed:\n" + "\n".join(failed), results)
     complete(warehouse, number)
     return results
 

@@ -2,6 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+# Exit code → what it means, and what to do.
+EXIT_CODES = {
+    0: ("nothing failed", ""),
+    1: (
+        "a failure before publication: nothing new is published",
+        "the message says what; after a network failure the next run goes on by itself",
+    ),
+    2: (
+        "wrong usage or settings: nothing new is published",
+        "correct what the message names; runs fail until then",
+    ),
+    3: (
+        "raw checks or data tests failed: nothing new is published",
+        "look at what failed; often a record or directory of the portal is to be mended",
+    ),
+    4: ("another refresh is running", "wait until it ends"),
+    5: (
+        "the data are published; the workbooks or the site could not be made and are as they were",
+        "mend what the message names, then run `python -m pipelines excel` and `… report`",
+    ),
+}
+
 
 class PipelineError(Exception):
     """A foreseen failure: its text is for the user and holds no secret."""
@@ -16,9 +41,13 @@ class SettingsError(PipelineError):
 
 
 class ChecksFailed(PipelineError):
-    """Raw checks or dbt tests failed: nothing is published."""
+    """Raw checks or dbt tests failed: nothing is published; `results` has those that passed too."""
 
     exit_code = 3
+
+    def __init__(self, message: str, results: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.results = results
 
 
 class CheckEngineError(PipelineError):
@@ -29,6 +58,14 @@ class AnotherRefreshIsRunning(PipelineError):
     """The warehouse is locked by a refresh that has not ended."""
 
     exit_code = 4
+
+
+class NotEnoughSpace(PipelineError):
+    """The disk is too full for a second copy of the warehouse."""
+
+
+class CompactFailed(PipelineError):
+    """The warehouse could not be written anew; it is as it was."""
 
 
 class Bitrix24Error(PipelineError):

@@ -15,8 +15,6 @@ import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import duckdb
-
 from pipelines.bitrix24.entities import DETAILS, ENTITIES
 from pipelines.errors import SettingsError
 from pipelines.warehouse import Warehouse
@@ -89,11 +87,5 @@ def forget(warehouse: Warehouse, titles: bool) -> None:
             connection.execute(f"delete from raw.{table.name}")
         for schema in BUILT_SCHEMAS:
             connection.execute(f"drop schema if exists {schema} cascade")
-    fresh = warehouse.database.with_suffix(".forgotten")
-    fresh.unlink(missing_ok=True)
-    with duckdb.connect() as connection:
-        connection.execute(f"attach '{warehouse.database}' as old (read_only)")
-        connection.execute(f"attach '{fresh}' as fresh")
-        connection.execute("copy from database old to fresh")
-    fresh.replace(warehouse.database)
+    warehouse.rewrite({})
     shutil.rmtree(warehouse.directory / ".dlt", ignore_errors=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
@@ -18,7 +18,7 @@ from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import Summary, extract
 from pipelines.build import build
 from pipelines.check import CheckResult, check
-from pipelines.errors import ExcelFailed, PipelineError
+from pipelines.errors import EXIT_CODES, ChecksFailed, ExcelFailed, PipelineError
 from pipelines.excel.workbooks import excel
 from pipelines.publish import publish
 from pipelines.report import report, write_status
@@ -35,6 +35,7 @@ class Run:
     status: str = "failed"
     exit_code: int = 1
     error: str = ""
+    failed_step: str | None = None
     finished_at: dt.datetime | None = None
     as_of: dt.datetime | None = None
     refresh_no: int | None = None
@@ -52,9 +53,43 @@ class Run:
         self.requests = summary.requests
         self.entities = {name: asdict(counts) for name, counts in summary.counts.items()}
 
-    def add_checks(self, results: list[CheckResult]) -> None:
+    def add_checks(self, results: Sequence[CheckResult]) -> None:
         self.checks_passed += sum(result.passed for result in results)
         self.checks_failed += sum(not result.passed for result in results)
+
+    def lines(self, warehouse: Warehouse) -> list[str]:
+        """The run for people: outcome, rows, checks, seconds, files, and what to do."""
+        meaning, advice = EXIT_CODES[self.exit_code]
+        lines = [f"{self.status}, exit code {self.exit_code}: {meaning}"]
+        if self.failed_step:
+            lines.append(f"failed step: {self.failed_step}")
+        if self.as_of:
+            lines.append(
+                f"refresh {self.refresh_no} ({self.kind}) as of {self.as_of:%Y-%m-%d %H:%M} UTC,"
+                f" {self.requests} requests"
+            )
+        if self.entities:
+            names = ("rows_read", "rows_appended", "rows_deleted", "rows_living", "portal_total")
+            titles = " ".join(f"{name.split('_')[1]:>10}" for name in names)
+            lines.append(f"{'':20} {titles}")
+        for entity, counts in self.entities.items():
+            values = (counts[name] for name in names)
+            cells = " ".join(f"{'' if value is None else f'{value:,}':>10}" for value in values)
+            lines.append(f"{entity:20} {cells}")
+        if self.checks_passed or self.checks_failed:
+            lines.append(f"checks: {self.checks_passed} passed, {self.checks_failed} failed")
+        lines.append(
+            "seconds: " + ", ".join(f"{step} {taken}" for step, taken in self.seconds.items())
+        )
+        steps = {"crm.duckdb": "publish", "parquet": "publish", "excel": "excel", "site": "report"}
+        for what, step in steps.items():
+            is_new = step in self.seconds and step != self.failed_step
+            path = warehouse.published / what
+            if path.exists():
+                lines.append(f"{path}{'' if is_new else ' (as it was)'}")
+        if advice:
+            lines.append(f"what to do: {advice}")
+        return lines
 
 
 def refresh(
@@ -66,7 +101,7 @@ def refresh(
     accept_loss: bool = False,
     with_report: bool = True,
 ) -> Run:
-    """Runs all steps under the lock; the outcome is also written to `run.json`.
+    """Runs all steps under the lock; the outcome is written to `run.json` and said.
 
     Raises:
         AnotherRefreshIsRunning: the warehouse is locked.
@@ -82,13 +117,18 @@ def refresh(
             run.exit_code = 0
         except BaseException as error:
             run.exit_code = error.exit_code if isinstance(error, PipelineError) else 1
+            if isinstance(error, ChecksFailed):
+                run.add_checks(error.results)
             run.error = without_secrets(str(error)) or type(error).__name__
             raise
         finally:
             run.finished_at = dt.datetime.now(dt.UTC)
-            write_atomically(warehouse.run_file, asdict(run))
+            lines = run.lines(warehouse)
+            write_atomically(warehouse.run_file, {**asdict(run), "summary": lines})
             with suppress(OSError, duckdb.Error):
                 write_status(warehouse, settings, run.status, run.finished_at)
+            for line in lines:
+                say(line)
     return run
 
 
@@ -138,4 +178,6 @@ class _step:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         seconds = round(time.monotonic() - self.started, 1)
         self.run.seconds[self.name] = seconds
+        if error:
+            self.run.failed_step = self.name
         self.say(f"{self.name}: {'failed' if error else 'done'} in {seconds} s")

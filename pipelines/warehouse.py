@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from pipelines.errors import AnotherRefreshIsRunning
+from pipelines.errors import AnotherRefreshIsRunning, NotEnoughSpace
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK_FD_VARIABLE = "PIPELINES_LOCK_FD"
@@ -160,6 +161,67 @@ class Warehouse:
                 connection.register("owners", owners.to_arrow())
             frame = pl.DataFrame(connection.sql(query).to_arrow_table())
         return frame.filter(~pl.col("is_deleted")).select(columns)
+
+    def rewrite(self, dropped: Mapping[str, str]) -> dict[str, tuple[int, int]]:
+        """Writes the file anew and renames it into place: free blocks and dropped rows are gone.
+
+        The old file is only read and stays whole until the rename, whenever this stops.
+
+        Args:
+            dropped: raw table → query of the rowids that are left out.
+
+        Returns:
+            Raw table → rows before and after.
+
+        Raises:
+            NotEnoughSpace: the disk cannot hold a second copy of the file.
+        """
+        with self.connect(read_only=False) as connection:
+            # A log that a crash left would be replayed upon the new file.
+            connection.execute("checkpoint")
+        size, free = self.database.stat().st_size, shutil.disk_usage(self.directory).free
+        if free < size:
+            raise NotEnoughSpace(
+                f"the disk of {self.directory} has {free:,} bytes free and a second copy of the"
+                f" warehouse needs {size:,}: make room, nothing was changed"
+            )
+        fresh = self.database.with_name("warehouse.rewritten")
+        fresh.unlink(missing_ok=True)
+        fresh.with_name(f"{fresh.name}.wal").unlink(missing_ok=True)
+        with duckdb.connect() as connection:
+            connection.execute(f"attach '{self.database}' as warehouse (read_only)")
+            connection.execute(f"attach '{fresh}' as fresh")
+            connection.execute("use warehouse")
+            connection.execute("copy from database warehouse to fresh (schema)")
+            rows = {}
+            for schema, table in connection.execute(
+                "select schema_name, table_name from duckdb_tables()"
+                " where database_name = 'warehouse' order by all"
+            ).fetchall():
+                query = dropped.get(table) if schema == "raw" else None
+                where = f" where rowid not in ({query})" if query else ""
+                name = f'{schema}."{table}"'
+                connection.execute(f"insert into fresh.{name} from {name}{where}")
+                if schema == "raw":
+                    counted = connection.execute(
+                        f"select (select count(*) from {name}), (select count(*) from fresh.{name})"
+                    ).fetchone()
+                    rows[table] = counted or (0, 0)
+            connection.execute("checkpoint fresh")
+            connection.execute("detach fresh")
+        _sync(fresh)
+        fresh.replace(self.database)
+        _sync(self.directory)
+        return rows
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _raw_tables(connection: duckdb.DuckDBPyConnection) -> set[str]:

@@ -173,6 +173,17 @@ def test_a_deleted_lead_is_found_by_the_counts(portal: Portal, warehouse: Wareho
     assert rows(warehouse, "select id from raw.leads where is_deleted") == [(50,)]
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_the_newest_lead_is_missed_too_when_it_is_deleted(
+    portal: Portal, warehouse: Warehouse, full: bool
+) -> None:
+    """No ID that the portal still has is as high as that of the lead that went."""
+    read(portal, warehouse)
+    portal.delete("leads", [119, 120])
+    leads = read(portal, warehouse, full=full).counts["leads"]
+    assert (leads.rows_deleted, leads.rows_living, leads.portal_total) == (2, 118, 118)
+
+
 def test_a_deletion_and_a_change_missed_by_time_are_both_mended(
     portal: Portal, warehouse: Warehouse
 ) -> None:

@@ -94,6 +94,12 @@ def test_a_refresh_publishes_and_tells_what_it_did(portal: Portal, warehouse: Wa
     assert run["checks_failed"] == 0
     assert run["checks_passed"] > 50
     assert set(run["seconds"]) == {"extract", "check", "build", "publish"}
+    assert done.stdout.endswith("\n".join(run["summary"]) + "\n")
+    assert (
+        "leads                         2          2          0          2          2"
+        in run["summary"]
+    )
+    assert str(warehouse.published / "crm.duckdb") in run["summary"]
     assert leads(warehouse.published / "crm.duckdb") == 2
     published = {path.name for path in (warehouse.published / "parquet").iterdir()}
     assert {"fct_leads.parquet", "fct_deals.parquet", "refreshes.parquet"} <= published
@@ -133,7 +139,11 @@ def test_a_failed_data_test_leaves_the_publication(portal: Portal, warehouse: Wa
     assert "unique_combination_int_stages__unioned" in done.stderr
     assert publication(warehouse) == before
     assert leads(warehouse.published / "crm.duckdb") == 2
-    assert (run_file(warehouse)["status"], run_file(warehouse)["exit_code"]) == ("failed", 3)
+    run = run_file(warehouse)
+    assert (run["status"], run["exit_code"], run["failed_step"]) == ("failed", 3, "build")
+    _, listed = done.stderr.split("dbt tests failed:\n")
+    assert run["checks_failed"] == len(listed.splitlines())
+    assert f"{warehouse.published / 'crm.duckdb'} (as it was)" in run["summary"]
 
 
 def test_a_reader_keeps_the_old_file_while_a_new_one_is_published(

@@ -31,6 +31,15 @@ TOKEN_URL = "https://oauth.bitrix.info/oauth/token/"
 REFRESH_TOKEN_DAYS = 180
 NEEDED_SCOPES = ("crm", "user", "department")
 
+SECRETS = (
+    "BITRIX24_OAUTH_CLIENT_SECRET",
+    "BITRIX24_OAUTH_REFRESH_TOKEN",
+    "TELEGRAM_BOT_TOKEN",
+    "PII_HASH_KEY",
+)
+# https://portal/rest/user/code/
+WEBHOOKS = ("BITRIX24_WEBHOOK_URL", "BITRIX24_CHAT_WEBHOOK_URL")
+
 AUTHORISE_AGAIN = (
     "authorise the application again and put the new refresh token into"
     " BITRIX24_OAUTH_REFRESH_TOKEN"
@@ -434,9 +443,9 @@ def from_environment(warehouse: Warehouse) -> Webhook | OAuth:
 
 def without_secrets(text: str) -> str:
     """The text without any secret of the environment and without the stored tokens."""
-    secrets = [part for part in os.environ.get("BITRIX24_WEBHOOK_URL", "").split("/")[5:] if part]
-    for name in ("BITRIX24_OAUTH_CLIENT_SECRET", "BITRIX24_OAUTH_REFRESH_TOKEN", "PII_HASH_KEY"):
-        secrets.append(os.environ.get(name, "").strip())
+    secrets = [os.environ.get(name, "").strip() for name in SECRETS]
+    for name in WEBHOOKS:
+        secrets += os.environ.get(name, "").split("/")[5:]
     try:
         tokens = _read(oauth_file(Warehouse.from_environment()))
     except SettingsError:

@@ -369,6 +369,8 @@ class Reading:
         if previous is None:
             previous = pl.DataFrame(schema={name: table.schema[name] for name in hashes})
         living_before = set(previous["id"].to_list())
+        # The newest may be gone: the portal's highest ID is then below its own.
+        to_id = max(to_id, max(living_before, default=0))
         seen: set[int] = set()
         for rows in self._entity_rows(table, to_id):
             rows = [row for row in rows if int(row["id"]) not in seen]

@@ -1,0 +1,118 @@
+"""Compaction: the warehouse written anew without raw rows that change no mart.
+
+Kept is the history that Bitrix24 itself does not keep: every version of a lead, deal, contact or
+company in which more than the time of its last change or activity differs, all rows of stage
+histories, rates and directories, and the current version of everything. What goes:
+
+- rows of refreshes that were never completed, and rows that a crash loaded twice;
+- versions of leads, deals, contacts and companies that repeat the version before them but for
+  those times;
+- of open activities, contact details and cities, of which only the current version is read
+  anywhere: earlier versions, and what is gone from the portal.
+
+The last completed refresh, and one that waits for its checks, are left alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+
+from pipelines.bitrix24.entities import ACTIVITIES, ENTITIES, TABLES, Table
+from pipelines.errors import CompactFailed
+from pipelines.warehouse import Warehouse
+
+TIMES_OF_CHANGE = ("updated_time", "last_activity_time")
+BOOKKEEPING = ("refresh_no", "row_hash", "state_hash", "_dlt_load_id")
+
+LAST = "(select max(refresh_no) from raw.refreshes where completed)"
+NEVER_COMPLETED = f"""
+    select rowid
+    from raw.{{table}}
+    where
+        refresh_no < {LAST}
+        and refresh_no not in (select refresh_no from raw.refreshes where completed)
+"""
+LOADED_TWICE = f"""
+    select rowid
+    from raw.{{table}}
+    where refresh_no < {LAST}
+    qualify row_number() over (
+        partition by {{key}}, refresh_no order by _dlt_load_id desc nulls last
+    ) > 1
+"""
+SUPERSEDED = f"""
+    select row_id
+    from (
+        select rowid as row_id, *
+        from raw.{{table}}
+        where refresh_no in (select refresh_no from raw.refreshes where completed)
+        qualify row_number() over (
+            partition by {{key}}, refresh_no order by _dlt_load_id desc nulls last
+        ) = 1
+    ) as versions
+    window item as (partition by {{key}} order by refresh_no)
+    qualify refresh_no < {LAST} and {{condition}}
+"""
+IS_NOT_CURRENT = "lead(refresh_no) over item is not null"
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """Rows of each raw table and bytes of the file, before and after."""
+
+    rows: dict[str, tuple[int, int]]
+    bytes_before: int
+    bytes_after: int
+
+
+def compact(warehouse: Warehouse) -> Compaction:
+    """Writes the warehouse anew without rows that change no mart.
+
+    Raises:
+        CompactFailed: no refresh is completed yet, or the file could not be read or written.
+        NotEnoughSpace: the disk cannot hold a second copy.
+    """
+    if not warehouse.last_refreshes():
+        raise CompactFailed("no refresh is completed yet: there is nothing to compact")
+    try:
+        before = warehouse.database.stat().st_size
+        rows = warehouse.rewrite(_dropped(warehouse))
+    except (duckdb.Error, OSError) as error:
+        raise CompactFailed(f"the warehouse could not be written anew: {error}") from error
+    return Compaction(rows, before, warehouse.database.stat().st_size)
+
+
+def _dropped(warehouse: Warehouse) -> dict[str, str]:
+    """Raw table → query of the rowids to leave out."""
+    known = warehouse.raw_tables()
+    tables = [table for table in TABLES if table.name in known]
+    queries = {
+        name: NEVER_COMPLETED.format(table=name) for name in ("refreshes", "load_completeness")
+    }
+    with warehouse.connect() as connection:
+        for table in tables:
+            key = ", ".join(table.key)
+            parts = [NEVER_COMPLETED, LOADED_TWICE]
+            condition = _superseded(connection, table)
+            if condition:
+                parts.append(SUPERSEDED)
+            queries[table.name] = " union all ".join(
+                f"({part.format(table=table.name, key=key, condition=condition)})" for part in parts
+            )
+    return queries
+
+
+def _superseded(connection: duckdb.DuckDBPyConnection, table: Table) -> str | None:
+    """When a version is no longer needed, None where all are."""
+    if table == ACTIVITIES or table.kind == "older_list":
+        return f"({IS_NOT_CURRENT} or is_deleted)"
+    if table not in ENTITIES:
+        return None
+    columns = connection.execute(
+        "select column_name from duckdb_columns() where schema_name = 'raw' and table_name = $name",
+        {"name": table.name},
+    ).fetchall()
+    content = ", ".join(name for (name,) in columns if name not in (*TIMES_OF_CHANGE, *BOOKKEEPING))
+    return f"{IS_NOT_CURRENT} and row({content}) is not distinct from lag(row({content})) over item"

@@ -1,0 +1,310 @@
+"""Messages about a refresh, told to a loopback receiver that stands for Bitrix24 and Telegram."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import __main__ as command
+from pipelines import notify
+from pipelines.errors import ChecksFailed
+from pipelines.refresh import Run
+from pipelines.warehouse import ROOT, Warehouse
+
+CODE = "planted1webhook2code"
+TOKEN = "110201543:planted-telegram-token"
+
+
+@dataclass
+class Receiver:
+    """Keeps what was posted; answers as it is told to."""
+
+    port: int = 0
+    posts: list[tuple[str, str, Any]] = field(default_factory=list)
+    status: int = 200
+    answer: bytes = b'{"result": 11}'
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "BITRIX24_CHAT_WEBHOOK_URL": f"http://127.0.0.1:{self.port}/rest/7/{CODE}/",
+            "BITRIX24_CHAT_ID": "chat42",
+            "TELEGRAM_BOT_TOKEN": TOKEN,
+            "TELEGRAM_CHAT_ID": "-1001234",
+            "TELEGRAM_API_URL": f"http://127.0.0.1:{self.port}",
+        }
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    found = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            found.posts.append((self.path, self.headers["Content-Type"], json.loads(body)))
+            self.send_response(found.status)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+            self.wfile.write(found.answer)
+
+        def log_message(self, format: str, *values: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found.port = server.server_address[1]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield found
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def named(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Receiver:
+    """The receiver, named in this process's environment."""
+    for name, value in receiver.environment().items():
+        monkeypatch.setenv(name, value)
+    return receiver
+
+
+def told(receiver: Receiver, text: str) -> tuple[int, list[str]]:
+    warnings: list[str] = []
+    sent = notify.send(notify.channels(warnings.append), text, warnings.append, timeout=5)
+    return sent, warnings
+
+
+def test_requests_are_those_of_the_documentation(named: Receiver) -> None:
+    assert told(named, "Готово") == (2, [])
+    assert named.posts == [
+        (
+            f"/rest/7/{CODE}/im.message.add.json",
+            "application/json",
+            {"DIALOG_ID": "chat42", "MESSAGE": "Готово"},
+        ),
+        (
+            f"/bot{TOKEN}/sendMessage",
+            "application/json",
+            {"chat_id": "-1001234", "text": "Готово"},
+        ),
+    ]
+
+
+def test_secrets_and_what_telegram_would_refuse_are_cut(
+    named: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BITRIX24_WEBHOOK_URL", "https://acme.bitrix24.ru/rest/1/planted-reader/")
+    monkeypatch.setenv("PII_HASH_KEY", "planted-hash-key-of-pii")
+    told(named, f"planted-reader {CODE} {TOKEN} planted-hash-key-of-pii " + "я" * 9000)
+    for _, _, body in named.posts:
+        text = body.get("MESSAGE") or body["text"]
+        assert text.startswith("<secret> <secret> <secret> <secret> я")
+        assert len(text) <= 4096
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "reason"),
+    [
+        (
+            400,
+            {"error": "ACCESS_ERROR", "error_description": f"no rights {TOKEN}"},
+            "HTTP 400 no rights <secret>",
+        ),
+        (200, {"error": "INVALID_CREDENTIALS"}, "HTTP 200 INVALID_CREDENTIALS"),
+        (
+            403,
+            {"ok": False, "error_code": 403, "description": "Forbidden: bot was kicked"},
+            "HTTP 403 Forbidden: bot was kicked",
+        ),
+        (302, {}, "HTTP 302"),
+        (502, None, "HTTP 502, an answer that is not JSON"),
+    ],
+)
+def test_a_refusal_is_told_and_nothing_more(
+    named: Receiver, status: int, answer: Any, reason: str
+) -> None:
+    named.status = status
+    named.answer = b"<html>" if answer is None else json.dumps(answer).encode()
+    assert told(named, "text") == (
+        0,
+        [
+            f"no message reached the Bitrix24 chat: {reason}",
+            f"no message reached Telegram: {reason}",
+        ],
+    )
+    assert len(named.posts) == 2
+
+
+def test_an_address_that_is_down_is_told_without_its_secret(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", TOKEN)
+    monkeypatch.setenv("TELEGRAM_CHAT_ID", "1")
+    monkeypatch.setenv("TELEGRAM_API_URL", "http://127.0.0.1:9")
+    assert told(receiver, "text") == (0, ["no message reached Telegram: ConnectionError"])
+
+
+def test_half_a_channel_and_plain_http_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BITRIX24_CHAT_WEBHOOK_URL", f"http://acme.bitrix24.ru/rest/7/{CODE}/")
+    warnings: list[str] = []
+    assert notify.channels(warnings.append) == []
+    monkeypatch.setenv("BITRIX24_CHAT_ID", "7")
+    monkeypatch.setenv("TELEGRAM_CHAT_ID", "7")
+    assert notify.channels(warnings.append) == []
+    assert warnings == [
+        "no messages: BITRIX24_CHAT_WEBHOOK_URL is set and BITRIX24_CHAT_ID is not",
+        "no messages: TELEGRAM_CHAT_ID is set and TELEGRAM_BOT_TOKEN is not",
+        "no messages to the Bitrix24 chat: its address must begin with https://",
+    ]
+
+
+def refresh(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines", "refresh"],
+        cwd=ROOT,
+        env={**os.environ, "WAREHOUSE_DIR": str(tmp_path), "SETTINGS": "", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_failed_refresh_tells_the_chats_and_keeps_its_exit_code(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    """The portal is down, the chat takes the message and Telegram is down too."""
+    done = refresh(
+        tmp_path,
+        **receiver.environment() | {"TELEGRAM_API_URL": "http://127.0.0.1:9"},
+        BITRIX24_WEBHOOK_URL="http://127.0.0.1:9/rest/1/planted-reader/",
+        BITRIX24_RETRY_SECONDS="0.01",
+    )
+    assert done.returncode == 1
+    ((_, _, body),) = receiver.posts
+    first, *said, last = body["MESSAGE"].splitlines()
+    assert first == (
+        f"Bitrix24 analytics on {socket.gethostname()}, exit code 1: a failure before"
+        " publication: nothing new is published."
+    )
+    assert "cannot reach the portal http://127.0.0.1:9" in "\n".join(said)
+    assert last.startswith("What to do: the message says what")
+    assert "cannot reach the portal" in done.stderr
+    assert "no message reached Telegram: ConnectionError" in done.stderr
+    run = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert run["failed_step"] == "extract"
+    assert run["summary"][:2] == [
+        "failed, exit code 1: a failure before publication: nothing new is published",
+        "failed step: extract",
+    ]
+    assert "\n".join(run["summary"]) in done.stdout
+    for text in (done.stdout, done.stderr, str(receiver.posts[0][2]), json.dumps(run)):
+        for secret in ("planted-reader", CODE, TOKEN):
+            assert secret not in text
+
+
+def test_wrong_settings_are_told_and_a_second_refresh_is_not(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    settings = tmp_path / "settings.yml"
+    settings.write_text("forgotten_lead_days: -1", encoding="utf-8")
+    done = refresh(tmp_path, **receiver.environment() | {"SETTINGS": str(settings)})
+    assert done.returncode == 2
+    assert [path for path, _, _ in receiver.posts] == [
+        f"/rest/7/{CODE}/im.message.add.json",
+        f"/bot{TOKEN}/sendMessage",
+    ]
+    assert "setting forgotten_lead_days = -1" in receiver.posts[0][2]["MESSAGE"]
+    held = {"PIPELINES_LOCK_FD": ""}
+    with Warehouse(tmp_path).lock():
+        environment = {key: value for key, value in os.environ.items() if key not in held}
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines", "refresh"],
+            cwd=ROOT,
+            env={**environment, "WAREHOUSE_DIR": str(tmp_path), **receiver.environment()},
+            capture_output=True,
+            check=False,
+        )
+    assert done.returncode == 4
+    assert len(receiver.posts) == 2
+
+
+@pytest.mark.parametrize(("choice", "messages"), [("always", 2), ("", 0)])
+def test_success_is_told_on_request(
+    named: Receiver,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    choice: str,
+    messages: int,
+) -> None:
+    run = Run(
+        started_at=dt.datetime(2026, 3, 31, 17, tzinfo=dt.UTC),
+        status="published",
+        exit_code=0,
+        as_of=dt.datetime(2026, 3, 31, 17, tzinfo=dt.UTC),
+        refresh_no=7,
+        kind="incremental",
+        seconds={"extract": 2.5},
+        requests=19,
+        entities={
+            "leads": {
+                "portal_total": 1200,
+                "rows_read": 30,
+                "rows_appended": 28,
+                "rows_living": 1200,
+                "rows_deleted": 1,
+                "requests": 4,
+            },
+        },
+        checks_passed=211,
+    )
+    monkeypatch.setattr("pipelines.refresh.refresh", lambda *values, **options: run)
+    monkeypatch.setenv("WAREHOUSE_DIR", str(tmp_path))
+    monkeypatch.setenv("NOTIFY", choice)
+    monkeypatch.setattr(sys, "argv", ["pipelines", "refresh"])
+    assert command.main() == 0
+    assert len(named.posts) == messages
+    for _, _, body in named.posts:
+        text = body.get("MESSAGE") or body["text"]
+        assert text.splitlines() == [
+            f"Bitrix24 analytics on {socket.gethostname()}",
+            "published, exit code 0: nothing failed",
+            "refresh 7 (incremental) as of 2026-03-31 17:00 UTC, 19 requests",
+            "                           read   appended    deleted     living      total",
+            "leads                        30         28          1      1,200      1,200",
+            "checks: 211 passed, 0 failed",
+            "seconds: extract 2.5",
+        ]
+
+
+def test_a_message_on_trial(
+    named: Receiver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["pipelines", "notify", "Проба"])
+    assert command.main() == 0
+    assert [body.get("MESSAGE") or body["text"] for _, _, body in named.posts] == ["Проба"] * 2
+    assert capsys.readouterr().out == "sent to the Bitrix24 chat, Telegram\n"
+    for name in named.environment():
+        monkeypatch.delenv(name)
+    assert command.main() == 2
+    assert "no chat is named" in capsys.readouterr().err
+
+
+def test_exit_codes_have_a_meaning_and_an_advice() -> None:
+    text = notify.failure(ChecksFailed("dbt tests failed:\nunique_leads: Got 2 results"))
+    assert text == (
+        f"Bitrix24 analytics on {socket.gethostname()}, exit code 3: raw checks or data tests"
+        " failed: nothing new is published.\n"
+        "dbt tests failed:\nunique_leads: Got 2 results\n"
+        "What to do: look at what failed; often a record or directory of the portal is to be"
+        " mended."
+    )
