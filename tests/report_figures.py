@@ -18,7 +18,7 @@ AS_OF = "2026-03-31"
 # Preset → its days and those that it is compared with, by hand from 31 March 2026.
 PRESETS = {
     "thisMonth": ("2026-03-01", "2026-03-31", "2026-02-01", "2026-02-28"),
-    "previousMonth": ("2026-02-01", "2026-02-28", "2026-01-01", "2026-01-31"),
+    "previousMonth": ("2026-02-01", "2026-02-28", "2026-01-01", "2026-01-28"),
     "quarter": ("2026-01-01", "2026-03-31", "2025-10-01", "2025-12-31"),
     "previousQuarter": ("2025-10-01", "2025-12-31", "2025-07-01", "2025-09-30"),
     "year": ("2026-01-01", "2026-03-31", "2025-01-01", "2025-03-31"),
@@ -287,7 +287,7 @@ OF_SOURCE = {
     "received": plain(leads()),
     "junk": plain(leads(JUNK)),
     "new": plain(leads(NEW)),
-    "in_progress": plain(leads(f"{IN_WORK} and not ({NEW})")),
+    "in_work": plain(leads(IN_WORK)),
     "quality": plain(leads(QUALITY)),
     "quality_rate": ratio(leads(QUALITY), leads()),
     "deal_rate": ratio(leads(WITH_DEAL), leads()),
