@@ -53,7 +53,8 @@ class Filters(NamedTuple):
     """The filters of a page.
 
     columns: filter → what it narrows of leads and of deals (None: nothing); tables: names that the
-    figures have for both, and what they select from; fields: whose user fields narrow each.
+    figures have for both, and what they select from; fields: whose user fields narrow each;
+    apart: filter → what it narrows of a figure that names it as {filter}.
     """
 
     columns: Mapping[str, tuple[str | None, str | None]]
@@ -62,6 +63,7 @@ class Filters(NamedTuple):
         "leads": "marts.fct_leads where is_counted",
         "deals": "marts.fct_deals where is_counted",
     }
+    apart: Mapping[str, str] = {"pipeline": "pipeline_name"}
 
     def condition(self, chosen: Mapping[str, Sequence[str]], table: int) -> str:
         """The SQL condition that the chosen values put on the first or second table.
@@ -137,11 +139,18 @@ QUALITY_PAGE = Filters(
 )
 BRIDGE = Filters(
     {
-        **{key: SALES.columns[key] for key in ("pipeline", "manager", "source")},
+        "pipeline": (None, None),
+        "manager": ("manager_name", "manager_name"),
+        "source": ("source_name", "source_name"),
         "line": (None, None),
         "success_line": (None, None),
     },
     fields=(None, None),
+    tables={
+        "leads": "marts.fct_leads where is_counted",
+        "portal": "marts.fct_portal_bridge where entity = 'lead'",
+    },
+    apart={"line": "line", "success_line": "success_line"},
 )
 
 
@@ -272,11 +281,43 @@ def rates(**counts: str) -> dict[str, Figure]:
 
 def in_portal(where: str) -> str:
     """SQL of the number of leads that the portal counts in a period: active in it, none deleted."""
-    return f"""(
-        select count(*) from marts.fct_portal_bridge
-        where entity = 'lead' and bridge_kind = 'counted' and created_date <= '{{end}}'
-            and item_id in (select lead_id from leads) and {where}
-    )"""
+    return f"(select count(*) from portal where {ACTIVE} and {where})"
+
+
+CLOSED = "portal_closed_date between '{start}' and '{end}'"
+ACTIVE = (
+    "(bridge_kind not in ('template', 'deleted') and created_date <= '{end}'"
+    " and coalesce(portal_closed_date, '2999-12-31') >= '{start}')"
+)
+CREATED = "created_date between '{start}' and '{end}'"
+BRIDGE_LIST = f"""(
+    select count(*) from (
+        select case
+            when bridge_kind <> 'counted' then bridge_kind
+            when {CREATED} then 'ours' else 'backlog'
+        end as line
+        from portal where {ACTIVE} or (bridge_kind in ('template', 'deleted') and {CREATED})
+    ) where {{line}}
+)"""
+# Leads that became quality here or were closed with success there, within the period.
+SUCCESS_LIST = f"""(
+    select count(*) from (
+        select 'ours' as success_line from leads
+        where {moscow("quality_at")} between '{{start}}' and '{{end}}'
+        union all
+        select 'ours_only' from leads
+        where {moscow("quality_at")} between '{{start}}' and '{{end}}' and lead_id not in (
+            select item_id from portal where portal_state = 'success' and {CLOSED}
+        )
+        union all
+        select if(bridge_kind = 'counted', 'portal_only', bridge_kind) from portal
+        where bridge_kind not in ('template', 'deleted') and portal_state = 'success' and {CLOSED}
+            and item_id not in (
+                select lead_id from leads
+                where {moscow("quality_at")} between '{{start}}' and '{{end}}'
+            )
+    ) where {{success_line}}
+)"""
 
 
 def within_block(block: str, figures: Mapping[str, Figure]) -> dict[str, Figure]:
@@ -513,17 +554,18 @@ FIGURES: dict[str, tuple[Filters, dict[str, Figure]]] = {
             "conversions/cohort_rate": ratio(leads(QUALITY), leads()),
             "conversions/period_rate": ratio(leads(QUALITY, "quality_at"), leads()),
             "conversions/portal_rate": ratio(
-                in_portal(
-                    "portal_state = 'success' and portal_closed_date between '{start}' and '{end}'"
-                ),
-                in_portal("coalesce(portal_closed_date, '2999-12-31') >= '{start}'"),
+                in_portal(f"portal_state = 'success' and {CLOSED}"), in_portal("true")
             ),
+            "bridge_list_count/records": plain(BRIDGE_LIST),
+            "bridge_success_list_count/records": plain(SUCCESS_LIST),
         },
     ),
     "/leads/": (LEAD_LIST, {"lead_list_count/records": plain(leads())}),
     "/deals/": (DEAL_LIST, {"deal_list_count/records": plain(deals())}),
 }
 WITHOUT_PERIOD = {"/forgotten/", "/quality/"}
+# Shown only where it is not zero.
+NOT_ZERO = {"funnel/sale_not_quality"}
 
 
 class Rows(NamedTuple):
@@ -559,10 +601,12 @@ def values(
 ) -> dict[str, Any]:
     """The figures in a state of the filters, or those of the period before."""
     start, end = state.days[2:] if compared else state.days[:2]
-    pipelines = {key: names for key, names in state.chosen.items() if key == "pipeline"}
-    pipeline = SALES.condition(pipelines, 1)
+    apart = {
+        key: f"{what} in ({quoted(state.chosen[key])})" if key in state.chosen else "true"
+        for key, what in filters.apart.items()
+    }
     columns = ",\n".join(
-        f'{figure.sql.format(start=start, end=end, pipeline=pipeline)} as "{name}"'
+        f'{figure.sql.format(start=start, end=end, **apart)} as "{name}"'
         for name, figure in figures.items()
     )
     tables = ", ".join(

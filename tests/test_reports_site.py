@@ -14,6 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.report_figures import (
     DAYS,
     FIGURES,
+    NOT_ZERO,
     PRESETS,
     SPACES,
     WITHOUT_PERIOD,
@@ -75,7 +76,11 @@ def marts(sites: Sites) -> Iterator[duckdb.DuckDBPyConnection]:
 def expected_figures(marts: duckdb.DuckDBPyConnection, route: str, state: State) -> dict[str, str]:
     filters, figures = FIGURES[route]
     found = values(marts, filters, figures, state)
-    return {name: written(value, figures[name].format) for name, value in found.items()}
+    return {
+        name: written(value, figures[name].format)
+        for name, value in found.items()
+        if value or name not in NOT_ZERO
+    }
 
 
 def shown_figures(page: Page) -> dict[str, str]:
@@ -134,6 +139,16 @@ def chips(page: Page) -> Locator:
     return page.locator('[data-chip]:not([data-chip="period"])')
 
 
+def shown_text(page: Page) -> str:
+    """What the page says, its filters left out."""
+    parts = page.locator("[data-block], [data-table], [data-matrix]")
+    return "\n".join(parts.all_inner_texts())
+
+
+# The bridge opens with leads, which have no pipeline.
+OF_DEALS_ONLY = {("/bridge/", "pipeline")}
+
+
 @pytest.mark.parametrize("route", FIGURES)
 def test_each_filter_on_each_page(
     open_page: OpenPage, company: str, marts: duckdb.DuckDBPyConnection, route: str
@@ -155,12 +170,13 @@ def test_each_filter_on_each_page(
     keys = offered(page)
     assert set(keys) == filters.columns.keys() | filters.user_fields
     for key in keys:
-        before = page.locator("main").inner_text()
+        before = shown_text(page)
         value = choose(page, key, 1)
         expect(page.locator(f'[data-chip="{key}"]')).to_have_count(1)
         expect_figures(page, marts, route, State(days, {key: [value]}))
         settle(page)
-        assert page.locator("main").inner_text() != before, f"{key} = {value} changes nothing"
+        if (route, key) not in OF_DEALS_ONLY:
+            assert shown_text(page) != before, f"{key} = {value} changes nothing"
         page.locator(f'[data-chip="{key}"]').click()
         expect(chips(page)).to_have_count(0)
 

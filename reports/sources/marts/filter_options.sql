@@ -6,6 +6,7 @@ with items as (
         null as pipeline_name, stage_name as lead_stage_name, null as deal_stage_name, null as state,
         null as lead_source_name, null as lead_utm_source, null as lead_utm_medium,
         null as lead_utm_campaign, null as lead_utm_content, null as lead_utm_term,
+        case when is_new then 'new' when is_in_progress then 'in_progress' else outcome end as lead_state,
         true as is_lead, 'lead' as entity, lead_id as item_id,
     from published.fct_leads
     where is_counted
@@ -14,7 +15,7 @@ with items as (
         source_name, manager_name, city, utm_source, utm_medium, utm_campaign, utm_content, utm_term,
         pipeline_name, null as lead_stage_name, stage_name as deal_stage_name, state,
         lead_source_name, lead_utm_source, lead_utm_medium, lead_utm_campaign, lead_utm_content,
-        lead_utm_term, false as is_lead, 'deal' as entity, deal_id as item_id,
+        lead_utm_term, null as lead_state, false as is_lead, 'deal' as entity, deal_id as item_id,
     from published.fct_deals
     where is_counted
 ),
@@ -55,6 +56,8 @@ named as (
     select 'lead_utm_term' as key, lead_utm_term as value from items where not is_lead
     union all
     select 'lead_stage' as key, lead_stage_name as value from items where is_lead
+    union all
+    select 'lead_state' as key, lead_state as value from items where is_lead
     union all
     select field_values.field_name as key, field_values.field_value as value
     from items
