@@ -90,7 +90,7 @@ def company(folder: Path) -> Iterator[Portal]:
             deal_visit(2, 1, "WON", "S", day(5)),
             deal_visit(3, 2, "NEW", "P", CREATED),
         ],
-        activities=[activity(1, 2, day(20)), activity(2, 2, day(21))],
+        activities=[activity(number, 2, day(20)) for number in (1, 2, 3)],
     )
     with serve(data) as running:
         yield running
@@ -106,19 +106,19 @@ def live(portal: Portal, warehouse: Warehouse) -> None:
     """Seven refreshes, the fourth never completed.
 
     Lead 1 sees an activity before refreshes 2, 3 and 5, is worked on before 6 and deleted before 7.
-    Lead 3 sees an activity before refresh 2 and is deleted before 3. Deal 1 is reopened before
-    refresh 2 and the portal forgets the win; it is deleted before 3 and back before 5. Deal 2
-    changes owner before refresh 3. Contact 1 is saved unchanged before 2 and 3, and passed on
-    before 5. Activity 1 is put off before refresh 2 and done before 3; activity 2 is done before 7.
-    The dollar changes before refreshes 2 and 3.
+    Leads 2 and 3 see an activity before refresh 2, and 3 is deleted before 3. Deal 1 is reopened
+    before refresh 2 and the portal forgets the win; it is deleted before 3 and back before 5. Deal
+    2 changes owner before refresh 3. Contact 1 is saved unchanged before 2 and 3, and passed on
+    before 5. Activities 1 and 3 are put off before refresh 2, and 1 is done before 3; activity 2 is
+    done before 7. The dollar changes before refreshes 2 and 3.
     """
     refresh(portal, warehouse, day(10))
 
-    portal.upsert("leads", [lead(1, lastActivityTime=day(11)), lead(3, lastActivityTime=day(11))])
+    portal.upsert("leads", [lead(number, lastActivityTime=day(11)) for number in (1, 2, 3)])
     portal.upsert("deals", deal(1, opportunity=900, updatedTime=day(11)))
     portal.delete("deal_stage_history", 2)
     portal.upsert("contacts", {"id": 1, "updatedTime": day(11)})
-    portal.upsert("activities", activity(1, 2, day(28)))
+    portal.upsert("activities", [activity(1, 2, day(28)), activity(3, 2, day(29))])
     portal.replace("currencies", [CURRENCIES[0], {**CURRENCIES[1], "AMOUNT": "95.0000"}])
     refresh(portal, warehouse, day(12))
 
@@ -206,12 +206,13 @@ def test_rows_that_go_and_rows_that_stay(lived: Lived, tmp_path: Path) -> None:
     warehouse = lived.copied(tmp_path)
     compact(warehouse)
     # Lead 1 as first seen, the work and the deletion: 2, 3 and 5 saw activities alone, and 4 was
-    # never completed.
+    # never completed. Lead 2 as first seen and as it is.
     assert versions(warehouse, "leads") == [
         (1, 1, False),
         (1, 6, False),
         (1, 7, True),
         (2, 1, False),
+        (2, 2, False),
         (3, 1, False),
         (3, 3, True),
     ]
@@ -225,7 +226,7 @@ def test_rows_that_go_and_rows_that_stay(lived: Lived, tmp_path: Path) -> None:
     ]
     assert versions(warehouse, "contacts") == [(1, 1, False), (1, 5, False)]
     # Activity 1 is gone from the portal; that activity 2 is, the last refresh has seen.
-    assert versions(warehouse, "activities") == [(2, 7, True)]
+    assert versions(warehouse, "activities") == [(2, 7, True), (3, 2, False)]
     # Row 1 went with its deal, which came back without it.
     assert versions(warehouse, "deal_stage_history") == [
         (1, 1, False),
@@ -311,7 +312,7 @@ def test_a_crash_before_the_rename_leaves_the_file_and_the_next_try_succeeds(
     assert versions(warehouse, "leads") == leads
     monkeypatch.undo()
     compact(warehouse)
-    assert len(versions(warehouse, "leads")) == 6
+    assert len(versions(warehouse, "leads")) == 7
 
 
 def test_what_a_crash_left_in_the_log_is_in_the_new_file(portal: Portal, tmp_path: Path) -> None:
