@@ -226,7 +226,7 @@ def test_change_to_the_period_before(
         text = f"{sign}{abs(change):.{digits}f} {format}".replace(".", ",", 1)
         shown = page.locator(f'[data-block="{block}"] [data-figure="{column}"] [data-change]')
         assert shown.inner_text().translate(SPACES) == text
-        assert "01.01.2026 – 31.01.2026" in (shown.get_attribute("title") or "")
+        assert "01.01.2026 – 28.01.2026" in (shown.get_attribute("title") or "")
 
 
 def test_wrong_days_change_nothing(
