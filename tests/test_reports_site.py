@@ -145,8 +145,13 @@ def shown_text(page: Page) -> str:
     return "\n".join(parts.all_inner_texts())
 
 
-# The bridge opens with leads, which have no pipeline.
-OF_DEALS_ONLY = {("/bridge/", "pipeline")}
+# The bridge opens with leads, which have no pipeline; a field of leads narrows a diagram; all that
+# is forgotten is in work.
+NOTHING_IN_WORDS = {
+    ("/bridge/", "pipeline"),
+    ("/money/", "UF_CRM_LANDING"),
+    ("/forgotten/", "state"),
+}
 
 
 @pytest.mark.parametrize("route", FIGURES)
@@ -175,7 +180,7 @@ def test_each_filter_on_each_page(
         expect(page.locator(f'[data-chip="{key}"]')).to_have_count(1)
         expect_figures(page, marts, route, State(days, {key: [value]}))
         settle(page)
-        if (route, key) not in OF_DEALS_ONLY:
+        if (route, key) not in NOTHING_IN_WORDS:
             assert shown_text(page) != before, f"{key} = {value} changes nothing"
         page.locator(f'[data-chip="{key}"]').click()
         expect(chips(page)).to_have_count(0)
