@@ -140,10 +140,12 @@ def make_project(folder: Path, published: Path, language: str) -> ReportsProject
     ignore = shutil.ignore_patterns("node_modules", ".evidence", "build")
     shutil.copytree(REPORTS, folder, ignore=ignore)
     (folder / "node_modules").mkdir()
+    own = ("@evidence-dev", ".bin")  # The commands are links to the packages beside them.
     for package in packages.iterdir():
-        if package.name != "@evidence-dev":
+        if package.name not in own:
             (folder / "node_modules" / package.name).symlink_to(package.resolve())
-    shutil.copytree(packages / "@evidence-dev", folder / "node_modules" / "@evidence-dev")
+    for name in own:
+        shutil.copytree(packages / name, folder / "node_modules" / name, symlinks=True)
     process = project.run("sources")
     assert process.returncode == 0, process.stdout + process.stderr
     return project

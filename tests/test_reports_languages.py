@@ -21,7 +21,7 @@ PORTALS = {"ru": "company", "en": "english"}
 LOCALES = {"ru": "ru-RU", "en": "en-US"}
 FOREIGN = {"ru": re.compile(r"[A-Za-z]{2,}"), "en": re.compile(r"[А-Яа-яЁё]+")}
 # Names and abbreviations that a Russian report has too.
-INTERNATIONAL = {"CRM", "CSV", "Excel", "ID", "UTM", "URL"}
+INTERNATIONAL = {"CRM", "CSV", "Excel", "ID", "SQL", "UTM", "URL"}
 
 READ_WORDS = """() => [
     document.title,
@@ -39,7 +39,7 @@ const code = text
 const words = await import('data:text/javascript,' + encodeURIComponent(code));
 const flat = (value, path) => value && typeof value === 'object'
     ? Object.entries(value).flatMap(([key, one]) => flat(one, [...path, key]))
-    : [[path.join('.'), String(value)]];
+    : [[path.join('.'), typeof value === 'function' && process.argv[2] === 'ru' ? '' : String(value)]];
 console.log(JSON.stringify(flat({ ...words }, [])));
 """
 
@@ -48,7 +48,7 @@ console.log(JSON.stringify(flat({ ...words }, [])));
     "file", sorted((REPORTS / "components" / "texts").glob("*.js")), ids=lambda file: file.stem
 )
 def test_dictionaries_have_the_same_keys_and_their_own_letters(file: Path) -> None:
-    """What canvases show comes from them too."""
+    """What canvases show comes from them too. Code that makes Russian texts has Latin words."""
     keys = {}
     for language, foreign in FOREIGN.items():
         process = subprocess.run(

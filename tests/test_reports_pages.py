@@ -35,9 +35,11 @@ def test_each_page_has_its_moment_the_menu_and_definitions(
     page = open_page(company, route)
     expect(page.locator("[data-as-of]")).to_have_text("Данные на 31.03.2026 20:00, время портала")
     expect(page.locator("[data-banner]")).to_have_count(0)
-    links = page.locator("nav a").evaluate_all("all => all.map(one => one.getAttribute('href'))")
+    links = page.locator("header nav a").evaluate_all(
+        "all => all.map(one => one.getAttribute('href'))"
+    )
     assert links == [*IN_ORDER, "/custom/weekdays/"]
-    expect(page.locator("nav [aria-current=page]")).to_have_attribute("href", route)
+    expect(page.locator("header nav [aria-current=page]")).to_have_attribute("href", route)
     named = page.locator("[data-metric]").evaluate_all("all => all.map(one => one.dataset.metric)")
     assert set(named) <= definitions
     bare = page.locator("[data-figure]:not(:has([data-metric]))")
@@ -128,7 +130,7 @@ def test_a_row_that_is_clicked_becomes_a_filter(
         cells = row.locator("td").all_inner_texts()
         row.locator("td").first.click()
         expect(chips(page), name).to_have_count(1)
-        value = chips(page).inner_text().split(": ", 1)[1].removesuffix(" ×")
+        value = chips(page).inner_text().split(": ")[-1].removesuffix(" ×")
         assert value in cells, name
         settle(page)
         undo(page)
@@ -143,14 +145,16 @@ def test_a_chart_element_that_is_clicked_becomes_a_filter(
         "all => all.map(one => one.dataset.chart)"
     )
     before = page.url
+    period = page.get_by_role("group", name="Период")
     for name in set(names) - NO_FILTER:
         canvas = page.locator(f'[data-chart="{name}"] canvas').first
         click_an_element(page, canvas)
         page.wait_for_url(lambda url, before=before: url != before)
         undo(page)
-        page.get_by_role("button", name="Год", exact=True).click()
+        if period.count():
+            period.get_by_role("button", name="Год", exact=True).click()
+            page.wait_for_url(before)
         settle(page)
-        before = page.url
 
 
 # Flows show two steps at once, and the bins of a distribution are no filter.
@@ -180,6 +184,7 @@ def test_what_strangers_wrote_does_nothing(open_page: OpenPage, company: str) ->
     for title in HOSTILE_TITLES:
         page.get_by_label("Найти").fill(title)
         expect(page.locator("[data-records-count] span")).to_have_text("1")
+        expect(page.locator("tbody tr")).to_have_count(1)
         expect(page.locator("tbody tr")).to_contain_text(title)
     search = page.get_by_label("Найти")
     for text in ("%", "_", "' or true --"):
@@ -241,7 +246,7 @@ def test_a_user_field_is_a_filter_and_a_column(
     headings = page.locator("thead th").all_inner_texts()
     column = [text.strip() for text in headings].index(label)
     cells = page.locator(f"tbody td:nth-child({column + 1})")
-    expect(cells.first).to_have_text(value)
+    expect(cells.filter(has_not_text=value)).to_have_count(0)
     assert set(cells.all_inner_texts()) == {value}
 
 
@@ -249,5 +254,5 @@ def test_a_user_field_is_a_breakdown(open_page: OpenPage, company: str) -> None:
     page = open_page(company, "/sales/")
     switch = page.locator('[data-switch="user_field"]')
     switch.get_by_role("button", name="Посадочная страница").click()
-    table = page.locator('[data-table="user_field_breakdown"]')
+    table = page.locator('[data-table="user_field"]')
     expect(table.locator("tbody")).to_contain_text("/okna")
