@@ -23,7 +23,7 @@ export const fixes = [
 		'return simpleHash(JSON.stringify(args)) + JSON.stringify(args);',
 	],
 	// It called every page without a title in its first lines Evidence; PageHeader.svelte has the title.
-	['preprocess/dist/index.cjs', '\n<title>Evidence</title>\n', '\n<!-- the page sets it -->\n'],
+	['preprocess/dist/index.mjs', '\n<title>Evidence</title>\n', '\n<!-- the page sets it -->\n'],
 	// Days of a date input were turned into UTC through local midnight: one day early east of UTC.
 	...[
 		['start: dateToYYYYMMDD(selectedDateInput.start?.toDate(getLocalTimeZone()) ?? new Date(0))', "start: selectedDateInput.start?.toString() ?? '1970-01-01'"],
