@@ -163,6 +163,7 @@ NO_FILTER = {"source_to_sale", "closing_time"}
 
 def click_an_element(page: Page, canvas: Locator) -> None:
     """Clicks where the pointer shows that something can be clicked."""
+    page.wait_for_timeout(500)  # charts are drawn anew where their data changed
     canvas.scroll_into_view_if_needed()
     page.wait_for_timeout(1200)  # the elements grow for a second
     box = canvas.bounding_box()
@@ -247,6 +248,7 @@ def test_a_user_field_is_a_filter_and_a_column(
     column = [text.strip() for text in headings].index(label)
     cells = page.locator(f"tbody td:nth-child({column + 1})")
     expect(cells.filter(has_not_text=value)).to_have_count(0)
+    expect(cells.first).to_have_text(value)
     assert set(cells.all_inner_texts()) == {value}
 
 
