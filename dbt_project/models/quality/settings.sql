@@ -107,6 +107,11 @@ described as (
             17, 'keep_titles', 'Названия записей', 'Titles of records',
             'Да: названия лидов и сделок читаются, хотя личные данные — нет.',
             'Yes: titles of leads and deals are read though personal data are not.'
+        ),
+        (
+            18, 'stale_after_hours', 'Данные устаревают, часов', 'Data grow old, hours',
+            'Через столько часов после обновления страницы предупреждают об этом.',
+            'After as many hours since the refresh the pages warn of it.'
         )
     ) as listed (
         sort_order, setting_name, label_ru, label_en, description_ru, description_en
@@ -129,7 +134,7 @@ described as (
 {%- for setting in [
     'city_field', 'portal_timezone', 'report_lang', 'forgotten_lead_days', 'forgotten_deal_days',
     'planned_is_not_forgotten', 'repeat_means', 'attribution', 'legacy_rules', 'include_legacy',
-    'pii', 'keep_titles'
+    'pii', 'keep_titles', 'stale_after_hours'
 ] if setting_text(var(setting)) -%}
     {%- do given.append((setting, setting_text(var(setting)), none)) -%}
 {%- endfor -%}
