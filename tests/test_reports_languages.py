@@ -25,7 +25,19 @@ INTERNATIONAL = {"CRM", "CSV", "Excel", "ID", "SQL", "UTM", "URL"}
 
 IDENTIFIER = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 # What a setting may say, as its description names it.
-SETTING_VALUES = {"none", "hash", "full", "deal", "sale", "direct", "customer", "true", "false"}
+SETTING_VALUES = {
+    "quality",
+    "junk",
+    "none",
+    "hash",
+    "full",
+    "deal",
+    "sale",
+    "direct",
+    "customer",
+    "true",
+    "false",
+}
 # Names by which SQL and settings know a thing, and values of settings, are the same everywhere.
 NAMES = ".font-mono, [data-setting] td:nth-child(2), [data-table=checks] td:first-child"
 READ_WORDS = """(names) => [
