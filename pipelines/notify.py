@@ -15,12 +15,11 @@ from urllib.parse import urlsplit
 
 import requests
 
-from pipelines.bitrix24.access import without_secrets
+from pipelines.bitrix24.access import LOOPBACK_HOSTS, without_secrets
 from pipelines.errors import EXIT_CODES, PipelineError
 
 TIMEOUT_SECONDS = 15
 LONGEST_MESSAGE = 4000  # Telegram takes 4,096 characters.
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def _pair(secret: str, chat: str, warn: Callable[[str], None]) -> tuple[str, str
 
 def _is_safe(address: str) -> bool:
     parts = urlsplit(address)
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS)
 
 
 def _refusal(answer: requests.Response) -> str:
