@@ -21,12 +21,11 @@ GROUPS = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Names the group of each test for `pytest -n 2 --dist loadgroup`."""
-    for item in items:
-        name = item.path.stem
-        group = next((group for start, group in GROUPS.items() if name.startswith(start)), name)
-        item.add_marker(pytest.mark.xdist_group(group))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Names the group of each test for `--dist loadgroup`, before xdist reads the groups."""
+    name = item.path.stem
+    group = next((group for start, group in GROUPS.items() if name.startswith(start)), name)
+    item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -262,13 +262,20 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+# A change of a filter starts its queries a moment later: quiet is a tenth of a second without any.
+QUIET = """start => {
+    const busy = document.querySelector('[data-loading], .animate-pulse') !== null;
+    const now = performance.now();
+    if (busy || window.quiet?.start !== start) window.quiet = { start, since: now };
+    return !busy && now - window.quiet.since > 100;
+}"""
+
+
 def settle(page: Page) -> None:
     """Waits until the page has come to life and no query runs."""
     page.wait_for_selector("#__evidence_project_splash", state="detached", timeout=120_000)
     page.wait_for_selector("[data-page-rendered]", state="attached", timeout=120_000)
-    page.wait_for_function(
-        "() => !document.querySelector('[data-loading], .animate-pulse')", timeout=120_000
-    )
+    page.wait_for_function(QUIET, arg=time.monotonic_ns(), timeout=120_000)
 
 
 @pytest.fixture

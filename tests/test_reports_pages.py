@@ -126,9 +126,9 @@ def test_a_row_that_is_clicked_becomes_a_filter(
     assert names or route == "/"
     for name in names:
         table = page.locator(f'[data-table="{name}"], [data-matrix="{name}"]')
-        row = table.locator(rows).first
-        cells = row.locator("td").all_inner_texts()
-        row.locator("td").first.click()
+        cells = table.locator(rows).first.locator("td").all_inner_texts()
+        named = table.locator(rows).filter(has=page.get_by_text(cells[0], exact=True))
+        named.first.locator("td").first.click()
         expect(chips(page), name).to_have_count(1)
         value = chips(page).inner_text().split(": ")[-1].removesuffix(" ×")
         assert value in cells, name
@@ -202,7 +202,7 @@ def test_what_strangers_wrote_does_nothing(open_page: OpenPage, company: str) ->
 
 def hover_over(page: Page, canvas: Locator) -> None:
     """Brings out the tooltips of a chart."""
-    canvas.scroll_into_view_if_needed()
+    canvas.hover()
     box = canvas.bounding_box()
     assert box
     for down in range(1, 16):
