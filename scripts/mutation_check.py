@@ -155,10 +155,15 @@ class Copy:
         return outcomes.statuses
 
     def _pytest(self, tests: str) -> set[str]:
-        """In a process that imports the copy."""
+        """In a process that imports the copy and builds anew what it needs."""
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rA"]
         done = subprocess.run(
-            [*command, *tests.split()], cwd=self.root, capture_output=True, text=True, check=False
+            [*command, *tests.split()],
+            cwd=self.root,
+            env={name: value for name, value in os.environ.items() if name != "COMPANY"},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         words = {line.split(" ")[0] for line in done.stdout.splitlines() if " tests/" in line}
         return {word.lower() for word in words & {"PASSED", "FAILED", "ERROR"}}
