@@ -32,6 +32,12 @@ def cli(verbose: bool) -> None:
 
 DAY = click.DateTime(formats=["%Y-%m-%d"])
 FULL = click.option("--full", is_flag=True, help="Read everything, not only what changed.")
+HISTORY_FROM = click.option(
+    "--history-from",
+    type=DAY,
+    help="At a first load, stop for now at what was created before this day; the next run without"
+    " it reads the rest. Reports of a part of the history say so.",
+)
 ACCEPT_LOSS = click.option(
     "--accept-loss", is_flag=True, help="Accept, this once, that many records are gone."
 )
@@ -53,8 +59,11 @@ def connect() -> Any:
 @cli.command()
 @FULL
 @ACCEPT_LOSS
+@HISTORY_FROM
 @click.option("--no-report", is_flag=True, help="Publish the marts without workbooks and site.")
-def refresh(full: bool, accept_loss: bool, no_report: bool) -> None:
+def refresh(
+    full: bool, accept_loss: bool, history_from: dt.datetime | None, no_report: bool
+) -> None:
     """Extract, check, build, publish, excel and report."""
     from pipelines import notify
     from pipelines.refresh import refresh as run_all
@@ -69,6 +78,7 @@ def refresh(full: bool, accept_loss: bool, no_report: bool) -> None:
             click.echo,
             full=full,
             accept_loss=accept_loss,
+            history_from=history_from and history_from.date(),
             with_report=not no_report,
         )
     except AnotherRefreshIsRunning:
@@ -87,14 +97,16 @@ def _warn(message: str) -> None:
 @cli.command()
 @FULL
 @ACCEPT_LOSS
-def extract(full: bool, accept_loss: bool) -> None:
+@HISTORY_FROM
+def extract(full: bool, accept_loss: bool, history_from: dt.datetime | None) -> None:
     """Read the portal into the raw log."""
     from pipelines.bitrix24.extract import extract as run
     from pipelines.settings import Settings
 
     warehouse, settings = Warehouse.from_environment(), Settings.load()
     with warehouse.lock():
-        summary = run(connect(), warehouse, settings, full, accept_loss)
+        until = history_from and history_from.date()
+        summary = run(connect(), warehouse, settings, full, accept_loss, until, click.echo)
     for name, counts in summary.counts.items():
         click.echo(
             f"{name:20} read {counts.rows_read:>9,}  appended {counts.rows_appended:>9,}"

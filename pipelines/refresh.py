@@ -40,6 +40,7 @@ class Run:
     as_of: dt.datetime | None = None
     refresh_no: int | None = None
     kind: str | None = None
+    history_from: dt.datetime | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     requests: int = 0
     entities: dict[str, dict[str, int | None]] = field(default_factory=dict)
@@ -50,6 +51,7 @@ class Run:
         self.refresh_no = summary.refresh_no
         self.as_of = summary.as_of
         self.kind = summary.kind
+        self.history_from = summary.history_from
         self.requests = summary.requests
         self.entities = {name: asdict(counts) for name, counts in summary.counts.items()}
 
@@ -76,6 +78,12 @@ class Run:
             values = (counts[name] for name in names)
             cells = " ".join(f"{'' if value is None else f'{value:,}':>10}" for value in values)
             lines.append(f"{entity:20} {cells}")
+        if self.history_from:
+            unread = sum(counts["rows_unread"] or 0 for counts in self.entities.values())
+            lines.append(
+                f"history: from {self.history_from:%Y-%m-%d} on; {unread:,} older records are not"
+                " loaded yet: a refresh without --history-from loads them"
+            )
         if self.checks_passed or self.checks_failed:
             lines.append(f"checks: {self.checks_passed} passed, {self.checks_failed} failed")
         lines.append(
@@ -99,6 +107,7 @@ def refresh(
     say: Callable[[str], None],
     full: bool = False,
     accept_loss: bool = False,
+    history_from: dt.date | None = None,
     with_report: bool = True,
 ) -> Run:
     """Runs all steps under the lock; the outcome is written to `run.json` and said.
@@ -110,7 +119,7 @@ def refresh(
     with warehouse.lock():
         run = Run(started_at=dt.datetime.now(dt.UTC))
         try:
-            _steps(run, warehouse, settings, connect, say, full, accept_loss)
+            _steps(run, warehouse, settings, connect, say, full, accept_loss, history_from)
             run.status = "published"
             if with_report:
                 _report(run, warehouse, settings, say)
@@ -140,9 +149,12 @@ def _steps(
     say: Callable[[str], None],
     full: bool,
     accept_loss: bool,
+    history_from: dt.date | None,
 ) -> None:
     with _step("extract", run, say):
-        run.add_extraction(extract(connect(), warehouse, settings, full, accept_loss))
+        run.add_extraction(
+            extract(connect(), warehouse, settings, full, accept_loss, history_from, say)
+        )
     with _step("check", run, say):
         run.add_checks(check(warehouse))
     with _step("build", run, say):

@@ -35,12 +35,14 @@ class Refresh:
     """One row of `raw.refreshes`; `as_of` is the portal's clock when extraction began.
 
     `scope` is what the settings let be read; None in warehouses that did not yet keep it.
+    `history_from`: what was created before is not loaded yet; None where everything is.
     """
 
     refresh_no: int
     as_of: dt.datetime
     kind: str
     scope: str | None
+    history_from: dt.datetime | None
 
 
 @dataclass(frozen=True)
@@ -115,11 +117,25 @@ class Warehouse:
         condition = "completed" if completed else "not completed"
         with self.connect() as connection:
             rows = connection.execute(
-                "select refresh_no, max(as_of), any_value(kind), any_value(scope)"
-                " from (from raw.refreshes union all by name select null as scope where false)"
+                "select refresh_no, max(as_of), any_value(kind), any_value(scope),"
+                " any_value(history_from)"
+                " from (from raw.refreshes union all by name"
+                " select null as scope, null::timestamptz as history_from where false)"
                 f" where {condition} group by refresh_no order by refresh_no desc"
             ).fetchall()
         return [Refresh(*row) for row in rows]
+
+    def unread_to(self, refresh_no: int) -> dict[str, int]:
+        """Entity → the highest ID that a refresh left unread, 0 where it left none."""
+        with self.connect() as connection:
+            rows = connection.execute(
+                "select entity, any_value(unread_to_id)"
+                " from (from raw.load_completeness union all by name"
+                " select null::bigint as unread_to_id where false)"
+                " where refresh_no = $number group by entity",
+                {"number": refresh_no},
+            ).fetchall()
+        return {entity: unread or 0 for entity, unread in rows}
 
     def next_refresh_no(self) -> int:
         """A number that no refresh had, not even one that was stopped half-way."""

@@ -167,6 +167,7 @@ RUN_TABLES: dict[str, dict[str, str]] = {
         "crm_mode": "bigint",
         "base_currency": "varchar",
         "utc_offset": "varchar",
+        "history_from": _INSTANT,
     },
     "load_completeness": {
         "refresh_no": "bigint",
@@ -177,6 +178,8 @@ RUN_TABLES: dict[str, dict[str, str]] = {
         "rows_living": "bigint",
         "rows_deleted": "bigint",
         "requests": "bigint",
+        "rows_unread": "bigint",
+        "unread_to_id": "bigint",
     },
 }
 

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,19 +117,20 @@ def lay_out_simple(folder: Path) -> None:
 
 
 def lay_out_one_day(folder: Path) -> None:
-    """The portal's first day, which is its last: two leads and a deal of 31 March."""
+    """What is loaded is one day: two leads and a deal of 31 March; a lead of 2020 is left out."""
     times = ("createdTime", "updatedTime", "movedTime", "lastActivityTime")
     today = dict.fromkeys(times, "2026-03-31T10:00:00+03:00")
     write_portal(
         folder,
         leads=[
-            lead(1, sourceId="WEB", **today),
-            lead(2, **today | {"stageId": "CONVERTED", "stageSemanticId": "S"}),
+            lead(1, **dict.fromkeys(times, "2020-03-31T10:00:00+03:00")),
+            lead(3, sourceId="WEB", **today),
+            lead(4, **today | {"stageId": "CONVERTED", "stageSemanticId": "S"}),
         ],
-        deals=[deal(1, leadId=2, opportunity=700, **today)],
+        deals=[deal(1, leadId=4, opportunity=700, **today)],
         lead_stage_history=[
-            lead_visit(1, 1, "NEW", "P", today["createdTime"]),
-            lead_visit(2, 2, "CONVERTED", "S", today["createdTime"]),
+            lead_visit(1, 3, "NEW", "P", today["createdTime"]),
+            lead_visit(2, 4, "CONVERTED", "S", today["createdTime"]),
         ],
         deal_stage_history=[deal_visit(1, 1, "NEW", "P", today["createdTime"])],
     )
@@ -161,11 +162,12 @@ def lay_out_wide(folder: Path) -> None:
 
 
 class Portal(NamedTuple):
-    """How a portal is laid out, the language of its report, and settings that differ."""
+    """How a portal is laid out, the language of its report, and what differs."""
 
     lay_out: Callable[[Path], None]
     language: str = "ru"
     settings: dict[str, Any] = {}  # noqa: RUF012
+    options: Sequence[str] = ()
 
 
 PORTALS = {
@@ -173,7 +175,7 @@ PORTALS = {
     "english": Portal(lay_out_english, "en", {"keep_titles": True, "user_fields": USER_FIELDS}),
     "empty": Portal(lay_out_empty),
     "simple": Portal(lay_out_simple),
-    "one_day": Portal(lay_out_one_day),
+    "one_day": Portal(lay_out_one_day, options=["--history-from", "2026-03-31"]),
     "wide": Portal(lay_out_wide),
 }
 
@@ -190,7 +192,7 @@ def publish_portal(name: str, folder: Path) -> Path:
     settings.write_text(json.dumps(portal.settings), encoding="utf-8")
     with serve(folder / "portal") as address:
         process = subprocess.run(
-            [sys.executable, "-m", "pipelines", "refresh", "--no-report"],
+            [sys.executable, "-m", "pipelines", "refresh", "--no-report", *portal.options],
             cwd=ROOT,
             env={
                 **os.environ,

@@ -45,6 +45,10 @@ def test_a_portal_with_little_in_it(
 ) -> None:
     page = open_page(sites.address(portal), route)
     expect(page.locator("[data-as-of]")).to_contain_text("31.03.2026 20:00")
+    marked = page.locator("[data-partial-history]")
+    expect(marked).to_have_count(1 if portal == "one_day" else 0)
+    if portal == "one_day":
+        expect(marked).to_contain_text("записи, созданные с 31.03.2026")
     every_state(page)
 
 

@@ -5,14 +5,16 @@ appended, what left the portal gets a tombstone (`is_deleted`). A reading is ful
 the first run and every `full_read_every_days`) or incremental (what changed since the last
 completed refresh began, less an overlap). It ends with the portal's own counts by ID window; what
 differs is swept and mended before anything is loaded. `raw.refreshes` gets its row last, so a
-reading that was stopped stays invisible.
+reading that was stopped stays invisible. The first load of a big portal takes several readings,
+each of which reaches further back (history.py).
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +48,8 @@ from pipelines.bitrix24.entities import (
     TABLES,
     Table,
 )
+from pipelines.bitrix24.history import FIRST_PART_ROWS, WHOLE, Reach, part_rows, reach
+from pipelines.check import check
 from pipelines.errors import Bitrix24Error, PipelineError, SettingsError
 from pipelines.personal_data import forget, protection
 from pipelines.settings import Named, Settings, did_you_mean
@@ -57,12 +61,17 @@ ROWS_A_CHUNK = 20_000
 COUNT_WINDOW_IDS = 20_000
 SWEEP_WINDOW_IDS = 400
 OWNERS_A_PAGE = 10
+OWNERS_A_ROUND = 20_000
 SMALL_LOSS_ROWS = 20
 
 
 @dataclass
 class Counts:
-    """What one refresh did with one table; `portal_total` None where the API tells no total."""
+    """What one refresh did with one table; `portal_total` None where the API tells no total.
+
+    While only a part of the history is loaded, totals and living rows are those with an ID above
+    `unread_to_id`; `rows_unread` are the others.
+    """
 
     portal_total: int | None = None
     rows_read: int = 0
@@ -70,17 +79,31 @@ class Counts:
     rows_living: int = 0
     rows_deleted: int = 0
     requests: int = 0
+    rows_unread: int = 0
+    unread_to_id: int = 0
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The outcome of a reading, for `run.json`."""
+    """The outcome of a reading, for `run.json`.
+
+    Attributes:
+        history_from: what was created before is not loaded; None where everything is.
+        goes_on: whether more of it is wanted now.
+    """
 
     refresh_no: int
     as_of: dt.datetime
     kind: str
     counts: Mapping[str, Counts]
     requests: int
+    history_from: dt.datetime | None
+    goes_on: bool
+
+    @property
+    def rows_unread(self) -> int:
+        """Leads, deals, contacts and companies that are older than what is loaded."""
+        return sum(counts.rows_unread for counts in self.counts.values())
 
 
 @dataclass
@@ -94,9 +117,15 @@ class Reading:
     last: Refresh | None
     full: bool
     accept_loss: bool
+    not_before: dt.date | None = None
+    part_rows: int = FIRST_PART_ROWS
     as_of: dt.datetime = field(init=False)
     header: dict[str, Any] = field(init=False)
+    goes_on: bool = field(default=False, init=False)
     counts: dict[str, Counts] = field(init=False)
+    _reach: Reach = field(default=WHOLE, init=False)
+    _read_to: Mapping[str, int] = field(default_factory=dict, init=False)
+    _linked_leads: set[int] = field(default_factory=set, init=False)
     _living: dict[str, set[int]] = field(default_factory=dict, init=False)
     _changed: dict[str, list[int]] = field(default_factory=dict, init=False)
     _select: dict[int, list[str]] = field(default_factory=dict, init=False)
@@ -139,21 +168,43 @@ class Reading:
             "base_currency": str(answers["currency"].result),
             "utc_offset": server_time.strftime("%z"),
             "scope": self.settings.scope,
+            "history_from": None,
         }
 
     def tables(self) -> Iterator[tuple[Table, pl.DataFrame]]:
         """All versions to append, table by table."""
         upper = self._last_ids()
+        self._plan(upper)
         for table in (FIELDS, *DIRECTORIES):
             yield from self._counted(table, self._snapshot(table, self._directories[table.name]))
         for table in ENTITIES:
             yield from self._counted(table, self._entity(table, upper[table.name]))
+        if self._reach.floors[LEADS.name]:
+            yield from self._counted(LEADS, self._older_leads_of_deals())
         for table in (LEAD_ADDRESSES, *DETAILS):
             assert table.owner is not None
             yield from self._counted(table, self._older_list(table, upper[table.owner]))
         for table in HISTORIES:
             yield from self._counted(table, self._history(table))
-        yield from self._counted(ACTIVITIES, self._snapshot(ACTIVITIES, self._activities()))
+        yield from self._counted(ACTIVITIES, self._open_activities())
+
+    def _plan(self, upper: Mapping[str, int]) -> None:
+        """How far back this reading goes, and behind what everything is read already."""
+        newest = self.last.history_from if self.last else self.as_of
+        if newest is None:
+            self._read_to = WHOLE.floors
+            return
+        self._read_to = self.warehouse.unread_to(self.last.refresh_no) if self.last else upper
+        not_before = None
+        if self.not_before is not None:
+            offset = dt.datetime.fromisoformat(f"2000-01-01T00:00{self.header['utc_offset']}")
+            not_before = dt.datetime.combine(self.not_before, dt.time(), offset.tzinfo)
+        self._reach = reach(self.client, self._read_to, newest, self.part_rows, not_before)
+        start = self.header["history_from"] = self._reach.history_from
+        self.goes_on = start is not None and (not_before is None or start > not_before)
+        for table in ENTITIES:
+            self.counts[table.name].unread_to_id = self._reach.floors[table.name]
+            self.counts[table.name].rows_unread = self._reach.unread[table.name]
 
     def _counted(
         self, table: Table, frames: Iterable[pl.DataFrame]
@@ -315,9 +366,14 @@ class Reading:
                 return True
         return False
 
-    def _activities(self) -> list[dict[str, Any]]:
+    def _open_activities(self) -> Iterator[pl.DataFrame]:
+        """All of them; a part of a first load that others follow leaves them to the last one."""
+        if self.goes_on and self.last is not None:
+            known = self.warehouse.latest_versions(ACTIVITIES.name, ["id"], ["id"])
+            self.counts[ACTIVITIES.name].rows_living = 0 if known is None else known.height
+            return
         pages = self.client.walk(ACTIVITIES.method, ACTIVITIES.params, None, "ID")
-        return [row for page in pages for row in page]
+        yield from self._snapshot(ACTIVITIES, [row for page in pages for row in page])
 
     def _snapshot(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> Iterator[pl.DataFrame]:
         """Changed rows of a table that is read whole, and tombstones of those that left it."""
@@ -371,17 +427,20 @@ class Reading:
         living_before = set(previous["id"].to_list())
         # The newest may be gone: the portal's highest ID is then below its own.
         to_id = max(to_id, max(living_before, default=0))
+        floor = self._reach.floors[table.name]
         seen: set[int] = set()
         for rows in self._entity_rows(table, to_id):
             rows = [row for row in rows if int(row["id"]) not in seen]
             frame = table.typed(rows, self.refresh_no)
             seen.update(frame["id"].to_list())
             counts.rows_read += frame.height
+            if table is DEALS:
+                self._linked_leads.update(frame["lead_id"].drop_nulls().to_list())
             yield self._new_versions(table, frame, previous)
         living = living_before | seen
-        gone = {item for item in living_before - seen if item <= to_id} if self.full else set[int]()
+        gone = {item for item in living_before - seen if item > floor} if self.full else set[int]()
         living -= gone
-        missing, vanished = yield from self._reconcile(table, to_id, living, previous)
+        missing, vanished = yield from self._reconcile(table, (floor, to_id), living, previous)
         gone = (gone | (vanished & living_before)) - missing
         living = (living | missing) - vanished
         self._refuse_loss(table, len(gone), len(living_before))
@@ -389,35 +448,52 @@ class Reading:
             yield table.tombstones(
                 pl.DataFrame({"id": sorted(gone)}, schema={"id": pl.Int64()}), self.refresh_no
             )
-        counts.rows_living = len(living)
+        counts.rows_living = sum(item > floor for item in living)
         self._living[table.name] = living
+
+    def _older_leads_of_deals(self) -> Iterator[pl.DataFrame]:
+        """Leads before the loaded history that its deals came from: no deal loses its source."""
+        self._linked_leads -= self._living[LEADS.name]
+        for rows in self._by_id(LEADS, sorted(self._linked_leads), self.asked_fields(LEADS)):
+            frame = LEADS.typed(rows, self.refresh_no)
+            self.counts[LEADS.name].rows_read += frame.height
+            self._living[LEADS.name].update(frame["id"].to_list())
+            self._changed[LEADS.name] += frame["id"].to_list()
+            yield frame
 
     def _entity_rows(self, table: Table, to_id: int) -> Iterator[list[dict[str, Any]]]:
         assert table.entity_type_id is not None
         params = {**table.params, "select": self.asked_fields(table)}
-        walks: list[dict[str, Any]] = [params]
         if not self.full:
             since = self._since()
-            walks = [{**params, "filter": {">=updatedTime": since}}]
+            yield from self._chunks(table, {**params, "filter": {">=updatedTime": since}}, to_id)
             if table.has_state:
                 # An activity need not move updatedTime.
-                walks.append({**params, "filter": {">=lastActivityTime": since}})
-        for walk in walks:
-            yield from self._chunks(table, walk, to_id)
+                active = {**params, "filter": {">=lastActivityTime": since}}
+                yield from self._chunks(table, active, to_id)
+        yield from self._window(table, params, table.name, to_id)
+
+    def _window(
+        self, table: Table, params: Mapping[str, Any], entity: str, to_id: int
+    ) -> Iterator[list[dict[str, Any]]]:
+        """All rows behind the floor: at a full reading to the last ID, else to what is read."""
+        floor = self._reach.floors[entity]
+        yield from self._chunks(table, params, to_id if self.full else self._read_to[entity], floor)
 
     def _chunks(
-        self, table: Table, params: Mapping[str, Any], to_id: int | None
+        self, table: Table, params: Mapping[str, Any], to_id: int | None, last_id: int = 0
     ) -> Iterator[list[dict[str, Any]]]:
         """Pages of a walk gathered into chunks, with progress on a terminal."""
-        if to_id == 0:
+        if to_id is not None and to_id <= last_id:
             return
         chunk: list[dict[str, Any]] = []
-        with tqdm(desc=table.name, total=to_id, unit=" ids", disable=None, leave=False) as bar:
+        total = None if to_id is None else to_id - last_id
+        with tqdm(desc=table.name, total=total, unit=" ids", disable=None, leave=False) as bar:
             for page in self.client.walk(
-                table.method, params, table.items_key, table.id_key, to_id=to_id
+                table.method, params, table.items_key, table.id_key, last_id, to_id
             ):
                 chunk += page
-                bar.update(int(page[-1][table.id_key]) - bar.n)
+                bar.update(int(page[-1][table.id_key]) - last_id - bar.n)
                 if len(chunk) >= ROWS_A_CHUNK:
                     yield chunk
                     chunk = []
@@ -454,16 +530,24 @@ class Reading:
     # -- completeness
 
     def _reconcile(
-        self, table: Table, to_id: int, living: set[int], previous: pl.DataFrame
+        self,
+        table: Table,
+        loaded: tuple[int, int],
+        living: set[int],
+        previous: pl.DataFrame,
     ) -> Generator[pl.DataFrame, None, tuple[set[int], set[int]]]:
         """Compares counts by ID window with the living rows and mends what differs.
+
+        Args:
+            loaded: the IDs that are to be there, from (without it) and to.
 
         Returns:
             (IDs that were missing and are read now, IDs that are no longer on the portal).
         """
         counts = self.counts[table.name]
-        ids = pl.Series("id", sorted(item for item in living if item <= to_id), dtype=pl.Int64())
-        totals = self._portal_totals(table, [(0, to_id)], COUNT_WINDOW_IDS)
+        inside = sorted(item for item in living if loaded[0] < item <= loaded[1])
+        ids = pl.Series("id", inside, dtype=pl.Int64())
+        totals = self._portal_totals(table, [loaded], COUNT_WINDOW_IDS)
         differing = [window for window, total in totals.items() if total != _within(ids, window)]
         counts.portal_total = sum(totals.values())
         missing: set[int] = set()
@@ -476,7 +560,7 @@ class Reading:
             missing = on_portal - here
             vanished = here - on_portal
             found: set[int] = set()
-            for rows in self._by_id(table, sorted(missing)):
+            for rows in self._by_id(table, sorted(missing), self.asked_fields(table)):
                 frame = table.typed(rows, self.refresh_no)
                 found.update(frame["id"].to_list())
                 counts.rows_read += frame.height
@@ -544,17 +628,18 @@ class Reading:
             for row in rows_of(answer.result, table.items_key, table.method)
         }
 
-    def _by_id(self, table: Table, ids: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
-        assert table.entity_type_id is not None
+    def _by_id(
+        self, table: Table, ids: Sequence[int], select: Sequence[str]
+    ) -> Iterator[list[dict[str, Any]]]:
         answers = self.client.batches(
             {
                 f"i{piece[0]}": Command(
                     table.method,
                     {
                         **table.params,
-                        "select": self.asked_fields(table),
-                        "order": {"id": "ASC"},
-                        "filter": {"@id": list(piece)},
+                        "select": list(select),
+                        "order": {table.id_key: "ASC"},
+                        "filter": {f"@{table.id_key}": list(piece)},
                         "start": -1,
                     },
                 )
@@ -580,34 +665,53 @@ class Reading:
         params = dict(table.params)
         if self.settings.pii != "full":
             params["select"] = [name for name in params["select"] if name != "COMMENTS"]
-        if not self.full:
-            params["filter"] = {">=DATE_MODIFY": self._since()}
         living = set(previous["id"].to_list())
-        for rows in self._chunks(table, params, to_id):
+        seen: set[int] = set()
+        for rows in self._older_rows(table, params, to_id):
+            rows = [row for row in rows if int(row[table.id_key]) not in seen]
             if table in DETAILS:
                 rows = [dict(self._protect(row)) for row in rows]
             frame = table.typed(rows, self.refresh_no)
             counts.rows_read += frame.height
-            living.update(frame["id"].to_list())
+            seen.update(frame["id"].to_list())
             yield self._only_changed(table, frame, previous)
+        living |= seen
         counts.rows_living = len(living & self._living[table.owner])
 
+    def _older_rows(
+        self, table: Table, params: Mapping[str, Any], to_id: int
+    ) -> Iterator[list[dict[str, Any]]]:
+        assert table.owner is not None
+        if not self.full:
+            changed = {**params, "filter": {">=DATE_MODIFY": self._since()}}
+            yield from self._chunks(table, changed, to_id)
+        yield from self._window(table, params, table.owner, to_id)
+        if table is LEAD_ADDRESSES:
+            yield from self._by_id(table, sorted(self._linked_leads), params["select"])
+
     def _history(self, table: Table) -> Iterator[pl.DataFrame]:
-        """Stage history: all of it at a full reading, else that of the items that changed."""
+        """Stage history: all of it at a full reading, else that of the items that changed.
+
+        Of a part of the history it is read by items too.
+        """
         assert table.owner is not None
         counts = self.counts[table.name]
         columns = ["id", "owner_id", "row_hash"]
         owners: pl.DataFrame | None = None
-        if not self.full:
-            changed = sorted(set(self._changed[table.owner]))
-            owners = pl.DataFrame({"owner_id": changed}, schema={"owner_id": pl.Int64()})
+        if not self.full or self._reach.floors[table.owner]:
+            asked = self._living[table.owner] if self.full else set(self._changed[table.owner])
+            owners = pl.DataFrame({"owner_id": sorted(asked)}, schema={"owner_id": pl.Int64()})
         previous = self.warehouse.latest_versions(table.name, columns, ["id"], owners)
         if previous is None:
             previous = pl.DataFrame(schema={name: table.schema[name] for name in columns})
         chunks = (
             self._chunks(table, table.params, None)
             if owners is None
-            else self._histories_of(table, owners["owner_id"].to_list())
+            else (
+                rows
+                for some in chunked(owners["owner_id"].to_list(), OWNERS_A_ROUND)
+                for rows in self._histories_of(table, some)
+            )
         )
         seen: list[pl.Series] = []
         for rows in chunks:
@@ -724,7 +828,13 @@ def _bookkeeping(reading: Reading) -> Iterator[tuple[str, pl.DataFrame]]:
             schema_overrides={"portal_total": pl.Int64()},
         ),
     )
-    yield "refreshes", pl.DataFrame([{**reading.header, "completed": False}])
+    yield (
+        "refreshes",
+        pl.DataFrame(
+            [{**reading.header, "completed": False}],
+            schema_overrides={"history_from": pl.Datetime("us", "UTC")},
+        ),
+    )
 
 
 def extract(
@@ -733,12 +843,56 @@ def extract(
     settings: Settings,
     full: bool = False,
     accept_loss: bool = False,
+    history_from: dt.date | None = None,
+    say: Callable[[str], None] = log.info,
 ) -> Summary:
-    """Reads the portal and appends what changed; the refresh is not yet completed.
+    """Reads the portal and appends what changed; the last refresh is not yet completed.
+
+    A first load of a big portal takes several refreshes, the newest records first; all but the last
+    are checked and completed here, and where one was stopped the next call goes on.
+
+    Args:
+        history_from: for now, stop at what was created before this day of the portal.
+        say: takes a line of progress after each part of a first load.
 
     Raises:
         Bitrix24Error: the portal refused, lost or garbled something; nothing becomes visible.
+        ChecksFailed: a part failed the raw contract; the parts before it stay.
     """
+    rows, wanted = FIRST_PART_ROWS, True if full else None
+    while True:
+        started = time.monotonic()
+        summary = _read(client, warehouse, settings, wanted, accept_loss, history_from, rows)
+        if not summary.goes_on:
+            return summary
+        check(warehouse)
+        read = sum(summary.counts[table.name].rows_read for table in ENTITIES)
+        seconds = time.monotonic() - started
+        say(_progress(summary, read, seconds))
+        rows, wanted = part_rows(read, seconds), False
+
+
+def _progress(summary: Summary, read: int, seconds: float) -> str:
+    """How far a first load is, its pace and when it will end."""
+    loaded = sum(summary.counts[table.name].rows_living for table in ENTITIES)
+    pace = max(read, 1) / max(seconds, 0.001)
+    return (
+        f"history back to {summary.history_from:%Y-%m-%d}: {loaded:,} of"
+        f" {loaded + summary.rows_unread:,} records, {pace:,.0f} a second,"
+        f" about {summary.rows_unread / pace / 60:,.0f} min left"
+    )
+
+
+def _read(
+    client: Client,
+    warehouse: Warehouse,
+    settings: Settings,
+    full: bool | None,
+    accept_loss: bool,
+    history_from: dt.date | None,
+    part_rows: int,
+) -> Summary:
+    """One reading: one refresh, not yet completed; `full` None where the settings decide."""
     completed = warehouse.last_refreshes()
     last = completed[0] if completed else None
     last_full = next((refresh for refresh in completed if refresh.kind == "full"), None)
@@ -749,10 +903,12 @@ def extract(
         settings,
         refresh_no=warehouse.next_refresh_no(),
         last=last,
-        full=full or last_full is None or other_fields,
+        full=bool(full) or last_full is None or other_fields,
         accept_loss=accept_loss,
+        not_before=history_from,
+        part_rows=part_rows,
     )
-    if last_full is not None and not reading.full:
+    if last_full is not None and full is None and not reading.full:
         age = reading.as_of - last_full.as_of
         if age >= dt.timedelta(days=settings.full_read_every_days):
             reading.full = True
@@ -787,4 +943,6 @@ def extract(
         str(reading.header["kind"]),
         reading.counts,
         client.requests,
+        reading.header["history_from"],
+        reading.goes_on,
     )

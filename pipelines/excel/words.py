@@ -43,6 +43,9 @@ RU = {
     # Sheet of description
     "as_of": "Данные на",
     "portal_time": "время портала",
+    "partial_history": "Часть истории",
+    "partial_history_text": "Загружены записи, созданные с {day}. Более ранние периоды неполны, "
+    "новые и повторные покупатели определены неточно. Остальное загрузит обычное обновление.",
     "portal": "Портал",
     "period": "Период",
     "previous_period": "Прошлый период",
@@ -212,6 +215,10 @@ EN = {
     "work first. The number opens the lead in the CRM",
     "as_of": "Data as of",
     "portal_time": "portal time",
+    "partial_history": "Part of the history",
+    "partial_history_text": "What was created since {day} is loaded. Earlier periods are "
+    "incomplete, and new and repeat customers are not told apart exactly. An ordinary refresh "
+    "loads the rest.",
     "portal": "Portal",
     "period": "Period",
     "previous_period": "Previous period",

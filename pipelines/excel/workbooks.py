@@ -418,6 +418,9 @@ class Report:
         about.text(book[self.name], "sheet_title")
         clock = f"{book['portal_time']}, {self.settings.portal_timezone}"
         self._pair("as_of", f"{published.about['as_of_text']} ({clock})")
+        if published.about["history_from_date"]:
+            day = f"{published.about['history_from_date']:%d.%m.%Y}"
+            self._pair("partial_history", book["partial_history_text"].format(day=day))
         self._pair("portal", published.about["portal_url"])
         self._pair("period", self._span(period.start, period.end))
         previous = self._span(period.previous_start, period.previous_end)

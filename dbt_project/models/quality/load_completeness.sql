@@ -18,6 +18,7 @@ final as (
         load_completeness.rows_living,
         load_completeness.rows_deleted,
         load_completeness.requests,
+        load_completeness.rows_unread,
         load_completeness.portal_total - load_completeness.rows_living as rows_missing,
         refreshes.as_of
     from load_completeness

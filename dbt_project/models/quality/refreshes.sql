@@ -29,6 +29,7 @@ final as (
         {{ portal_time_text('refreshes.as_of') }} as as_of_text,
         refreshes.as_of,
         refreshes.as_of_date,
+        refreshes.history_from_date,
         {{ portal_date('beginnings.first_as_of') }} as first_as_of_date,
         {{ portal_date('beginnings.lead_history_at') }} as lead_history_date,
         {{ portal_date('beginnings.deal_history_at') }} as deal_history_date

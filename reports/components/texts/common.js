@@ -81,6 +81,8 @@ const ru = {
 	show: 'Показать:',
 
 	staleData: 'Данные устарели',
+	partialHistory: (day) =>
+		`Загружена только часть истории: записи, созданные с ${day}. Более ранние периоды неполны, новые и повторные покупатели определены неточно. Остальное загрузит обычное обновление.`,
 	failedRefresh: 'Последнее обновление не удалось',
 	shownAsOf: 'Показаны данные на',
 
@@ -272,6 +274,8 @@ const en = {
 	show: 'Show:',
 
 	staleData: 'The data are old',
+	partialHistory: (day) =>
+		`Only a part of the history is loaded: what was created since ${day}. Earlier periods are incomplete, and new and repeat customers are not told apart exactly. An ordinary refresh loads the rest.`,
 	failedRefresh: 'The last refresh failed',
 	shownAsOf: 'Shown as of',
 

@@ -8,6 +8,7 @@ select
     crm_mode,
     base_currency,
     kind,
+    history_from_date,
     first_as_of_date,
     lead_history_date,
     deal_history_date,

@@ -18,7 +18,8 @@ completed as (
         rows_appended,
         rows_living,
         rows_deleted,
-        requests
+        requests,
+        rows_unread
     from source
     where refresh_no in (
             select refreshes.refresh_no from refreshes

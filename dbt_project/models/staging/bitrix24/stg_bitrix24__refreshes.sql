@@ -14,7 +14,8 @@ completed as (
         base_currency,
         utc_offset,
         as_of,
-        started_at
+        started_at,
+        history_from
     from source
     where completed
 ),
@@ -30,7 +31,9 @@ renamed as (
         refresh_no = max(refresh_no) over () as is_last,
         as_of,
         {{ portal_date('as_of') }} as as_of_date,
-        started_at
+        started_at,
+        history_from,
+        {{ portal_date('history_from') }} as history_from_date
     from completed
 )
 

@@ -1,0 +1,129 @@
+"""How far back a reading goes: a first load of a big portal comes in parts, the newest first.
+
+A part is a refresh like any other that reads changes as usual and, besides, everything created in
+a span of days before what earlier ones have. Each is completed by itself, so a load that was
+stopped goes on behind its last part.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipelines.bitrix24.client import Client, Command, rows_of
+from pipelines.bitrix24.entities import ENTITIES, Table
+
+FIRST_PART_ROWS = 50_000
+SMALLEST_PART_ROWS = 20_000
+LARGEST_PART_ROWS = 500_000
+PART_SECONDS = 300
+SPANS_DAYS = (1, 3, 7, 14, 31, 92, 183, 366)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Where a reading ends in the past.
+
+    Attributes:
+        floors: entity → the ID up to which its rows stay unread, 0 where none does.
+        history_from: what was created since then is read; None where everything is.
+        unread: entity → rows that stay unread.
+    """
+
+    floors: Mapping[str, int]
+    history_from: dt.datetime | None
+    unread: Mapping[str, int]
+
+
+WHOLE = Reach({table.name: 0 for table in ENTITIES}, None, {table.name: 0 for table in ENTITIES})
+
+
+def part_rows(rows: int, seconds: float) -> int:
+    """Rows of the next part, from the pace of the last one: some minutes of reading."""
+    pace = rows / max(seconds, 0.001)
+    return int(min(max(pace * PART_SECONDS, SMALLEST_PART_ROWS), LARGEST_PART_ROWS))
+
+
+def reach(
+    client: Client,
+    unread_to: Mapping[str, int],
+    newest: dt.datetime,
+    rows: int,
+    not_before: dt.datetime | None,
+) -> Reach:
+    """How far back the next part goes.
+
+    Args:
+        unread_to: entity → the highest ID that is not read yet.
+        newest: everything created since then is read, or nothing is and this is now.
+        rows: as many rows as the part is to have, at most, where a day has not more.
+        not_before: nothing older is wanted yet.
+    """
+    everything = _totals(client, unread_to, {"all": None})["all"]
+    if not_before is None and sum(everything.values()) <= rows:
+        return WHOLE
+    starts = {f"d{days}": newest - dt.timedelta(days=days) for days in SPANS_DAYS}
+    if not_before is not None:
+        starts = {name: start for name, start in starts.items() if start > not_before}
+        starts["end"] = min(not_before, newest)
+    totals = _totals(client, unread_to, starts)
+    fitting = [name for name in starts if sum(totals[name].values()) <= rows]
+    start = starts[fitting[-1] if fitting else next(iter(starts))]
+    floors = _first_ids(client, unread_to, start)
+    if not any(floors.values()):
+        return WHOLE
+    return Reach(floors, start, _totals(client, floors, {"all": None})["all"])
+
+
+def _created(start: dt.datetime | None) -> dict[str, str]:
+    return {} if start is None else {">=createdTime": start.isoformat(timespec="seconds")}
+
+
+def _list(table: Table, up_to: int, start: dt.datetime | None, page: int) -> Command:
+    return Command(
+        table.method,
+        {
+            **table.params,
+            "select": ["id"],
+            "order": {"id": "ASC"},
+            "filter": {"<=id": up_to, **_created(start)},
+            "start": page,
+        },
+    )
+
+
+def _totals(
+    client: Client, up_to: Mapping[str, int], starts: Mapping[str, dt.datetime | None]
+) -> dict[str, dict[str, int]]:
+    """Rows of each entity with an ID up to the given one, created since each of the starts."""
+    answers = client.batches(
+        {
+            f"{table.name}_{name}": _list(table, up_to[table.name], start, 0)
+            for name, start in starts.items()
+            for table in ENTITIES
+            if up_to[table.name]
+        }
+    )
+    return {
+        name: {
+            table.name: int(answers[f"{table.name}_{name}"].total or 0) if up_to[table.name] else 0
+            for table in ENTITIES
+        }
+        for name in starts
+    }
+
+
+def _first_ids(client: Client, up_to: Mapping[str, int], start: dt.datetime) -> dict[str, int]:
+    """The ID before the first row created since the start; `up_to` where there is none."""
+    asked = [table for table in ENTITIES if up_to[table.name]]
+    answers = (
+        client.batch({table.name: _list(table, up_to[table.name], start, -1) for table in asked})
+        if asked
+        else {}
+    )
+    floors = {table.name: 0 for table in ENTITIES}
+    for table in asked:
+        found = rows_of(answers[table.name].result, table.items_key, table.method)
+        floors[table.name] = int(found[0]["id"]) - 1 if found else up_to[table.name]
+    return floors
