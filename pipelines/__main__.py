@@ -35,6 +35,16 @@ FULL = click.option("--full", is_flag=True, help="Read everything, not only what
 ACCEPT_LOSS = click.option(
     "--accept-loss", is_flag=True, help="Accept, this once, that many records are gone."
 )
+ACCEPT_DIFFERENCE = click.option(
+    "--accept-difference",
+    is_flag=True,
+    help="Accept, this once, that the portal counts other records than were loaded.",
+)
+ACCEPT_DROP = click.option(
+    "--accept-drop",
+    is_flag=True,
+    help="Accept, this once, that a directory, a history or the activities shrank much.",
+)
 
 
 def connect() -> Any:
@@ -53,8 +63,12 @@ def connect() -> Any:
 @cli.command()
 @FULL
 @ACCEPT_LOSS
+@ACCEPT_DIFFERENCE
+@ACCEPT_DROP
 @click.option("--no-report", is_flag=True, help="Publish the marts without workbooks and site.")
-def refresh(full: bool, accept_loss: bool, no_report: bool) -> None:
+def refresh(
+    full: bool, accept_loss: bool, accept_difference: bool, accept_drop: bool, no_report: bool
+) -> None:
     """Extract, check, build, publish, excel and report."""
     from pipelines import notify
     from pipelines.refresh import refresh as run_all
@@ -69,6 +83,7 @@ def refresh(full: bool, accept_loss: bool, no_report: bool) -> None:
             click.echo,
             full=full,
             accept_loss=accept_loss,
+            accept=_accepted(accept_difference, accept_drop),
             with_report=not no_report,
         )
     except AnotherRefreshIsRunning:
@@ -104,14 +119,25 @@ def extract(full: bool, accept_loss: bool) -> None:
 
 
 @cli.command()
-def check() -> None:
+@ACCEPT_DIFFERENCE
+@ACCEPT_DROP
+def check(accept_difference: bool, accept_drop: bool) -> None:
     """Hold the extracted rows to the raw contract; completes the refresh."""
     from pipelines.check import check as run
+    from pipelines.settings import Settings
 
-    warehouse = Warehouse.from_environment()
+    warehouse, settings = Warehouse.from_environment(), Settings.load()
     with warehouse.lock():
-        results = run(warehouse)
-    click.echo(f"{len(results)} raw checks passed")
+        results = run(warehouse, settings, _accepted(accept_difference, accept_drop))
+    accepted = sum(result.accepted for result in results)
+    click.echo(f"{len(results) - accepted} raw checks passed, {accepted} accepted")
+
+
+def _accepted(difference: bool, drop: bool) -> list[str]:
+    """Raw checks whose failure is accepted."""
+    from pipelines.contract import DIFFERENCE, DROP
+
+    return [name for name, given in ((DIFFERENCE, difference), (DROP, drop)) if given]
 
 
 @cli.command()

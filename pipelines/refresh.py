@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
@@ -45,6 +45,7 @@ class Run:
     entities: dict[str, dict[str, int | None]] = field(default_factory=dict)
     checks_passed: int = 0
     checks_failed: int = 0
+    checks_accepted: int = 0
 
     def add_extraction(self, summary: Summary) -> None:
         self.refresh_no = summary.refresh_no
@@ -55,7 +56,9 @@ class Run:
 
     def add_checks(self, results: Sequence[CheckResult]) -> None:
         self.checks_passed += sum(result.passed for result in results)
-        self.checks_failed += sum(not result.passed for result in results)
+        accepted = sum(result.accepted for result in results)
+        self.checks_accepted += accepted
+        self.checks_failed += sum(not result.passed for result in results) - accepted
 
     def lines(self, warehouse: Warehouse) -> list[str]:
         """The run for people: outcome, rows, checks, seconds, files, and what to do."""
@@ -77,7 +80,10 @@ class Run:
             cells = " ".join(f"{'' if value is None else f'{value:,}':>10}" for value in values)
             lines.append(f"{entity:20} {cells}")
         if self.checks_passed or self.checks_failed:
-            lines.append(f"checks: {self.checks_passed} passed, {self.checks_failed} failed")
+            accepted = f", {self.checks_accepted} accepted" if self.checks_accepted else ""
+            lines.append(
+                f"checks: {self.checks_passed} passed, {self.checks_failed} failed{accepted}"
+            )
         lines.append(
             "seconds: " + ", ".join(f"{step} {taken}" for step, taken in self.seconds.items())
         )
@@ -99,6 +105,7 @@ def refresh(
     say: Callable[[str], None],
     full: bool = False,
     accept_loss: bool = False,
+    accept: Collection[str] = (),
     with_report: bool = True,
 ) -> Run:
     """Runs all steps under the lock; the outcome is written to `run.json` and said.
@@ -110,7 +117,7 @@ def refresh(
     with warehouse.lock():
         run = Run(started_at=dt.datetime.now(dt.UTC))
         try:
-            _steps(run, warehouse, settings, connect, say, full, accept_loss)
+            _steps(run, warehouse, settings, connect, say, full, accept_loss, accept)
             run.status = "published"
             if with_report:
                 _report(run, warehouse, settings, say)
@@ -140,11 +147,12 @@ def _steps(
     say: Callable[[str], None],
     full: bool,
     accept_loss: bool,
+    accept: Collection[str],
 ) -> None:
     with _step("extract", run, say):
         run.add_extraction(extract(connect(), warehouse, settings, full, accept_loss))
     with _step("check", run, say):
-        run.add_checks(check(warehouse))
+        run.add_checks(check(warehouse, settings, accept))
     with _step("build", run, say):
         run.add_checks(build(warehouse, settings))
     with _step("publish", run, say):
