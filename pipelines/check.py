@@ -307,7 +307,7 @@ def _lines(result: CheckResult, failures: Sequence[CheckFailure]) -> list[str]:
         for failure in found[:FAILURES_SHOWN]
     ]
     if len(found) > FAILURES_SHOWN:
-        lines.append(f"  … more in quality.check_failures of the warehouse: {len(found)}")
+        lines.append(f"  … the first {len(found)} stand in quality.check_failures of the warehouse")
     return [result.message, *lines]
 
 

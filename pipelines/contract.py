@@ -328,7 +328,7 @@ class Contract:
             if table.kind != "older_list" or header["kind"] != "full" or hidden:
                 continue
             lacked = self._rows(
-                "select owners.rows_living - listed.rows_read"
+                "select greatest(owners.rows_living - listed.rows_read, 0)"
                 " from raw.load_completeness as listed"
                 " inner join raw.load_completeness as owners using (refresh_no)"
                 " inner join raw.refreshes using (refresh_no)"

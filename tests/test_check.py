@@ -290,7 +290,7 @@ def test_a_hundred_records_of_a_check_are_kept_and_ten_shown(
     assert text[2] == f"  7 stage_semantic_id = ? {DEAL}/7/"
     assert text[11:] == [
         f"  108 stage_semantic_id = ? {DEAL}/108/",
-        "  … more in quality.check_failures of the warehouse: 100",
+        "  … the first 100 stand in quality.check_failures of the warehouse",
     ]
     assert rows(warehouse, "select count(*) from quality.check_failures") == [(100,)]
 
