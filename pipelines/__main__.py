@@ -41,6 +41,16 @@ HISTORY_FROM = click.option(
 ACCEPT_LOSS = click.option(
     "--accept-loss", is_flag=True, help="Accept, this once, that many records are gone."
 )
+ACCEPT_DIFFERENCE = click.option(
+    "--accept-difference",
+    is_flag=True,
+    help="Accept, this once, that the portal counts other records than were loaded.",
+)
+ACCEPT_DROP = click.option(
+    "--accept-drop",
+    is_flag=True,
+    help="Accept, this once, that a directory, a history or the activities shrank much.",
+)
 
 
 def connect() -> Any:
@@ -59,10 +69,17 @@ def connect() -> Any:
 @cli.command()
 @FULL
 @ACCEPT_LOSS
+@ACCEPT_DIFFERENCE
+@ACCEPT_DROP
 @HISTORY_FROM
 @click.option("--no-report", is_flag=True, help="Publish the marts without workbooks and site.")
 def refresh(
-    full: bool, accept_loss: bool, history_from: dt.datetime | None, no_report: bool
+    full: bool,
+    accept_loss: bool,
+    accept_difference: bool,
+    accept_drop: bool,
+    history_from: dt.datetime | None,
+    no_report: bool,
 ) -> None:
     """Extract, check, build, publish, excel and report."""
     from pipelines import notify
@@ -78,6 +95,7 @@ def refresh(
             click.echo,
             full=full,
             accept_loss=accept_loss,
+            accept=_accepted(accept_difference, accept_drop),
             history_from=history_from and history_from.date(),
             with_report=not no_report,
         )
@@ -97,16 +115,32 @@ def _warn(message: str) -> None:
 @cli.command()
 @FULL
 @ACCEPT_LOSS
+@ACCEPT_DIFFERENCE
+@ACCEPT_DROP
 @HISTORY_FROM
-def extract(full: bool, accept_loss: bool, history_from: dt.datetime | None) -> None:
+def extract(
+    full: bool,
+    accept_loss: bool,
+    accept_difference: bool,
+    accept_drop: bool,
+    history_from: dt.datetime | None,
+) -> None:
     """Read the portal into the raw log."""
     from pipelines.bitrix24.extract import extract as run
     from pipelines.settings import Settings
 
     warehouse, settings = Warehouse.from_environment(), Settings.load()
     with warehouse.lock():
-        until = history_from and history_from.date()
-        summary = run(connect(), warehouse, settings, full, accept_loss, until, click.echo)
+        summary = run(
+            connect(),
+            warehouse,
+            settings,
+            full=full,
+            accept_loss=accept_loss,
+            accept=_accepted(accept_difference, accept_drop),
+            history_from=history_from and history_from.date(),
+            say=click.echo,
+        )
     for name, counts in summary.counts.items():
         click.echo(
             f"{name:20} read {counts.rows_read:>9,}  appended {counts.rows_appended:>9,}"
@@ -116,14 +150,25 @@ def extract(full: bool, accept_loss: bool, history_from: dt.datetime | None) -> 
 
 
 @cli.command()
-def check() -> None:
+@ACCEPT_DIFFERENCE
+@ACCEPT_DROP
+def check(accept_difference: bool, accept_drop: bool) -> None:
     """Hold the extracted rows to the raw contract; completes the refresh."""
     from pipelines.check import check as run
+    from pipelines.settings import Settings
 
-    warehouse = Warehouse.from_environment()
+    warehouse, settings = Warehouse.from_environment(), Settings.load()
     with warehouse.lock():
-        results = run(warehouse)
-    click.echo(f"{len(results)} raw checks passed")
+        results = run(warehouse, settings, _accepted(accept_difference, accept_drop))
+    accepted = sum(result.accepted for result in results)
+    click.echo(f"{len(results) - accepted} raw checks passed, {accepted} accepted")
+
+
+def _accepted(difference: bool, drop: bool) -> list[str]:
+    """Raw checks whose failure is accepted."""
+    from pipelines.contract import DIFFERENCE, DROP
+
+    return [name for name, given in ((DIFFERENCE, difference), (DROP, drop)) if given]
 
 
 @cli.command()

@@ -1,28 +1,50 @@
-"""The raw contract of a refresh, held by Great Expectations; a refresh that passes is completed.
-
-SQL makes one summary row per raw table over the rows of this refresh; the suites stand on these
-rows, so memory stays bounded however many rows were read.
-"""
+"""The raw contract of a refresh, held by Great Expectations; a refresh that passes is completed."""
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
-from dataclasses import asdict, dataclass
-from typing import Any
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pipelines.bitrix24.entities import ENTITIES, TABLES, Table
+from pipelines.bitrix24.entities import TABLES, Table
+from pipelines.contract import (
+    CHECKS,
+    CLOCKS,
+    COLUMNS,
+    COUNTED,
+    DIFFERENCE,
+    DROP,
+    LOSS,
+    Contract,
+    columns_suite,
+    zero_suite,
+)
 from pipelines.errors import CheckEngineError, ChecksFailed
+from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 
-OLDEST_DATE = dt.date(1990, 1, 1)
+if TYPE_CHECKING:
+    from pipelines.contract import Suite
+
+log = logging.getLogger(__name__)
+
+# What DuckDB does not hold in it goes to disk.
+DUCKDB_MEMORY = "512MB"
+MOST_FAILURES = 100
+FAILURES_SHOWN = 10
+
+# Failures that can be accepted on purpose, once: check → option of `refresh` and `check`.
+ACCEPTABLE = {DIFFERENCE: "--accept-difference", DROP: "--accept-drop"}
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One row of `quality.check_results`."""
+    """One row of `quality.check_results`; `accepted`: it failed, and was accepted on purpose."""
 
     refresh_no: int
     layer: str
@@ -31,117 +53,198 @@ class CheckResult:
     passed: bool
     failures: int
     message: str
+    accepted: bool = False
 
 
-# Column of the summary row → what a non-zero count means.
-CHECKS = {
-    "keys_missing": "rows without a key",
-    "keys_repeated": "keys that came more than once in one refresh",
-    "semantics_unknown": "rows whose stage semantics is none of P, S, F",
-    "dates_out_of_range": "rows with a date before 1990 or more than a day after the refresh",
-    "rows_not_loaded": "rows that were read and are not in the raw log (or are there twice)",
-    "rows_short_of_portal": "rows by which the portal's count and the warehouse differ",
-}
+@dataclass(frozen=True)
+class CheckFailure:
+    """One row of `quality.check_failures`: a record that failed a raw check."""
+
+    refresh_no: int
+    entity: str
+    check_name: str
+    record_id: str
+    value: str
+    crm_url: str | None
 
 
-def _summary_sql(table: Table) -> str:
-    key = ", ".join(table.key)
-    null_key = " or ".join(f"{name} is null" for name in table.key)
-    semantics = "stage_semantic_id" if "stage_semantic_id" in table.columns else "null"
-    bad_dates = [
-        f"created_time::date < date '{OLDEST_DATE}'",
-        "created_time > as_of + interval 1 day",
-    ]
-    dates = " or ".join(bad_dates) if "created_time" in table.columns else "false"
-    return f"""
-        select
-            '{table.name}' as entity,
-            count(*) as rows_loaded,
-            count(*) filter ({null_key}) as keys_missing,
-            count(*) - count(distinct ({key})) as keys_repeated,
-            count(*) filter ({semantics} not in ('P', 'S', 'F')) as semantics_unknown,
-            count(*) filter (not is_deleted and ({dates})) as dates_out_of_range
-        from raw.{table.name}
-        cross join (select max(as_of) as as_of from raw.refreshes where refresh_no = $number)
-        where refresh_no = $number
-    """
+@dataclass
+class Outcome:
+    """What a check found in an entity; `records` are the first ones, each with its value."""
+
+    failures: int = 0
+    records: list[tuple[str, str]] = field(default_factory=list)
 
 
-def summary(warehouse: Warehouse, refresh_no: int) -> pl.DataFrame:
-    """One row per raw table: counts that must all be zero."""
-    query = " union all by name ".join(_summary_sql(table) for table in TABLES)
-    with warehouse.connect() as connection:
-        rows = pl.DataFrame(connection.sql(query, params={"number": refresh_no}).to_arrow_table())
-        loaded = pl.DataFrame(
-            connection.sql(
-                "select entity, any_value(rows_appended) as rows_appended,"
-                " any_value(portal_total) - any_value(rows_living) as rows_short_of_portal"
-                " from raw.load_completeness where refresh_no = $number group by entity",
-                params={"number": refresh_no},
-            ).to_arrow_table()
-        )
-    counted = {table.name for table in ENTITIES}
-    return (
-        rows.join(loaded, on="entity", how="left")
-        .with_columns(
-            (pl.col("rows_appended") - pl.col("rows_loaded")).abs().alias("rows_not_loaded"),
-            pl.when(pl.col("entity").is_in(list(counted)))
-            .then(pl.col("rows_short_of_portal"))
-            .otherwise(0)
-            .abs()
-            .alias("rows_short_of_portal"),
-        )
-        .sort("entity")
+Outcomes = dict[tuple[str, str], Outcome]
+
+
+class Engine:
+    """Great Expectations on pandas frames, in memory alone."""
+
+    def __init__(self) -> None:
+        import great_expectations as gx
+
+        # It tells of its temporary folders, and sets its own level when it is imported.
+        logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
+        self.gx: Any = gx
+        context: Any = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False}
+        asset = context.data_sources.add_pandas("raw").add_dataframe_asset("rows")
+        self.rows = asset.add_batch_definition_whole_dataframe("all")
+
+    def validate(
+        self, what: str, frame: Any, suite: Suite
+    ) -> Iterable[tuple[str, int, list[dict[str, Any]]]]:
+        """(check, failures, the first failing rows: `entity`, `record_id` and the value) of each.
+
+        Raises:
+            CheckEngineError: a check could not be run, which says nothing about the data.
+        """
+        expectations = [expectation for _, expectation in suite]
+        for name, expectation in suite:
+            expectation.meta = {"check": name}
+        try:
+            outcome = self.rows.get_batch({"dataframe": frame}).validate(
+                self.gx.ExpectationSuite(name="raw", expectations=expectations),
+                result_format={
+                    "result_format": "SUMMARY",
+                    "partial_unexpected_count": MOST_FAILURES,
+                    "unexpected_index_column_names": [
+                        name for name in ("entity", "record_id") if name in frame.columns
+                    ],
+                },
+            )
+        except Exception as error:
+            raise _broken(what, "suite", type(error).__name__) from error
+        for tested in outcome.results:
+            name = tested.expectation_config.meta["check"]
+            # A broken engine reports success=False too: only its exception tells it apart.
+            raised = tested.exception_info or {}
+            for info in (raised, *raised.values()):
+                if isinstance(info, dict) and info.get("raised_exception"):
+                    trace = str(info.get("exception_traceback") or "")
+                    log.info("%s", trace)
+                    # Its name alone: the text of an exception may hold a value.
+                    kinds = re.findall(r"^([\w.]*(?:Error|Exception))\b", trace, re.MULTILINE)
+                    raise _broken(what, name, kinds[-1] if kinds else "an exception")
+            failures = int(tested.result.get("unexpected_count") or 0)
+            listed = tested.result.get("partial_unexpected_index_list") or []
+            if bool(failures) == bool(tested.success) or bool(failures) != bool(listed):
+                raise _broken(what, name, "it contradicts itself")
+            yield name, failures, listed
+
+
+def _broken(what: str, check: str, reason: str) -> CheckEngineError:
+    return CheckEngineError(
+        f"the check {check} of {what} could not be run ({reason}): this says nothing about the"
+        " data, and nothing is published; run `python -m pipelines --verbose check` and report it"
     )
 
 
-def _validate(rows: pl.DataFrame) -> list[tuple[str, str, int, bool]]:
-    """(entity, check, failures, passed) by Great Expectations: every count must be zero."""
-    import great_expectations as gx
-    from great_expectations.expectations.core import ExpectColumnValuesToBeBetween
+def _columns(engine: Engine, contract: Contract) -> Outcomes:
+    frame = contract.columns().select("entity", "record_id", *COLUMNS).to_pandas()
+    outcomes = {(table.name, name): Outcome() for table in TABLES for name in COLUMNS}
+    for name, _, failing in engine.validate("the raw tables", frame, columns_suite()):
+        for row in failing:
+            outcome = outcomes[row["entity"], name]
+            outcome.failures += 1
+            outcome.records.append((row["record_id"], row[name]))
+    return outcomes
 
-    # It tells of its temporary folders, and sets its own level when it is imported.
-    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
-    context: Any = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    asset = context.data_sources.add_pandas("raw").add_dataframe_asset("summary")
-    batch = asset.add_batch_definition_whole_dataframe("rows").get_batch(
-        {"dataframe": rows.to_pandas()}
-    )
-    suite = gx.ExpectationSuite(
-        name="raw",
-        expectations=[
-            ExpectColumnValuesToBeBetween(column=name, min_value=0, max_value=0) for name in CHECKS
-        ],
-    )
-    results = []
-    outcome = batch.validate(
-        suite,
-        result_format={
-            "result_format": "COMPLETE",
-            "unexpected_index_column_names": ["entity"],
-        },
-    )
-    for tested in outcome.results:
-        name = tested.expectation_config.kwargs["column"]
-        # A broken engine reports success=False too: only its exception tells it apart.
-        raised = tested.exception_info or {}
-        if raised.get("raised_exception") or any(
-            isinstance(item, dict) and item.get("raised_exception") for item in raised.values()
+
+def _rows(engine: Engine, contract: Contract, table: Table) -> Outcomes:
+    suite = contract.suite(table)
+    outcomes = {(table.name, name): Outcome() for name, _ in suite}
+    for frame in contract.chunks(table):
+        for name, failures, failing in engine.validate(table.name, frame, suite):
+            outcome = outcomes[table.name, name]
+            outcome.failures += failures
+            records = [(_text(row["record_id"]), _value(row, name)) for row in failing]
+            outcome.records += records[: MOST_FAILURES - len(outcome.records)]
+    return outcomes
+
+
+def _zeros(engine: Engine, what: str, frame: pl.DataFrame, checks: tuple[str, ...]) -> Outcomes:
+    counted = frame.select("entity", *checks)
+    outcomes = {
+        (row["entity"], name): Outcome(row[name] or 0)
+        for row in counted.iter_rows(named=True)
+        for name in checks
+    }
+    for name, failures, _ in engine.validate(what, counted.to_pandas(), zero_suite(checks)):
+        if failures != sum(
+            outcome.failures > 0 for (_, n), outcome in outcomes.items() if n == name
         ):
-            raise CheckEngineError(f"the check {name} could not be run")
-        bad = {row["entity"] for row in tested.result.get("unexpected_index_list") or []}
-        if bool(bad) == bool(tested.success):
-            raise CheckEngineError(f"the check {name} contradicts itself")
-        results += [
-            (entity, name, int(count or 0), entity not in bad)
-            for entity, count in rows.select("entity", name).iter_rows()
-        ]
-    return results
+            raise _broken(what, name, "it contradicts itself")
+    return outcomes
 
 
-def check(warehouse: Warehouse) -> list[CheckResult]:
+def _text(value: Any) -> str:
+    """A value of pandas as text, a missing one empty."""
+    if value is None or value != value:
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _value(row: dict[str, Any], check: str) -> str:
+    """What is wrong in a failing row: `column = value`, or what the check itself wrote."""
+    shown = {name: _text(value) for name, value in row.items() if name != "record_id"}
+    return ", ".join(
+        value if name == check else f"{name} = {value}" for name, value in shown.items()
+    )
+
+
+def _outcomes(contract: Contract) -> tuple[Outcomes, dict[str, dict[str, Any]]]:
+    """All outcomes, and by table the counts that explain those of `COUNTED`.
+
+    Tables whose columns are amiss are not looked into.
+    """
+    engine = Engine()
+    outcomes = _columns(engine, contract)
+    if any(outcome.failures for outcome in outcomes.values()):
+        return outcomes, {}
+    for table in TABLES:
+        outcomes |= _rows(engine, contract, table)
+    counts = contract.counts()
+    outcomes |= _zeros(engine, "the counts", counts, COUNTED)
+    outcomes |= _zeros(engine, "the clocks", contract.clocks(dt.datetime.now(dt.UTC)), CLOCKS)
+    for table in TABLES:
+        for name in (LOSS, DROP):
+            if outcomes[table.name, name].failures:
+                gone = contract.removed(table, MOST_FAILURES)
+                outcomes[table.name, name].records = [(record, "") for record in gone]
+    return outcomes, {row["entity"]: row for row in counts.iter_rows(named=True)}
+
+
+def _message(
+    entity: str, check: str, outcome: Outcome, settings: Settings, counts: dict[str, Any]
+) -> str:
+    """What failed and, of the completeness, how to accept it."""
+    if check == DIFFERENCE:
+        return (
+            f"{entity}: the portal counts {counts['portal_total']} and {counts['after_here']} are"
+            f" here, a difference of {outcome.failures}: run `refresh --full`; if it stays and you"
+            f" know why, accept it once with {ACCEPTABLE[check]}"
+        )
+    if check == DROP:
+        return (
+            f"{entity}: {counts['rows_before']} rows were here and {counts['rows_after']} came, and"
+            f" max_drop_share ({settings.max_drop_share:.0%}) allows no such drop: look whether the"
+            " portal shows them; if they are really gone, accept it once with"
+            f" {ACCEPTABLE[check]}"
+        )
+    return f"{entity}: {outcome.failures} {CHECKS[check]}"
+
+
+def check(
+    warehouse: Warehouse, settings: Settings | None = None, accept: Collection[str] = ()
+) -> list[CheckResult]:
     """Checks the newest extracted refresh and completes it.
+
+    Args:
+        settings: those of the environment by default.
+        accept: checks of `ACCEPTABLE` whose failure is accepted, this once.
 
     Raises:
         ChecksFailed: a check failed, or there is nothing to check; the refresh stays invisible.
@@ -151,24 +254,61 @@ def check(warehouse: Warehouse) -> list[CheckResult]:
     if not extracted:
         raise ChecksFailed("nothing was extracted yet: run `python -m pipelines extract` first")
     number = extracted[0].refresh_no
+    settings = settings or Settings.load()
+    with warehouse.connect() as connection:
+        connection.execute(f"set memory_limit = '{DUCKDB_MEMORY}'")
+        contract = Contract(connection, number, settings)
+        outcomes, counts = _outcomes(contract)
+        failures = [
+            CheckFailure(number, entity, name, record, value, links.get(record))
+            for (entity, name), outcome in outcomes.items()
+            for links in [
+                contract.links(entity, [record for record, _ in outcome.records])
+                if name not in COLUMNS
+                else {}
+            ]
+            for record, value in outcome.records
+        ]
     results = [
         CheckResult(
             number,
             "raw",
             entity,
             name,
-            passed,
-            failures,
-            "" if passed else f"{entity}: {failures} {CHECKS[name]}",
+            not outcome.failures,
+            outcome.failures,
+            _message(entity, name, outcome, settings, counts.get(entity, {}))
+            if outcome.failures
+            else "",
+            # The extraction refuses a loss that nobody accepted.
+            accepted=bool(outcome.failures) and name in (LOSS, *accept),
         )
-        for entity, name, failures, passed in _validate(summary(warehouse, number))
+        for (entity, name), outcome in outcomes.items()
     ]
     store_results(warehouse, results, "raw")
-    failed = [result.message for result in results if not result.passed]
+    _store_failures(warehouse, failures)
+    failed = [result for result in results if not result.passed and not result.accepted]
     if failed:
-        raise ChecksFailed("raw checks failed:\n" + "\n".join(failed), results)
+        lines = [line for result in failed for line in _lines(result, failures)]
+        raise ChecksFailed("\n".join(["raw checks failed:", *lines]), results)
     complete(warehouse, number)
     return results
+
+
+def _lines(result: CheckResult, failures: Sequence[CheckFailure]) -> list[str]:
+    """What failed and the first records, with links."""
+    found = [
+        failure
+        for failure in failures
+        if (failure.entity, failure.check_name) == (result.entity, result.check_name)
+    ]
+    lines = [
+        "  " + " ".join(filter(None, (failure.record_id, failure.value, failure.crm_url)))
+        for failure in found[:FAILURES_SHOWN]
+    ]
+    if len(found) > FAILURES_SHOWN:
+        lines.append(f"  … the first {len(found)} stand in quality.check_failures of the warehouse")
+    return [result.message, *lines]
 
 
 def complete(warehouse: Warehouse, refresh_no: int) -> None:
@@ -196,6 +336,7 @@ def store_results(warehouse: Warehouse, results: list[CheckResult], layer: str) 
             "passed": pl.Boolean,
             "failures": pl.Int64,
             "message": pl.String,
+            "accepted": pl.Boolean,
         },
     ).to_arrow()
     with warehouse.connect(read_only=False) as connection:
@@ -204,7 +345,31 @@ def store_results(warehouse: Warehouse, results: list[CheckResult], layer: str) 
         connection.execute(
             "create table if not exists quality.check_results as select * from new_results limit 0"
         )
+        # Warehouses of earlier versions have not the column.
+        connection.execute(
+            "alter table quality.check_results add column if not exists accepted boolean"
+        )
         connection.execute(
             "delete from quality.check_results where layer = $layer", {"layer": layer}
         )
         connection.execute("insert into quality.check_results by name select * from new_results")
+
+
+def _store_failures(warehouse: Warehouse, failures: Sequence[CheckFailure]) -> None:
+    """Replaces `quality.check_failures`."""
+    rows = pl.DataFrame(
+        [asdict(failure) for failure in failures],
+        schema={
+            "refresh_no": pl.Int64,
+            "entity": pl.String,
+            "check_name": pl.String,
+            "record_id": pl.String,
+            "value": pl.String,
+            "crm_url": pl.String,
+        },
+    ).to_arrow()
+    with warehouse.connect(read_only=False) as connection:
+        connection.register("failing", rows)
+        connection.execute(
+            "create or replace table quality.check_failures as select * from failing"
+        )

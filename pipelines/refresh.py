@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
@@ -46,6 +46,7 @@ class Run:
     entities: dict[str, dict[str, int | None]] = field(default_factory=dict)
     checks_passed: int = 0
     checks_failed: int = 0
+    checks_accepted: int = 0
 
     def add_extraction(self, summary: Summary) -> None:
         self.refresh_no = summary.refresh_no
@@ -57,7 +58,9 @@ class Run:
 
     def add_checks(self, results: Sequence[CheckResult]) -> None:
         self.checks_passed += sum(result.passed for result in results)
-        self.checks_failed += sum(not result.passed for result in results)
+        accepted = sum(result.accepted for result in results)
+        self.checks_accepted += accepted
+        self.checks_failed += sum(not result.passed for result in results) - accepted
 
     def lines(self, warehouse: Warehouse) -> list[str]:
         """The run for people: outcome, rows, checks, seconds, files, and what to do."""
@@ -85,7 +88,10 @@ class Run:
                 " loaded yet: a refresh without --history-from loads them"
             )
         if self.checks_passed or self.checks_failed:
-            lines.append(f"checks: {self.checks_passed} passed, {self.checks_failed} failed")
+            accepted = f", {self.checks_accepted} accepted" if self.checks_accepted else ""
+            lines.append(
+                f"checks: {self.checks_passed} passed, {self.checks_failed} failed{accepted}"
+            )
         lines.append(
             "seconds: " + ", ".join(f"{step} {taken}" for step, taken in self.seconds.items())
         )
@@ -107,6 +113,7 @@ def refresh(
     say: Callable[[str], None],
     full: bool = False,
     accept_loss: bool = False,
+    accept: Collection[str] = (),
     history_from: dt.date | None = None,
     with_report: bool = True,
 ) -> Run:
@@ -119,7 +126,7 @@ def refresh(
     with warehouse.lock():
         run = Run(started_at=dt.datetime.now(dt.UTC))
         try:
-            _steps(run, warehouse, settings, connect, say, full, accept_loss, history_from)
+            _steps(run, warehouse, settings, connect, say, full, accept_loss, accept, history_from)
             run.status = "published"
             if with_report:
                 _report(run, warehouse, settings, say)
@@ -149,14 +156,15 @@ def _steps(
     say: Callable[[str], None],
     full: bool,
     accept_loss: bool,
+    accept: Collection[str],
     history_from: dt.date | None,
 ) -> None:
     with _step("extract", run, say):
         run.add_extraction(
-            extract(connect(), warehouse, settings, full, accept_loss, history_from, say)
+            extract(connect(), warehouse, settings, full, accept_loss, accept, history_from, say)
         )
     with _step("check", run, say):
-        run.add_checks(check(warehouse))
+        run.add_checks(check(warehouse, settings, accept))
     with _step("build", run, say):
         run.add_checks(build(warehouse, settings))
     with _step("publish", run, say):

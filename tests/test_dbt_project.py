@@ -306,7 +306,12 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_settings_in_force_are_published(portal: Path, configured: Path) -> None:
-    extraction = {"refresh_overlap_minutes", "full_read_every_days", "max_deleted_share"}
+    extraction = {
+        "refresh_overlap_minutes",
+        "full_read_every_days",
+        "max_deleted_share",
+        "max_drop_share",
+    }
     sql = "select setting_name, setting_value from quality.settings"
     defaults, given = dict(query(portal, sql)), dict(query(configured, sql))
     described = set(Settings.model_fields) - extraction - {"timestamp_type"}

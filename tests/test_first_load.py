@@ -84,7 +84,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extraction, "check", quick_check)
 
 
-def quick_check(warehouse: Warehouse) -> list[Any]:
+def quick_check(warehouse: Warehouse, *_: Any) -> list[Any]:
     """Completes the newest refresh as the raw checks do when all is well."""
     complete(warehouse, warehouse.last_refreshes(completed=False)[0].refresh_no)
     return []
@@ -145,7 +145,7 @@ def test_a_load_that_fails_goes_on_behind_its_last_part(
 ) -> None:
     parts = 0
 
-    def third_part_fails(checked: Warehouse) -> Any:
+    def third_part_fails(checked: Warehouse, *_: Any) -> Any:
         nonlocal parts
         parts += 1
         if parts == 3:
@@ -223,7 +223,7 @@ def test_what_changes_during_a_load_in_parts_is_read(
     """Between two parts a lead of the first part is moved, one deleted, one of a later deleted."""
     changed = False
 
-    def between(checked: Warehouse) -> Any:
+    def between(checked: Warehouse, *_: Any) -> Any:
         nonlocal changed
         if not changed:
             changed = True

@@ -5,6 +5,7 @@ select
     entity,
     check_name,
     passed,
+    case when passed then 'passed' when accepted then 'accepted' else 'failed' end as outcome,
     failures,
 from published.check_results
 order by layer, entity, check_name

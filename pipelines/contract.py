@@ -1,0 +1,468 @@
+"""The raw contract: what the rows of a refresh must satisfy, as suites of Great Expectations.
+
+A suite per raw table stands on chunks of its new rows, two more on what SQL counts: the columns of
+every table, and a row per table. So memory stays bounded however many rows were read. The engine is
+that of pandas: the SQL engine of Great Expectations does not work on DuckDB.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import duckdb
+import polars as pl
+
+from pipelines.bitrix24.access import LOOPBACK_HOSTS
+from pipelines.bitrix24.entities import (
+    DETAILS,
+    ENTITIES,
+    INSTANT,
+    LINK,
+    TABLES,
+    Table,
+)
+from pipelines.settings import Settings
+
+# Read when the package is imported: versions of it tell their makers of every run.
+os.environ["GX_ANALYTICS_ENABLED"] = "false"
+
+if TYPE_CHECKING:
+    from great_expectations.expectations import Expectation
+
+    Suite = list[tuple[str, Expectation]]
+
+ROWS_A_CHUNK = 100_000
+OLDEST = dt.datetime(1990, 1, 1, tzinfo=dt.UTC)
+CLOCKS_DIFFER_HOURS = 24
+SMALL_DROP_ROWS = 20
+
+KEYS_MISSING, KEYS_REPEATED = "keys_missing", "keys_repeated"
+DIFFERENCE, LOSS, DROP = "rows_short_of_portal", "rows_lost", "rows_dropped"
+
+# Check → what its failures are.
+CHECKS = {
+    "columns_unexpected": "columns that are missing or not declared",
+    "types_differ": "columns of another type than declared",
+    KEYS_MISSING: "rows without a key",
+    KEYS_REPEATED: "rows with a key that came more than once in one refresh",
+    "semantics_unknown": "rows whose stage semantics is none of P, S, F",
+    "dates_out_of_range": "dates before 1990 or more than a day after the refresh",
+    "links_out_of_range": "links to a record with a number below 1",
+    "personal_data_forbidden": "rows with personal data that the settings do not allow",
+    "deleted_with_values": "deleted rows that hold more than their key",
+    "rows_not_loaded": "rows that were read and are not in the raw log (or are there twice)",
+    DIFFERENCE: "rows by which the portal's count and the warehouse differ",
+    LOSS: "rows are gone from the portal, more than max_deleted_share allows",
+    DROP: "rows fewer than after the last refresh, more than max_drop_share allows",
+    "clock_ahead": "hours by which the portal's clock is ahead of this machine's",
+    "clock_went_back": "hours by which the portal's clock is behind that of the last refresh",
+}
+COLUMNS = ("columns_unexpected", "types_differ")
+COUNTED = ("rows_not_loaded", DIFFERENCE, LOSS, DROP)
+CLOCKS = ("clock_ahead", "clock_went_back")
+
+CRM_PATHS = {"leads": "lead", "deals": "deal", "contacts": "contact", "companies": "company"}
+
+
+@dataclass
+class Contract:
+    """The raw contract of one refresh.
+
+    Attributes:
+        connection: on the warehouse.
+        refresh_no: the refresh that is checked.
+        settings: shares of rows that may vanish.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    refresh_no: int
+    settings: Settings
+
+    def _rows(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        return self.connection.execute(query, parameters).fetchall()
+
+    def _frame(self, query: str, **parameters: Any) -> pl.DataFrame:
+        return pl.DataFrame(self.connection.sql(query, params=parameters).to_arrow_table())
+
+    @cached_property
+    def header(self) -> dict[str, Any]:
+        """The row of `raw.refreshes`, `scope` parsed."""
+        row = self._frame(
+            "from raw.refreshes where refresh_no = $number limit 1", number=self.refresh_no
+        ).row(0, named=True)
+        return row | {"scope": json.loads(row["scope"])}
+
+    # -- the columns of all tables
+
+    def columns(self) -> pl.DataFrame:
+        """One row per raw table and column; `COLUMNS` say what is wrong with it."""
+        declared = [
+            (table.name, name, str(kind))
+            for table in TABLES
+            for name, kind in self._declared(table).items()
+        ]
+        found = self._rows(
+            "select table_name, column_name, data_type from duckdb_columns()"
+            " where schema_name = 'raw' and list_contains($tables, table_name)"
+            " and not starts_with(column_name, '_dlt_')",
+            tables=[table.name for table in TABLES],
+        )
+        keys = ["entity", "record_id"]
+        declared_type, found_type = pl.col("declared"), pl.col("found")
+        return (
+            pl.DataFrame(declared, [*keys, "declared"], orient="row")
+            .join(
+                pl.DataFrame(found, dict.fromkeys([*keys, "found"], pl.String), orient="row"),
+                on=keys,
+                how="full",
+                coalesce=True,
+            )
+            .with_columns(
+                columns_unexpected=pl.when(found_type.is_null())
+                .then(pl.lit("missing"))
+                .when(declared_type.is_null())
+                .then(pl.lit("not declared")),
+                types_differ=pl.when(declared_type != found_type).then(
+                    pl.format("{}, declared {}", found_type, declared_type)
+                ),
+            )
+            .sort(keys)
+        )
+
+    def _declared(self, table: Table) -> dict[str, Any]:
+        """Column → type as DuckDB names it."""
+        empty = self.connection.from_arrow(pl.DataFrame(schema=table.schema).to_arrow())
+        return dict(zip(empty.columns, empty.types, strict=True))
+
+    # -- the rows of a table
+
+    def chunks(self, table: Table) -> Iterator[Any]:
+        """Rows of the refresh as pandas frames of what the suite needs, equal keys in one frame."""
+        first = table.key[0]
+        new = f"raw.{table.name} where refresh_no = $number"
+        (total,) = self._rows(f"select count(*) from {new}", number=self.refresh_no)[0]
+        if not total:
+            return
+        ends = self._rows(
+            f"select {first} from (select {first}, row_number() over (order by {first}) as place"
+            f" from {new}) where place % {ROWS_A_CHUNK} = 0 and place < {total} order by {first}",
+            number=self.refresh_no,
+        )
+        start = None
+        for end in [*dict.fromkeys(value for (value,) in ends), None]:
+            within = [f"{first} > $start"] if start is not None else []
+            within += [f"{first} <= $end"] if end is not None else []
+            condition = " and ".join(within) or "true"
+            if start is None:
+                condition = f"({condition} or {first} is null)"
+            bounds = {"start": start, "end": end}
+            yield (
+                self.connection.sql(
+                    f"select {', '.join(self._needed(table))} from {new} and {condition}",
+                    params={"number": self.refresh_no}
+                    | {name: value for name, value in bounds.items() if value is not None},
+                )
+                .to_arrow_table()
+                .to_pandas()
+            )
+            start = end
+
+    def _needed(self, table: Table) -> list[str]:
+        """What the suite of a table looks at, as SQL."""
+        return [
+            f"{_record_id(table)} as record_id",
+            *(["stage_semantic_id"] if "stage_semantic_id" in table.columns else []),
+            *_instants(table),
+            *_links(table),
+            f"{self._forbidden(table)} as personal_data_forbidden",
+            f"{_values_of_deleted(table)} as deleted_with_values",
+        ]
+
+    def _forbidden(self, table: Table) -> str:
+        """SQL of the names of fields that hold personal data against the settings, else null."""
+        scope = self.header["scope"]
+        parts = []
+        if "title" in table.columns and not scope["titles"]:
+            parts.append("case when title is not null then 'title' end")
+        if table.has_user_fields and scope["pii"] != "full":
+            allowed = scope["user_fields"] if table.has_state else []
+            parts.append(
+                "nullif(array_to_string(list_filter(json_keys(user_fields), lambda name:"
+                f" name not in ({_listed(['', *allowed])})), ', '), '')"
+            )
+        if table in DETAILS and scope["pii"] == "none":
+            parts.append("case when not is_deleted then 'read at all' end")
+        if table in DETAILS and scope["pii"] == "hash":
+            parts += [_unless_hashed(name) for name in table.columns if name != "id"]
+        return f"nullif(concat_ws(', ', {', '.join(parts)}), '')" if parts else "null::varchar"
+
+    def suite(self, table: Table) -> Suite:
+        """By check, what the rows of a table must satisfy."""
+        from great_expectations.expectations import core as expect
+
+        latest = self.header["as_of"] + dt.timedelta(days=1)
+        found: Suite = [
+            (KEYS_MISSING, expect.ExpectColumnValuesToNotBeNull(column="record_id")),
+            (KEYS_REPEATED, expect.ExpectColumnValuesToBeUnique(column="record_id")),
+        ]
+        if "stage_semantic_id" in table.columns:
+            known = expect.ExpectColumnValuesToBeInSet(
+                column="stage_semantic_id", value_set=["P", "S", "F"]
+            )
+            found.append(("semantics_unknown", known))
+        found += [
+            (
+                "dates_out_of_range",
+                expect.ExpectColumnValuesToBeBetween(
+                    column=name, min_value=OLDEST, max_value=latest
+                ),
+            )
+            for name in _instants(table)
+        ]
+        found += [
+            (
+                "links_out_of_range",
+                expect.ExpectColumnValuesToBeBetween(column=name, min_value=1),
+            )
+            for name in _links(table)
+        ]
+        found += [
+            (name, expect.ExpectColumnValuesToBeNull(column=name))
+            for name in ("personal_data_forbidden", "deleted_with_values")
+        ]
+        return found
+
+    # -- a row per table
+
+    def counts(self) -> pl.DataFrame:
+        """One row per raw table; the columns of `COUNTED` must be zero, the others tell of them."""
+        rows = self._frame(" union all by name ".join(map(self._versions_sql, TABLES)))
+        loaded = self._frame(
+            "select entity, any_value(rows_read) as rows_read,"
+            " any_value(rows_appended) as rows_appended, any_value(rows_living) as rows_living,"
+            " any_value(portal_total) as portal_total"
+            " from raw.load_completeness where refresh_no = $number group by entity",
+            number=self.refresh_no,
+        )
+        rows = rows.join(loaded, on="entity", how="left").join(
+            self._lists(loaded), on="entity", how="left"
+        )
+        total = pl.col("portal_total").fill_null(0)
+        entities = pl.col("entity").is_in([table.name for table in ENTITIES])
+        allowed_loss = self.settings.max_deleted_share * pl.col("before")
+        before = pl.coalesce("expected", "before")
+        drop = before - pl.coalesce("listed", "after")
+        return rows.with_columns(
+            rows_before=before,
+            rows_after=pl.coalesce("listed", "after"),
+            rows_not_loaded=(pl.col("rows_appended").fill_null(0) - pl.col("rows_loaded")).abs(),
+            # A row deleted while it was read may be in the log and not in the portal's count.
+            rows_short_of_portal=pl.when(entities)
+            .then(
+                pl.max_horizontal(
+                    total - pl.col("after_here"), (total - pl.col("rows_living")).abs()
+                )
+            )
+            .otherwise(0),
+            rows_lost=pl.when(entities & _exceeds(pl.col("gone"), allowed_loss))
+            .then("gone")
+            .otherwise(0),
+            rows_dropped=pl.when(~entities & _exceeds(drop, self.settings.max_drop_share * before))
+            .then(drop)
+            .otherwise(0),
+        ).sort("entity")
+
+    def _versions_sql(self, table: Table) -> str:
+        """Living rows before and after the refresh, from the log itself."""
+        # A first load in parts leaves what is older than `unread_to_id`, but for linked records.
+        unread = (
+            "(select coalesce(any_value(unread_to_id), 0) from (from raw.load_completeness"
+            " union all by name select null::bigint as unread_to_id where false)"
+            f" where refresh_no = {self.refresh_no} and entity = '{table.name}')"
+        )
+        here = f"id > {unread}" if table in ENTITIES else "true"
+        key = ", ".join(table.key)
+        return f"""
+            select
+                '{table.name}' as entity,
+                (
+                    select count(*) from raw.{table.name} where refresh_no = {self.refresh_no}
+                ) as rows_loaded,
+                count(*) filter (was_deleted = false) as before,
+                count(*) filter (is_deleted = false) as after,
+                count(*) filter (is_deleted = false and {here}) as after_here,
+                count(*) filter (was_deleted = false and is_deleted) as gone
+            from (
+                select
+                    {key},
+                    arg_max(is_deleted, refresh_no) filter (
+                        refresh_no <> {self.refresh_no}
+                    ) as was_deleted,
+                    arg_max(is_deleted, refresh_no) as is_deleted
+                from raw.{table.name}
+                where
+                    refresh_no = {self.refresh_no}
+                    or refresh_no in (select refresh_no from raw.refreshes where completed)
+                group by {key}
+            )
+        """
+
+    def _lists(self, loaded: pl.DataFrame) -> pl.DataFrame:
+        """Of the older lists, read whole and without tombstones: rows expected, and rows read.
+
+        A list gives one row per living record of its owner, less what it lacked the last time.
+        """
+        schema = {"entity": pl.String, "expected": pl.Int64, "listed": pl.Int64}
+        header = self.header
+        known = {row["entity"]: row for row in loaded.iter_rows(named=True)}
+        rows = []
+        for table in TABLES:
+            hidden = table in DETAILS and header["scope"]["pii"] == "none"
+            if table.kind != "older_list" or header["kind"] != "full" or hidden:
+                continue
+            lacked = self._rows(
+                "select greatest(owners.rows_living - listed.rows_read, 0)"
+                " from raw.load_completeness as listed"
+                " inner join raw.load_completeness as owners using (refresh_no)"
+                " inner join raw.refreshes using (refresh_no)"
+                " where completed and kind = 'full' and refresh_no < $number"
+                " and listed.rows_read > 0"
+                " and listed.entity = $list and owners.entity = $owner"
+                " order by refresh_no desc limit 1",
+                number=self.refresh_no,
+                list=table.name,
+                owner=table.owner,
+            )
+            expected = known[str(table.owner)]["rows_living"] - (lacked[0][0] if lacked else 0)
+            rows.append((table.name, expected, known[table.name]["rows_read"]))
+        return pl.DataFrame(rows, schema, orient="row")
+
+    def clocks(self, now: dt.datetime) -> pl.DataFrame:
+        """One row: hours by which the portal's clock is amiss; the columns of `CLOCKS`."""
+        header = self.header
+        (last,) = self._rows("select max(as_of) from raw.refreshes where completed")[0]
+        ahead = _hours(header["as_of"], now)
+        # A portal on this machine is the demo portal, whose clock stands in its own time.
+        if (
+            ahead <= CLOCKS_DIFFER_HOURS
+            or urlsplit(header["portal_url"]).hostname in LOOPBACK_HOSTS
+        ):
+            ahead = 0
+        behind = max(0, _hours(last, header["as_of"])) if last else 0
+        return pl.DataFrame(
+            {"entity": ["refreshes"], "clock_ahead": [ahead], "clock_went_back": [behind]}
+        )
+
+    # -- which records failed
+
+    def removed(self, table: Table, most: int) -> list[str]:
+        """Records that this refresh found to be gone."""
+        rows = self._rows(
+            f"select {_record_id(table)} from raw.{table.name}"
+            f" where refresh_no = $number and is_deleted order by all limit {most}",
+            number=self.refresh_no,
+        )
+        return [record for (record,) in rows]
+
+    def links(self, entity: str, records: list[str]) -> dict[str, str]:
+        """Record → its address in the CRM, of those that have one."""
+        table = next((table for table in TABLES if table.name == entity), None)
+        path = _crm_path(table) if table else None
+        if table is None or path is None or not records:
+            return {}
+        rows = self._rows(
+            f"select {_record_id(table)} as record_id, $url || max({path})"
+            f" from raw.{table.name} where record_id in (select unnest($records)) group by all",
+            url=self.header["portal_url"],
+            records=records,
+        )
+        return {record: url for record, url in rows if url is not None}
+
+
+def columns_suite() -> Suite:
+    """By check, what the columns of the raw tables must satisfy."""
+    from great_expectations.expectations import core as expect
+
+    return [(name, expect.ExpectColumnValuesToBeNull(column=name)) for name in COLUMNS]
+
+
+def zero_suite(checks: tuple[str, ...]) -> Suite:
+    """By check: every count must be zero."""
+    from great_expectations.expectations import core as expect
+
+    return [
+        (name, expect.ExpectColumnValuesToBeBetween(column=name, min_value=0, max_value=0))
+        for name in checks
+    ]
+
+
+def _exceeds(rows: pl.Expr, allowed: pl.Expr) -> pl.Expr:
+    return (rows > SMALL_DROP_ROWS) & (rows > allowed)
+
+
+def _hours(later: dt.datetime, earlier: dt.datetime) -> int:
+    """Whole hours, rounded up: any difference is one."""
+    return -int(-(later - earlier).total_seconds() // 3600)
+
+
+def _record_id(table: Table) -> str:
+    """The key as text, null where a part of it is."""
+    return " || '/' || ".join(f"{name}::varchar" for name in table.key)
+
+
+def _instants(table: Table) -> list[str]:
+    """Moments that the portal sets itself; a deadline is a plan of people."""
+    return [
+        name for name, (_, kind) in table.columns.items() if kind is INSTANT and name != "deadline"
+    ]
+
+
+def _links(table: Table) -> list[str]:
+    return [name for name, (_, kind) in table.columns.items() if kind is LINK or name == "owner_id"]
+
+
+def _values_of_deleted(table: Table) -> str:
+    """SQL of the names of columns that a tombstone holds besides its key, else null."""
+    bookkeeping = {*table.key, "is_deleted", "refresh_no"}
+    filled = ", ".join(
+        f"case when {name} is not null then '{name}' end"
+        for name in table.schema
+        if name not in bookkeeping
+    )
+    return f"case when is_deleted then nullif(concat_ws(', ', {filled}), '') end"
+
+
+def _unless_hashed(name: str) -> str:
+    pattern = {
+        "phones": r'\[("[0-9a-f]{32}"(, )?)*\]',
+        "emails": r'\[("[0-9a-f]{32}"(, )?)*\]',
+        "comments": "",
+    }.get(name, "[0-9a-f]{32}")
+    return f"case when not regexp_full_match({name}, '{pattern}') then '{name}' end"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+
+
+def _crm_path(table: Table) -> str | None:
+    """SQL of the path of a record's page, that of its owner where it has none of its own."""
+    if table.name == "activities":
+        return (
+            "case owner_type_id when 1 then '/crm/lead/details/' when 2 then '/crm/deal/details/'"
+            " end || owner_id || '/'"
+        )
+    if table.name == "users":
+        return "'/company/personal/user/' || id || '/'"
+    kind = CRM_PATHS.get(table.owner or table.name)
+    if kind is None:
+        return None
+    number = "owner_id" if table.kind == "history" else "id"
+    return f"'/crm/{kind}/details/' || {number} || '/'"
