@@ -209,13 +209,13 @@ class Warehouse:
                     rows[table] = counted or (0, 0)
             connection.execute("checkpoint fresh")
             connection.execute("detach fresh")
-        _sync(fresh)
+        sync(fresh)
         fresh.replace(self.database)
-        _sync(self.directory)
+        sync(self.directory)
         return rows
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Waits until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
