@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import duckdb
 
@@ -115,21 +116,38 @@ def refresh(
             if with_report:
                 _report(run, warehouse, settings, say)
             run.exit_code = 0
-        except BaseException as error:
+        except BaseException as raised:
+            error = warehouse.full_disk(raised) or raised
             run.exit_code = error.exit_code if isinstance(error, PipelineError) else 1
             if isinstance(error, ChecksFailed):
                 run.add_checks(error.results)
             run.error = without_secrets(str(error)) or type(error).__name__
+            if error is not raised:
+                raise error from raised
             raise
         finally:
             run.finished_at = dt.datetime.now(dt.UTC)
             lines = run.lines(warehouse)
-            write_atomically(warehouse.run_file, {**asdict(run), "summary": lines})
+            _write_run_file(warehouse, {**asdict(run), "summary": lines}, say)
             with suppress(OSError, duckdb.Error):
                 write_status(warehouse, settings, run.status, run.finished_at)
             for line in lines:
                 say(line)
     return run
+
+
+def _write_run_file(
+    warehouse: Warehouse, content: Mapping[str, Any], say: Callable[[str], None]
+) -> None:
+    """Writes `run.json`; on a full disk in the room of the old one, which is of another run."""
+    with suppress(OSError):
+        write_atomically(warehouse.run_file, content)
+        return
+    warehouse.run_file.unlink(missing_ok=True)
+    try:
+        write_atomically(warehouse.run_file, content)
+    except OSError as error:
+        say(f"{warehouse.run_file} could not be written: {error}")
 
 
 def _steps(

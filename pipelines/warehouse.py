@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import fcntl
 import os
 import shutil
@@ -14,10 +15,12 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from pipelines.errors import AnotherRefreshIsRunning, NotEnoughSpace
+from pipelines.errors import AnotherRefreshIsRunning, NotEnoughSpace, PipelineError
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK_FD_VARIABLE = "PIPELINES_LOCK_FD"
+NO_SPACE = os.strerror(errno.ENOSPC)
+LITTLE_SPACE = 1_000_000
 
 # The current rows of every raw table: the latest version per key among completed refreshes.
 LATEST = """
@@ -94,6 +97,30 @@ class Warehouse:
         finally:
             os.environ.pop(LOCK_FD_VARIABLE, None)
             os.close(descriptor)
+
+    def full_disk(self, error: BaseException) -> NotEnoughSpace | None:
+        """What to tell in the error's place where a full disk made it; None where it did not.
+
+        The log of a program that failed is often lost on such a disk: little room is reason enough.
+        """
+        exit_code = error.exit_code if isinstance(error, PipelineError) else 1
+        is_told = isinstance(error, NotEnoughSpace) or exit_code not in (1, 5)
+        if is_told or not isinstance(error, Exception):
+            return None
+        chain: list[str] = []
+        cause: BaseException | None = error
+        while cause is not None:
+            chain += str(cause).splitlines()
+            cause = cause.__cause__ or cause.__context__
+        found = next((line for line in chain if NO_SPACE in line), None)
+        free = shutil.disk_usage(self.directory).free if self.directory.exists() else LITTLE_SPACE
+        if found is None and free >= LITTLE_SPACE:
+            return None
+        return NotEnoughSpace(
+            f"the disk of {self.directory} is full ({free:,} bytes free): make room and run again;"
+            f" what was published stays\n{found or next(iter(chain), '')}",
+            exit_code,
+        )
 
     def connect(self, read_only: bool = True) -> duckdb.DuckDBPyConnection:
         """A connection in UTC; the caller closes it."""
