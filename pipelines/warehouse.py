@@ -136,10 +136,20 @@ class Warehouse:
             return _raw_tables(connection)
 
     def last_refreshes(self, completed: bool = True) -> list[Refresh]:
-        """Refreshes, the newest first."""
+        """Refreshes, the newest first.
+
+        Args:
+            completed: else those that were loaded whole, whatever their checks said: dlt loads
+                tables side by side, and notes the load when it has the last of them.
+        """
         if "refreshes" not in self.raw_tables():
             return []
-        condition = "completed" if completed else "not completed"
+        condition = (
+            "completed"
+            if completed
+            else "not completed"
+            " and _dlt_load_id in (select load_id from raw._dlt_loads where status = 0)"
+        )
         with self.connect() as connection:
             rows = connection.execute(
                 "select refresh_no, max(as_of), any_value(kind), any_value(scope)"
