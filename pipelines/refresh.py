@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import duckdb
 
@@ -26,6 +25,8 @@ from pipelines.report import report, write_status
 from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
+
+RESERVED_BYTES = 65_536
 
 
 @dataclass
@@ -128,26 +129,26 @@ def refresh(
         finally:
             run.finished_at = dt.datetime.now(dt.UTC)
             lines = run.lines(warehouse)
-            _write_run_file(warehouse, {**asdict(run), "summary": lines}, say)
-            with suppress(OSError, duckdb.Error):
-                write_status(warehouse, settings, run.status, run.finished_at)
+            with _reserve(warehouse):
+                try:
+                    write_atomically(warehouse.run_file, {**asdict(run), "summary": lines})
+                except OSError as error:
+                    say(f"{warehouse.run_file} could not be written: {error}")
+                with suppress(OSError, duckdb.Error):
+                    write_status(warehouse, settings, run.status, run.finished_at)
             for line in lines:
                 say(line)
     return run
 
 
-def _write_run_file(
-    warehouse: Warehouse, content: Mapping[str, Any], say: Callable[[str], None]
-) -> None:
-    """Writes `run.json`; on a full disk in the room of the old one, which is of another run."""
+@contextmanager
+def _reserve(warehouse: Warehouse) -> Iterator[None]:
+    """Frees the room that is kept for telling that the disk is full, and takes it again."""
+    reserve = warehouse.directory / ".reserve"
+    reserve.unlink(missing_ok=True)
+    yield
     with suppress(OSError):
-        write_atomically(warehouse.run_file, content)
-        return
-    warehouse.run_file.unlink(missing_ok=True)
-    try:
-        write_atomically(warehouse.run_file, content)
-    except OSError as error:
-        say(f"{warehouse.run_file} could not be written: {error}")
+        reserve.write_bytes(bytes(RESERVED_BYTES))
 
 
 def _steps(
