@@ -55,7 +55,9 @@ def report(warehouse: Warehouse, settings: Settings) -> Path:
         switch_link(warehouse.published / "site", f".sites/{name}")
     except OSError as error:
         shutil.rmtree(fresh, ignore_errors=True)
-        raise ReportFailed(f"the site could not be copied: {error}") from error
+        # A copy of a folder tells of each file of it.
+        why = error.args[0][0][2] if isinstance(error, shutil.Error) else error
+        raise ReportFailed(f"the site could not be copied: {why}") from error
     prune(sites, name)
     return site
 

@@ -19,7 +19,8 @@ from pipelines.errors import AnotherRefreshIsRunning, NotEnoughSpace, PipelineEr
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK_FD_VARIABLE = "PIPELINES_LOCK_FD"
-NO_SPACE = os.strerror(errno.ENOSPC)
+# What the system says of a full disk, and DuckDB of one that cannot take what memory does not hold.
+NO_SPACE = (os.strerror(errno.ENOSPC), "max_temp_directory_size")
 LITTLE_SPACE = 1_000_000
 
 # The current rows of every raw table: the latest version per key among completed refreshes.
@@ -112,12 +113,12 @@ class Warehouse:
         while cause is not None:
             chain += str(cause).splitlines()
             cause = cause.__cause__ or cause.__context__
-        found = next((line for line in chain if NO_SPACE in line), None)
+        found = next((line for line in chain if any(words in line for words in NO_SPACE)), "")
         free = shutil.disk_usage(self.directory).free if self.directory.exists() else LITTLE_SPACE
-        if found is None and free >= LITTLE_SPACE:
+        if not found and free >= LITTLE_SPACE:
             return None
         return NotEnoughSpace(
-            f"the disk of {self.directory} is full ({free:,} bytes free): make room and run again;"
+            f"the disk is full ({self.directory} has {free:,} bytes free): make room and run again;"
             f" what was published stays\n{found or next(iter(chain), '')}",
             exit_code,
         )
