@@ -295,10 +295,11 @@ def main() -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         return 1
-    except PipelineError as error:
-        click.echo(without_secrets(str(error)), err=True)
-        return error.exit_code
     except Exception as error:
+        told = Warehouse.from_environment().full_disk(error) or error
+        if isinstance(told, PipelineError):
+            click.echo(without_secrets(str(told)), err=True)
+            return told.exit_code
         click.echo(without_secrets("".join(traceback.format_exception(error))), err=True)
         return 1
     return 0

@@ -59,6 +59,8 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
         )
     target = warehouse.directory / "dbt"
     dbt = Path(sys.executable).with_name("dbt")
+    # Where dbt ends before its first model, the results of an earlier run would speak for it.
+    (target / "run_results.json").unlink(missing_ok=True)
     process = run_process(
         [
             str(dbt),

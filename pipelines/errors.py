@@ -61,7 +61,11 @@ class AnotherRefreshIsRunning(PipelineError):
 
 
 class NotEnoughSpace(PipelineError):
-    """The disk is too full for a second copy of the warehouse."""
+    """The disk is full, or too full for a second copy of the warehouse."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class CompactFailed(PipelineError):

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
+import itertools
 import shutil
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import duckdb
 
 from pipelines.errors import PublishFailed
 from pipelines.metrics import create_views
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import Warehouse, sync
 
 PUBLISHED_SCHEMAS = ("marts", "quality")
 STORAGE_VERSION = "v1.4.0"
@@ -28,6 +28,12 @@ def switch_link(link: Path, target: str) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     temporary.replace(link)
+
+
+def free_name(folder: Path, name: str) -> str:
+    """The name, or with a number where readers may hold a folder of that name."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(free for free in names if not (folder / free).exists())
 
 
 def prune(folder: Path, current: str) -> None:
@@ -49,24 +55,25 @@ def publish(warehouse: Warehouse) -> Path:
     completed = warehouse.last_refreshes()
     if not completed:
         raise PublishFailed("nothing is built yet: run the refresh first")
-    name = f"{completed[0].refresh_no:06d}"
-    folder = warehouse.published / ".refreshes" / name
+    refreshes = warehouse.published / ".refreshes"
+    name = free_name(refreshes, f"{completed[0].refresh_no:06d}")
+    folder, fresh = refreshes / name, refreshes / ".new"
     current = warehouse.published / "current"
-    if current.is_symlink() and current.readlink().name == name:
-        # The same refresh built anew (other settings): never touch what readers hold.
-        name = f"{name}-{os.getpid()}"
-        folder = folder.with_name(name)
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "parquet").mkdir(parents=True)
+    shutil.rmtree(fresh, ignore_errors=True)
     try:
-        _copy(warehouse, folder)
+        (fresh / "parquet").mkdir(parents=True)
+        _copy(warehouse, fresh)
         if (current / "excel").exists():
             # The workbooks before stay until new ones are written: each tells its own as-of.
-            shutil.copytree(current / "excel", folder / "excel")
+            shutil.copytree(current / "excel", fresh / "excel")
+        for path in fresh.rglob("*"):
+            sync(path)
+        # Half a copy never has the name of a publication, and takes none's place among the kept.
+        fresh.rename(folder)
+        switch_link(current, f".refreshes/{name}")
     except (duckdb.Error, OSError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(fresh, ignore_errors=True)
         raise PublishFailed(f"the marts could not be copied: {error}") from error
-    switch_link(current, f".refreshes/{name}")
     for shown in ("crm.duckdb", "parquet"):
         link = warehouse.published / shown
         if not link.is_symlink():

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
 import duckdb
@@ -25,6 +25,8 @@ from pipelines.report import report, write_status
 from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
+
+RESERVED_BYTES = 65_536
 
 
 @dataclass
@@ -131,21 +133,38 @@ def refresh(
             if with_report:
                 _report(run, warehouse, settings, say)
             run.exit_code = 0
-        except BaseException as error:
+        except BaseException as raised:
+            error = warehouse.full_disk(raised) or raised
             run.exit_code = error.exit_code if isinstance(error, PipelineError) else 1
             if isinstance(error, ChecksFailed):
                 run.add_checks(error.results)
             run.error = without_secrets(str(error)) or type(error).__name__
+            if error is not raised:
+                raise error from raised
             raise
         finally:
             run.finished_at = dt.datetime.now(dt.UTC)
             lines = run.lines(warehouse)
-            write_atomically(warehouse.run_file, {**asdict(run), "summary": lines})
-            with suppress(OSError, duckdb.Error):
-                write_status(warehouse, settings, run.status, run.finished_at)
+            with _reserve(warehouse):
+                try:
+                    write_atomically(warehouse.run_file, {**asdict(run), "summary": lines})
+                except OSError as error:
+                    say(f"{warehouse.run_file} could not be written: {error}")
+                with suppress(OSError, duckdb.Error):
+                    write_status(warehouse, settings, run.status, run.finished_at)
             for line in lines:
                 say(line)
     return run
+
+
+@contextmanager
+def _reserve(warehouse: Warehouse) -> Iterator[None]:
+    """Frees the room that is kept for telling that the disk is full, and takes it again."""
+    reserve = warehouse.directory / ".reserve"
+    reserve.unlink(missing_ok=True)
+    yield
+    with suppress(OSError):
+        reserve.write_bytes(bytes(RESERVED_BYTES))
 
 
 def _steps(

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pipelines.build import run_process
 from pipelines.errors import ReportFailed
-from pipelines.publish import prune, published_as_of, switch_link
+from pipelines.publish import free_name, prune, published_as_of, switch_link
 from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
 from pipelines.warehouse import ROOT, Warehouse
@@ -42,15 +42,22 @@ def report(warehouse: Warehouse, settings: Settings) -> Path:
     install_packages(logs)
     for script in ("sources", "build"):
         _npm(["run", script], environment, logs / f"report-{script}.log")
-    name = current.resolve().name
     sites = warehouse.published / ".sites"
-    site = sites / name
-    shutil.rmtree(site, ignore_errors=True)
-    shutil.copytree(REPORTS / "build", site)
-    if (current / "excel").exists():
-        shutil.copytree(current / "excel", site / "excel", dirs_exist_ok=True)
-    _write_status(site, warehouse, settings, "published", dt.datetime.now(dt.UTC))
-    switch_link(warehouse.published / "site", f".sites/{name}")
+    name = free_name(sites, current.resolve().name)
+    site, fresh = sites / name, sites / ".new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        shutil.copytree(REPORTS / "build", fresh)
+        if (current / "excel").exists():
+            shutil.copytree(current / "excel", fresh / "excel", dirs_exist_ok=True)
+        _write_status(fresh, warehouse, settings, "published", dt.datetime.now(dt.UTC))
+        fresh.rename(site)
+        switch_link(warehouse.published / "site", f".sites/{name}")
+    except OSError as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        # A copy of a folder tells of each file of it.
+        why = error.args[0][0][2] if isinstance(error, shutil.Error) else error
+        raise ReportFailed(f"the site could not be copied: {why}") from error
     prune(sites, name)
     return site
 

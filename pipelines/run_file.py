@@ -26,7 +26,11 @@ def write_atomically(path: Path, content: Any, private: bool = False) -> None:
             file.flush()
             os.fsync(descriptor)
     else:
-        temporary.write_text(text, encoding="utf-8")
+        try:
+            temporary.write_text(text, encoding="utf-8")
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
     temporary.replace(path)
     if private:
         folder = os.open(path.parent, os.O_RDONLY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import fcntl
 import os
 import shutil
@@ -14,10 +15,13 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from pipelines.errors import AnotherRefreshIsRunning, NotEnoughSpace
+from pipelines.errors import AnotherRefreshIsRunning, NotEnoughSpace, PipelineError
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK_FD_VARIABLE = "PIPELINES_LOCK_FD"
+# What the system says of a full disk, and DuckDB of one that cannot take what memory does not hold.
+NO_SPACE = (os.strerror(errno.ENOSPC), "max_temp_directory_size")
+LITTLE_SPACE = 1_000_000
 
 # The current rows of every raw table: the latest version per key among completed refreshes.
 LATEST = """
@@ -97,6 +101,30 @@ class Warehouse:
             os.environ.pop(LOCK_FD_VARIABLE, None)
             os.close(descriptor)
 
+    def full_disk(self, error: BaseException) -> NotEnoughSpace | None:
+        """What to tell in the error's place where a full disk made it; None where it did not.
+
+        The log of a program that failed is often lost on such a disk: little room is reason enough.
+        """
+        exit_code = error.exit_code if isinstance(error, PipelineError) else 1
+        is_told = isinstance(error, NotEnoughSpace) or exit_code not in (1, 5)
+        if is_told or not isinstance(error, Exception):
+            return None
+        chain: list[str] = []
+        cause: BaseException | None = error
+        while cause is not None:
+            chain += str(cause).splitlines()
+            cause = cause.__cause__ or cause.__context__
+        found = next((line for line in chain if any(words in line for words in NO_SPACE)), "")
+        free = shutil.disk_usage(self.directory).free if self.directory.exists() else LITTLE_SPACE
+        if not found and free >= LITTLE_SPACE:
+            return None
+        return NotEnoughSpace(
+            f"the disk is full ({self.directory} has {free:,} bytes free): make room and run again;"
+            f" what was published stays\n{found or next(iter(chain), '')}",
+            exit_code,
+        )
+
     def connect(self, read_only: bool = True) -> duckdb.DuckDBPyConnection:
         """A connection in UTC; the caller closes it."""
         connection = duckdb.connect(str(self.database), read_only=read_only)
@@ -111,10 +139,20 @@ class Warehouse:
             return _raw_tables(connection)
 
     def last_refreshes(self, completed: bool = True) -> list[Refresh]:
-        """Refreshes, the newest first."""
+        """Refreshes, the newest first.
+
+        Args:
+            completed: else those that were loaded whole, whatever their checks said: dlt loads
+                tables side by side, and notes the load when it has the last of them.
+        """
         if "refreshes" not in self.raw_tables():
             return []
-        condition = "completed" if completed else "not completed"
+        condition = (
+            "completed"
+            if completed
+            else "not completed"
+            " and _dlt_load_id in (select load_id from raw._dlt_loads where status = 0)"
+        )
         with self.connect() as connection:
             rows = connection.execute(
                 "select refresh_no, max(as_of), any_value(kind), any_value(scope),"
@@ -225,13 +263,13 @@ class Warehouse:
                     rows[table] = counted or (0, 0)
             connection.execute("checkpoint fresh")
             connection.execute("detach fresh")
-        _sync(fresh)
+        sync(fresh)
         fresh.replace(self.database)
-        _sync(self.directory)
+        sync(self.directory)
         return rows
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Waits until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
