@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pipelines.bitrix24.extract import extract
 from pipelines.build import build
 from pipelines.check import check
 from pipelines.errors import SettingsError
+from pipelines.excel.workbooks import excel
 from pipelines.publish import publish
 from pipelines.report import report
 from pipelines.settings import Settings
@@ -37,6 +39,14 @@ PLANTED = [
     "просила не звонить",
     "паспорт 4510",
 ]
+# Stand in the environment of a refresh.
+SECRETS = {
+    "BITRIX24_OAUTH_CLIENT_SECRET": "planted-client-secret",
+    "BITRIX24_OAUTH_REFRESH_TOKEN": "planted-refresh-token",
+    "BITRIX24_CHAT_WEBHOOK_URL": "https://chat.example/rest/1/planted-chat-code/",
+    "TELEGRAM_BOT_TOKEN": "12345:planted-bot-token",
+    "PII_HASH_KEY": "planted-hash-key-of-theirs",
+}
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +102,10 @@ def contents(folder: Path) -> Iterator[tuple[Path, str]]:
         if not path.is_file():
             continue
         yield path, path.read_bytes().decode("utf-8", errors="ignore")
+        if path.suffix == ".xlsx":
+            with zipfile.ZipFile(path) as book:
+                for name in book.namelist():
+                    yield path, book.read(name).decode("utf-8", errors="ignore")
         if path.suffix == ".parquet":
             with duckdb.connect() as connection:
                 yield path, str(connection.execute(f"from '{path}'").fetchall())
@@ -131,7 +145,12 @@ def test_by_default_nothing_personal_is_asked_for_or_written(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """All of them stand in the portal; in warehouse, Parquet, site and logs stands none."""
+    """All of them stand in the portal; in warehouse, Parquet, workbooks, site and logs stands none.
+
+    No secret of the environment either.
+    """
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
     asked: list[str] = []
     real = Client.batch
 
@@ -146,15 +165,25 @@ def test_by_default_nothing_personal_is_asked_for_or_written(
     read(portal, warehouse, chosen)
     build(warehouse, chosen)
     publish(warehouse)
+    excel(warehouse, chosen)
     report(warehouse, chosen)
 
     assert rows(warehouse, "select title, city from marts.fct_leads") == [("Лид №1", "Казань")]
     assert rows(warehouse, "select title from marts.fct_deals") == [("Сделка №1",)]
     assert rows(warehouse, DETAILS) == []
     assert len(list(tmp_path.rglob("index.html"))) >= 1
-    assert found(tmp_path) == set()
+    assert len(list(tmp_path.rglob("*.xlsx"))) >= 2
+    secrets = {portal.options.token, *SECRETS.values()}
     said = caplog.text + str(capfd.readouterr())
+    assert found(tmp_path) == set()
     assert [value for value in PLANTED if value in said] == []
+    assert [value for value in secrets if value in said] == []
+    assert [
+        (path.name, value)
+        for path, text in contents(tmp_path)
+        for value in secrets
+        if value in text
+    ] == []
     for name in ("NAME'", "PHONE", "EMAIL", "COMMENTS", "'title'", "UF_CRM_NOTE"):
         assert not any(name in commands for commands in asked), name
 
