@@ -366,7 +366,8 @@ class Contract:
         """Records that this refresh found to be gone."""
         rows = self._rows(
             f"select {_record_id(table)} from raw.{table.name}"
-            f" where refresh_no = $number and is_deleted order by all limit {most}",
+            f" where refresh_no = $number and is_deleted order by {', '.join(table.key)}"
+            f" limit {most}",
             number=self.refresh_no,
         )
         return [record for (record,) in rows]

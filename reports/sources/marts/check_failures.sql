@@ -3,7 +3,10 @@
 select
     entity,
     check_name,
-    row_number() over (partition by entity, check_name order by record_id, value) as place,
+    row_number() over (
+        partition by entity, check_name
+        order by try_cast(record_id as bigint), record_id, value
+    ) as place,
     record_id,
     value,
     crm_url,
