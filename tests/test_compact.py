@@ -306,7 +306,7 @@ def test_a_crash_before_the_rename_leaves_the_file_and_the_next_try_succeeds(
     def dies(path: Path) -> None:
         raise OSError("the power is cut")
 
-    monkeypatch.setattr(pipelines.warehouse, "_sync", dies)
+    monkeypatch.setattr(pipelines.warehouse, "sync", dies)
     with pytest.raises(CompactFailed, match="the power is cut"):
         compact(warehouse)
     assert versions(warehouse, "leads") == leads
