@@ -39,6 +39,7 @@ class Table:
         kinds: how each column of ``frame`` is kept.
         frame: the rows, sorted by the key.
         version: changes with the rows.
+        last_id: the highest ID that there ever was.
     """
 
     def __init__(self, name: str, key: str, schema: Mapping[str, Kind]) -> None:
@@ -48,6 +49,7 @@ class Table:
         self.kinds: dict[str, Kind] = {}
         self.frame = pl.DataFrame()
         self.version = 0
+        self.last_id = 0
         self._ids = np.empty(0, dtype=np.int64)
         self._changed: dict[int, dict[str, Any]] = {}
         self._deleted: set[int] = set()
@@ -131,6 +133,7 @@ class Table:
                 twice = ids.filter(ids.is_duplicated())[0]
                 raise DataError(f"{source}: {self.key!r} {twice} is there more than once")
             self._ids = ids.to_numpy()
+            self.last_id = max(self.last_id, int(self._ids[-1]))
         else:
             self._ids = np.arange(frame.height)
         # Gathering a page from many chunks is twenty times as slow.
@@ -151,6 +154,13 @@ class Table:
         for number in ids:
             self._changed.pop(int(number), None)
             self._deleted.add(int(number))
+
+    def forget(self, column: str) -> None:
+        """Take a column away."""
+        self.settle()
+        self.kinds.pop(column, None)
+        self._schema.pop(column, None)
+        self._take(self.frame.drop(column, strict=False), self.name)
 
     def replace(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Put ``rows`` in the place of all rows."""
@@ -177,14 +187,19 @@ class Table:
         if self.frame.height:
             touched = pl.col(self.key).is_in(list(deleted | changed.keys()))
             rows = self.frame.filter(touched).iter_rows(named=True)
-            old = {row[self.key]: self._plain(row) for row in rows if row[self.key] not in deleted}
+            old = {row[self.key]: self.plain(row) for row in rows if row[self.key] not in deleted}
             parts.append((self.frame.filter(~touched), dict(self.kinds)))
         if changed:
             merged = [{**old.get(number, {}), **row} for number, row in changed.items()]
             parts.append(self._encode(merged, self.name))
         self._take(self._join(parts), self.name)
 
-    def _plain(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+    def plain_rows(self) -> list[dict[str, Any]]:
+        """All rows as a file would have them."""
+        self.settle()
+        return [self.plain(row) for row in self.frame.iter_rows(named=True)]
+
+    def plain(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """A kept row as a file would have it, so that it can be encoded again."""
         return {
             name: columns.decode(pl.Series([value], dtype=DTYPES[kind]), kind, UTC)[0]
