@@ -29,27 +29,38 @@ ACTIVITY_FIELD = "lastActivityTime"
 
 
 def _text(value: Any) -> str | None:
+    if isinstance(value, (bool, list, dict)):
+        raise TypeError("no text")
     return None if value is None or value == "" else str(value)
 
 
 def _integer(value: Any) -> int | None:
-    return None if value is None or value == "" else int(value)
+    if value is None or value == "":
+        return None
+    number = int(value)
+    if isinstance(value, bool) or (not isinstance(value, str) and number != value):
+        raise ValueError("no whole number")
+    return number
 
 
 def _link(value: Any) -> int | None:
     """ID of a linked record; the API writes "no link" as null, "", "0" or 0."""
-    return None if value in (None, "", "0", 0) else int(value)
+    return _integer(value) or None
 
 
 def _money(value: Any) -> Decimal | None:
     """Amounts have two decimals; the JSON text of a float may carry more (100.10000000000001)."""
-    if value is None or value == "":
-        return None
-    return Decimal(str(value)).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    number = _decimal(value)
+    return None if number is None else number.quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
 def _decimal(value: Any) -> Decimal | None:
-    return None if value is None or value == "" else Decimal(str(value))
+    if value is None or value == "":
+        return None
+    number = Decimal(str(value))
+    if not number.is_finite():
+        raise ValueError("no number")
+    return number
 
 
 def _instants(values: Sequence[Any]) -> pl.Series:
@@ -64,7 +75,9 @@ def _days(values: Sequence[Any]) -> pl.Series:
 
 
 def _boolean(value: Any) -> bool | None:
-    return None if value is None or value == "" else value in (True, "Y", "1", 1)
+    if value is None or value == "":
+        return None
+    return {"Y": True, "1": True, "N": False, "0": False, True: True, False: False}[value]
 
 
 def _json(value: Any) -> str | None:
@@ -75,12 +88,18 @@ def _json(value: Any) -> str | None:
 
 def _values(value: Any) -> str:
     """JSON array of the values of a multiple field (phones, e-mails); none is an empty array."""
-    return json.dumps([item["VALUE"] for item in value or []], ensure_ascii=False)
+    return json.dumps([_text(item["VALUE"]) for item in _list(value)], ensure_ascii=False)
 
 
 def _id_list(value: Any) -> str:
     """JSON array of IDs, in their order; nothing is an empty array."""
-    return json.dumps([int(item) for item in value or []])
+    return json.dumps([_integer(item) for item in _list(value)])
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value or [], list):
+        raise TypeError("no list")
+    return value or []
 
 
 @dataclass(frozen=True)
@@ -111,7 +130,14 @@ BOOLEAN = ColumnType(pl.Boolean(), _boolean)
 JSON = ColumnType(pl.String(), _json)
 ID_LIST = ColumnType(pl.String(), _id_list)
 VALUES = ColumnType(pl.String(), _values)
-BAD_VALUE = (ValueError, TypeError, ArithmeticError, AttributeError, pl.exceptions.PolarsError)
+BAD_VALUE = (
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    pl.exceptions.PolarsError,
+)
 
 Columns = Mapping[str, tuple[str, ColumnType]]
 
