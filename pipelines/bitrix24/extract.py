@@ -27,6 +27,7 @@ from pipelines.bitrix24.client import (
     Client,
     Command,
     chunked,
+    number_of,
     rows_of,
 )
 from pipelines.bitrix24.entities import (
@@ -124,10 +125,19 @@ class Reading:
                 "currency": Command("crm.currency.base.get", {}),
             }
         )
-        server_time = dt.datetime.fromisoformat(str(answers["time"].result))
-        profile = answers["profile"].result
-        if not is_administrator(profile):
+        if not is_administrator(answers["profile"].result):
             raise Bitrix24Error(not_an_administrator(self.client.access))
+        currency = answers["currency"].result
+        try:
+            server_time = dt.datetime.fromisoformat(answers["time"].result)
+            mode = int(answers["mode"].result)
+        except (TypeError, ValueError, ArithmeticError):
+            server_time, mode = dt.datetime.min, 0
+        if server_time.tzinfo is None or not isinstance(currency, str | None):
+            raise Bitrix24Error(
+                "the portal answered server.time, crm.settings.mode.get or crm.currency.base.get in"
+                " an unknown form: run the refresh again; if it stays, report it as an error"
+            )
         self.as_of = server_time.astimezone(dt.UTC)
         self.header = {
             "refresh_no": self.refresh_no,
@@ -135,8 +145,8 @@ class Reading:
             "started_at": self.as_of,
             "kind": "full" if self.full else "incremental",
             "portal_url": self.client.portal_url,
-            "crm_mode": int(answers["mode"].result),
-            "base_currency": str(answers["currency"].result),
+            "crm_mode": mode,
+            "base_currency": str(currency),
             "utc_offset": server_time.strftime("%z"),
             "scope": self.settings.scope,
         }
@@ -345,20 +355,25 @@ class Reading:
 
     def _last_ids(self) -> dict[str, int]:
         """The highest ID of each entity: what comes later waits for the next refresh."""
-        answers = self.client.batch(
-            {
-                table.name: Command(
-                    table.method,
-                    {**table.params, "select": ["id"], "order": {"id": "DESC"}, "start": -1},
-                )
-                for table in ENTITIES
-            }
-        )
-        last: dict[str, int] = {}
-        for table in ENTITIES:
-            rows = rows_of(answers[table.name].result, table.items_key, table.method)
-            last[table.name] = int(rows[0]["id"]) if rows else 0
-        return last
+        commands = {
+            table.name: Command(
+                table.method,
+                {**table.params, "select": ["id"], "order": {"id": "DESC"}, "start": -1},
+            )
+            for table in ENTITIES
+        }
+        answers = self.client.batch(commands)
+        pages = {
+            table.name: rows_of(answers[table.name].result, table.items_key, table.method)
+            for table in ENTITIES
+        }
+        # To count where nothing is costs nothing.
+        empty = {name: commands[name] for name, rows in pages.items() if not rows}
+        pages |= self.client.lists(empty, "items")
+        return {
+            name: number_of(rows[0], "id", "crm.item.list") if rows else 0
+            for name, rows in pages.items()
+        }
 
     def _entity(self, table: Table, to_id: int) -> Iterator[pl.DataFrame]:
         """Changed versions of one entity, then what the portal's counts show to be amiss."""
@@ -373,7 +388,7 @@ class Reading:
         to_id = max(to_id, max(living_before, default=0))
         seen: set[int] = set()
         for rows in self._entity_rows(table, to_id):
-            rows = [row for row in rows if int(row["id"]) not in seen]
+            rows = [row for row in rows if number_of(row, "id", table.method) not in seen]
             frame = table.typed(rows, self.refresh_no)
             seen.update(frame["id"].to_list())
             counts.rows_read += frame.height
@@ -523,7 +538,7 @@ class Reading:
             for begin, end in windows
             for start in range(begin, end, PAGE_SIZE)
         ]
-        answers = self.client.batches(
+        pages = self.client.lists(
             {
                 f"s{start}": Command(
                     table.method,
@@ -532,21 +547,17 @@ class Reading:
                         "select": ["id"],
                         "order": {"id": "ASC"},
                         "filter": {">id": start, "<=id": end},
-                        "start": -1,
                     },
                 )
                 for start, end in pieces
-            }
+            },
+            table.items_key,
         )
-        return {
-            int(row["id"])
-            for answer in answers.values()
-            for row in rows_of(answer.result, table.items_key, table.method)
-        }
+        return {number_of(row, "id", table.method) for rows in pages.values() for row in rows}
 
     def _by_id(self, table: Table, ids: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
         assert table.entity_type_id is not None
-        answers = self.client.batches(
+        pages = self.client.lists(
             {
                 f"i{piece[0]}": Command(
                     table.method,
@@ -555,16 +566,13 @@ class Reading:
                         "select": self.asked_fields(table),
                         "order": {"id": "ASC"},
                         "filter": {"@id": list(piece)},
-                        "start": -1,
                     },
                 )
                 for piece in chunked(ids, PAGE_SIZE)
-            }
+            },
+            table.items_key,
         )
-        for answer in answers.values():
-            rows = rows_of(answer.result, table.items_key, table.method)
-            if rows:
-                yield rows
+        yield from filter(None, pages.values())
 
     # -- cities and histories
 
@@ -632,7 +640,7 @@ class Reading:
         """Whole histories of the given items; a full page is followed to its end."""
         pending = [(list(piece), 0) for piece in chunked(owners, OWNERS_A_PAGE)]
         while pending:
-            answers = self.client.batches(
+            pages = self.client.lists(
                 {
                     f"o{index}": Command(
                         table.method,
@@ -640,19 +648,19 @@ class Reading:
                             **table.params,
                             "order": {"ID": "ASC"},
                             "filter": {"@OWNER_ID": piece, ">ID": after},
-                            "start": -1,
                         },
                     )
                     for index, (piece, after) in enumerate(pending)
-                }
+                },
+                table.items_key,
             )
             unfinished = []
             for index, (piece, _) in enumerate(pending):
-                rows = rows_of(answers[f"o{index}"].result, table.items_key, table.method)
+                rows = pages[f"o{index}"]
                 if rows:
                     yield rows
                 if len(rows) == PAGE_SIZE:
-                    unfinished.append((piece, int(rows[-1]["ID"])))
+                    unfinished.append((piece, number_of(rows[-1], "ID", table.method)))
             pending = unfinished
 
 
