@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +40,9 @@ BATCH_COMMAND_RETRIES = 5
 # How often a page is asked for that holds fewer rows than the portal counts.
 SHORT_PAGE_TRIES = 3
 EXPIRED = "expired_token"
+
+# Its debug lines name the whole address of each request, which holds the webhook's secret.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ ACTIVITY_FIELD = "lastActivityTime"
 
 
 def _text(value: Any) -> str | None:
-    if isinstance(value, (bool, list, dict)):
+    if not isinstance(value, str | None):
         raise TypeError("no text")
-    return None if value is None or value == "" else str(value)
+    return value or None
 
 
 def _integer(value: Any) -> int | None:
@@ -83,7 +83,9 @@ def _boolean(value: Any) -> bool | None:
 def _json(value: Any) -> str | None:
     if value is None or value == "":
         return None
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    # Half of an emoji, as a cut text may end with, is no Unicode.
+    return text.encode(errors="replace").decode()
 
 
 def _values(value: Any) -> str:
@@ -167,6 +169,7 @@ class Table:
         has_user_fields: `UF_CRM_*` go into one JSON column `user_fields`.
         has_state: `state_hash` leaves out what an activity alone changes.
         owner: for histories and older lists, the entity table whose items own the rows.
+        filled: columns that are never empty on a portal.
     """
 
     name: str
@@ -181,6 +184,7 @@ class Table:
     has_user_fields: bool = False
     has_state: bool = False
     owner: str | None = None
+    filled: Sequence[str] = ()
 
     @property
     def schema(self) -> dict[str, pl.DataType]:
@@ -223,9 +227,14 @@ class Table:
         columns["is_deleted"] = [False] * len(rows)
         columns["refresh_no"] = [refresh_no] * len(rows)
         frame = pl.DataFrame(columns, schema=self.schema)
-        without_key = frame.filter(pl.any_horizontal(pl.col(name).is_null() for name in self.key))
-        if without_key.height:
-            raise Bitrix24Error(f"{self.name}: a row without {', '.join(self.key)} came back")
+        for name in (*self.key, *self.filled):
+            if frame[name].null_count():
+                row = rows[frame[name].is_null().arg_true()[0]]
+                raise Bitrix24Error(
+                    f"{self.name}: the row {row.get(self.id_key)} came without"
+                    f" {self.columns[name][0]}: run the refresh again; if it stays, report it as"
+                    " an error"
+                )
         return frame
 
     def tombstones(self, keys: pl.DataFrame, refresh_no: int) -> pl.DataFrame:
@@ -257,7 +266,7 @@ class Table:
 
 
 def _hash(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 def _item_params(entity_type_id: int) -> dict[str, Any]:
@@ -274,6 +283,7 @@ LEADS = Table(
     entity_type_id=LEAD,
     has_user_fields=True,
     has_state=True,
+    filled=("stage_id", "stage_semantic_id", "created_time", "updated_time"),
     columns={
         "id": ("id", INTEGER),
         "title": ("title", TEXT),
@@ -310,6 +320,7 @@ DEALS = Table(
     entity_type_id=DEAL,
     has_user_fields=True,
     has_state=True,
+    filled=("stage_id", "stage_semantic_id", "created_time", "updated_time"),
     columns={
         "id": ("id", INTEGER),
         "title": ("title", TEXT),
@@ -352,6 +363,7 @@ CONTACTS = Table(
     params=_item_params(CONTACT),
     entity_type_id=CONTACT,
     has_user_fields=True,
+    filled=("created_time", "updated_time"),
     columns={
         "id": ("id", INTEGER),
         "source_id": ("sourceId", TEXT),
@@ -372,6 +384,7 @@ COMPANIES = Table(
     params=_item_params(COMPANY),
     entity_type_id=COMPANY,
     has_user_fields=True,
+    filled=("created_time", "updated_time"),
     columns={
         "id": ("id", INTEGER),
         "is_my_company": ("isMyCompany", TEXT),
@@ -427,6 +440,7 @@ LEAD_STAGE_HISTORY = Table(
     params={"entityTypeId": LEAD},
     entity_type_id=LEAD,
     owner="leads",
+    filled=("owner_id", "stage_id", "stage_semantic_id", "created_time"),
     columns={
         "id": ("ID", INTEGER),
         "type_id": ("TYPE_ID", INTEGER),
@@ -445,6 +459,7 @@ DEAL_STAGE_HISTORY = Table(
     params={"entityTypeId": DEAL},
     entity_type_id=DEAL,
     owner="deals",
+    filled=("owner_id", "stage_id", "stage_semantic_id", "created_time"),
     columns={
         "id": ("ID", INTEGER),
         "type_id": ("TYPE_ID", INTEGER),
@@ -490,6 +505,7 @@ STATUSES = Table(
     kind="snapshot",
     method="crm.status.list",
     params={"order": {"ID": "ASC"}},
+    filled=("entity_id", "status_id"),
     columns={
         "id": ("ID", INTEGER),
         "entity_id": ("ENTITY_ID", TEXT),

@@ -32,6 +32,7 @@ from pipelines.bitrix24.client import (
 )
 from pipelines.bitrix24.entities import (
     ACTIVITIES,
+    BAD_VALUE,
     CATEGORIES,
     DEAL_STAGE_HISTORY,
     DEALS,
@@ -40,6 +41,7 @@ from pipelines.bitrix24.entities import (
     ENTITIES,
     FIELDS,
     HISTORIES,
+    INSTANT,
     LEAD_ADDRESSES,
     LEAD_STAGE_HISTORY,
     LEADS,
@@ -59,6 +61,9 @@ COUNT_WINDOW_IDS = 20_000
 SWEEP_WINDOW_IDS = 400
 OWNERS_A_PAGE = 10
 SMALL_LOSS_ROWS = 20
+# By how many records of an entity a portal is known again, and how many may all be deleted.
+KNOWN_RECORDS = 50
+FEW_RECORDS = 5
 
 
 @dataclass
@@ -102,12 +107,17 @@ class Reading:
     _changed: dict[str, list[int]] = field(default_factory=dict, init=False)
     _select: dict[int, list[str]] = field(default_factory=dict, init=False)
     _directories: dict[str, list[dict[str, Any]]] = field(default_factory=dict, init=False)
+    _known: dict[str, dict[int, dt.datetime]] = field(default_factory=dict, init=False)
+    _given: dict[str, set[str]] = field(default_factory=dict, init=False)
+    fields_changed: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.counts = {table.name: Counts() for table in TABLES}
         self._changed = {table.name: [] for table in ENTITIES}
         self._protect = protection(self.settings.pii)
         self._open()
+        self._known = {table.name: self.warehouse.known_records(table.name) for table in ENTITIES}
+        self._refuse_another_portal()
         self._read_directories()
         self._refuse_unknown_names()
 
@@ -142,7 +152,7 @@ class Reading:
         self.header = {
             "refresh_no": self.refresh_no,
             "as_of": self.as_of,
-            "started_at": self.as_of,
+            "started_at": dt.datetime.now(dt.UTC),
             "kind": "full" if self.full else "incremental",
             "portal_url": self.client.portal_url,
             "crm_mode": mode,
@@ -150,6 +160,55 @@ class Reading:
             "utc_offset": server_time.strftime("%z"),
             "scope": self.settings.scope,
         }
+
+    def _refuse_another_portal(self) -> None:
+        """Records that we know are asked for once more, and whether we still see everything.
+
+        Raises:
+            Bitrix24Error: other records have their IDs, or all are gone; or we are let in as no
+                administrator.
+        """
+        commands = {
+            table.name: Command(
+                table.method,
+                {
+                    **table.params,
+                    "select": ["id", "createdTime"],
+                    "order": {"id": "ASC"},
+                    "filter": {"@id": sorted(self._known[table.name])},
+                },
+            )
+            for table in ENTITIES
+            if self._known[table.name]
+        }
+        if not commands:
+            return
+        same = other = 0
+        for name, rows in self.client.lists(commands, "items").items():
+            for row in rows:
+                known = self._known[name].get(number_of(row, "id", "crm.item.list"))
+                is_same = _instant(row.get("createdTime")) == known
+                same, other = same + is_same, other + (not is_same)
+        if other > same:
+            raise Bitrix24Error(
+                f"another portal answers at {self.client.portal_url}: of {same + other} records"
+                f" that earlier refreshes read, {other} were created at another time there; check"
+                f" {self.client.access.setting}, and give a new portal a WAREHOUSE_DIR of its own"
+            )
+        known_count = sum(map(len, self._known.values()))
+        if not same and known_count >= FEW_RECORDS and not self.accept_loss:
+            raise Bitrix24Error(
+                f"none of {known_count} records that earlier refreshes read is on the portal"
+                f" {self.client.portal_url}: check {self.client.access.setting} and the rights of"
+                f" {self.client.access.owner}; if all were really deleted, run the refresh once"
+                " with --accept-loss"
+            )
+
+    def _refuse_lost_rights(self) -> None:
+        """At the end: what was hidden meanwhile would look as if it had never been there."""
+        if not is_administrator(self.client.call("profile").result):
+            raise Bitrix24Error(not_an_administrator(self.client.access))
+        self._refuse_another_portal()
 
     def tables(self) -> Iterator[tuple[Table, pl.DataFrame]]:
         """All versions to append, table by table."""
@@ -164,6 +223,7 @@ class Reading:
         for table in HISTORIES:
             yield from self._counted(table, self._history(table))
         yield from self._counted(ACTIVITIES, self._snapshot(ACTIVITIES, self._activities()))
+        self._refuse_lost_rights()
 
     def _counted(
         self, table: Table, frames: Iterable[pl.DataFrame]
@@ -188,6 +248,19 @@ class Reading:
             counts.rows_living,
         )
 
+    @property
+    def clock_went_back(self) -> bool:
+        """Whether the portal's clock lost time against ours since the last refresh.
+
+        What was changed in between then has times before that refresh, and no filter finds it.
+        """
+        if self.last is None:
+            return False
+        ahead_then = self.last.as_of - self.last.started_at
+        ahead_now = self.as_of - self.header["started_at"]
+        allowed = dt.timedelta(minutes=self.settings.refresh_overlap_minutes / 2)
+        return ahead_now < ahead_then - allowed or self.as_of < self.last.as_of
+
     # -- directories
 
     def _read_directories(self) -> None:
@@ -201,6 +274,9 @@ class Reading:
                 table.method, table.params, table.items_key
             )
             self.counts[table.name].requests = self.client.requests - before
+        for table in (FIELDS, *DIRECTORIES):
+            # Names are looked for in them before they are stored.
+            table.typed(self._directories[table.name], self.refresh_no)
 
     def _fields(self) -> list[dict[str, Any]]:
         """Field metadata of all entities."""
@@ -213,9 +289,9 @@ class Reading:
             fields = result.get("fields") if isinstance(result, dict) else None
             if not isinstance(fields, dict):
                 raise Bitrix24Error("the portal answered crm.item.fields in an unknown form")
-            for needed in ("id", "createdTime", "updatedTime"):
-                if needed not in fields:
-                    raise Bitrix24Error(f"the portal's {table.name} have no field {needed}")
+            if not all(isinstance(meta, dict) for meta in fields.values()):
+                raise Bitrix24Error("the portal answered crm.item.fields in an unknown form")
+            self._refuse_vanished_fields(table, fields)
             assert table.entity_type_id is not None
             self._select[table.entity_type_id] = self._asked(table, fields)
             for name, meta in fields.items():
@@ -229,6 +305,37 @@ class Reading:
                     }
                 )
         return rows
+
+    def _refuse_vanished_fields(self, table: Table, fields: Mapping[str, Any]) -> None:
+        """Fields that the marts stand on, and those that earlier refreshes found filled.
+
+        A user field may go: then everything is read again.
+
+        Raises:
+            Bitrix24Error: one is gone, and with it the values of every record.
+        """
+        for needed in ("id", "createdTime", "updatedTime"):
+            if needed not in fields:
+                raise Bitrix24Error(f"the portal's {table.name} have no field {needed}")
+        filled = self.warehouse.filled_columns(table.name)
+        given = {source for name, (source, _) in table.columns.items() if name in filled}
+        gone = sorted(given - fields.keys())
+        if gone and not self.full:
+            raise Bitrix24Error(
+                f"the portal's {table.name} no longer have the field {gone[0]}, which earlier"
+                " refreshes read: nothing was published; if it was really removed, run the refresh"
+                " once with --full"
+            )
+        self._given[table.name] = given & fields.keys()
+        before = self.warehouse.latest_versions(
+            FIELDS.name, ["entity_type_id", "field_name"], FIELDS.key
+        )
+        if before is not None:
+            known = before.filter(entity_type_id=table.entity_type_id)["field_name"].to_list()
+            asked_then, asked_now = (
+                self._asked(table, dict.fromkeys(names)) for names in (known, fields)
+            )
+            self.fields_changed |= asked_then != asked_now
 
     def asked_fields(self, table: Table) -> list[str]:
         """Fields of an entity that a reading asks for."""
@@ -277,7 +384,7 @@ class Reading:
         statuses = self._directories[STATUSES.name]
         lead_stages, deal_stages = (
             {
-                row["STATUS_ID"]: row["NAME"]
+                row["STATUS_ID"]: row.get("NAME") or ""
                 for row in statuses
                 if row["ENTITY_ID"] == entity or row["ENTITY_ID"].startswith(f"{entity}_")
             }
@@ -287,7 +394,9 @@ class Reading:
             "lead stage": lead_stages,
             "deal stage": deal_stages,
             "stage": lead_stages | deal_stages,
-            "pipeline": {str(row["id"]): row["name"] for row in self._directories[CATEGORIES.name]},
+            "pipeline": {
+                str(row["id"]): row.get("name") or "" for row in self._directories[CATEGORIES.name]
+            },
             "user field": {
                 row["field_name"]: row["label"] or ""
                 for row in self._directories[FIELDS.name]
@@ -387,12 +496,19 @@ class Reading:
         # The newest may be gone: the portal's highest ID is then below its own.
         to_id = max(to_id, max(living_before, default=0))
         seen: set[int] = set()
+        appended: set[int] = set()
         for rows in self._entity_rows(table, to_id):
             rows = [row for row in rows if number_of(row, "id", table.method) not in seen]
             frame = table.typed(rows, self.refresh_no)
             seen.update(frame["id"].to_list())
+            self._refuse_missing_values(table, rows)
+            if not self._known[table.name]:
+                first = frame.head(KNOWN_RECORDS)
+                self._known[table.name] = dict(zip(first["id"], first["created_time"], strict=True))
             counts.rows_read += frame.height
-            yield self._new_versions(table, frame, previous)
+            changed = self._new_versions(table, frame, previous)
+            appended.update(changed["id"].to_list())
+            yield changed
         living = living_before | seen
         gone = {item for item in living_before - seen if item <= to_id} if self.full else set[int]()
         living -= gone
@@ -400,12 +516,30 @@ class Reading:
         gone = (gone | (vanished & living_before)) - missing
         living = (living | missing) - vanished
         self._refuse_loss(table, len(gone), len(living_before))
+        # What has a version of this refresh and went since gets its tombstone from the next one.
+        gone -= appended
         if gone:
             yield table.tombstones(
                 pl.DataFrame({"id": sorted(gone)}, schema={"id": pl.Int64()}), self.refresh_no
             )
         counts.rows_living = len(living)
         self._living[table.name] = living
+
+    def _refuse_missing_values(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """A field that other rows have, now or in earlier refreshes, is in every row.
+
+        Raises:
+            Bitrix24Error: a row came without it, which would read as an empty value.
+        """
+        given = self._given[table.name]
+        given.update(*rows)
+        needed = given.intersection(self.asked_fields(table))
+        for row in rows:
+            if missing := needed - row.keys():
+                raise Bitrix24Error(
+                    f"{table.name} {row['id']} came without the field {min(missing)}, which others"
+                    " have: run the refresh again; if it stays, report it as an error"
+                )
 
     def _entity_rows(self, table: Table, to_id: int) -> Iterator[list[dict[str, Any]]]:
         assert table.entity_type_id is not None
@@ -494,6 +628,7 @@ class Reading:
             for rows in self._by_id(table, sorted(missing)):
                 frame = table.typed(rows, self.refresh_no)
                 found.update(frame["id"].to_list())
+                self._refuse_missing_values(table, rows)
                 counts.rows_read += frame.height
                 yield self._new_versions(table, frame, previous)
             missing = found
@@ -591,7 +726,7 @@ class Reading:
         if not self.full:
             params["filter"] = {">=DATE_MODIFY": self._since()}
         living = set(previous["id"].to_list())
-        for rows in self._chunks(table, params, to_id):
+        for rows in self._older_rows(table, params, to_id, living):
             if table in DETAILS:
                 rows = [dict(self._protect(row)) for row in rows]
             frame = table.typed(rows, self.refresh_no)
@@ -599,6 +734,19 @@ class Reading:
             living.update(frame["id"].to_list())
             yield self._only_changed(table, frame, previous)
         counts.rows_living = len(living & self._living[table.owner])
+
+    def _older_rows(
+        self, table: Table, params: Mapping[str, Any], to_id: int, living: set[int]
+    ) -> Iterator[list[dict[str, Any]]]:
+        yield from self._chunks(table, params, to_id)
+        assert table.owner is not None
+        # Records that were hidden until now have an old time of change.
+        missed = sorted(self._living[table.owner] - living) if not self.full else []
+        for piece in chunked(missed, PAGE_SIZE):
+            shown = Command(
+                table.method, {**params, "order": {"ID": "ASC"}, "filter": {"@ID": list(piece)}}
+            )
+            yield self.client.lists({"missed": shown}, table.items_key)["missed"]
 
     def _history(self, table: Table) -> Iterator[pl.DataFrame]:
         """Stage history: all of it at a full reading, else that of the items that changed."""
@@ -682,6 +830,15 @@ def filter_time(moment: dt.datetime) -> str:
     return moment.astimezone(dt.UTC).isoformat(timespec="seconds")
 
 
+def _instant(value: Any) -> dt.datetime | None:
+    """A time of the portal; None where it is none."""
+    try:
+        moment: dt.datetime | None = INSTANT.series([value])[0]
+    except BAD_VALUE:
+        return None
+    return moment
+
+
 def _listed(labels: Mapping[str, str], most: int = 30) -> str:
     """Codes with their labels, in one line."""
     shown = [f"{code} «{label}»" if label else code for code, label in labels.items()][:most]
@@ -762,7 +919,11 @@ def extract(
     )
     if last_full is not None and not reading.full:
         age = reading.as_of - last_full.as_of
-        if age >= dt.timedelta(days=settings.full_read_every_days):
+        if (
+            age >= dt.timedelta(days=settings.full_read_every_days)
+            or reading.fields_changed
+            or reading.clock_went_back
+        ):
             reading.full = True
             reading.header["kind"] = "full"
 

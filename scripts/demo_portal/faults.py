@@ -70,14 +70,6 @@ _PAGES = {
     302: "<html>\r\n<head><title>302 Found</title></head>\r\n<body>\r\n<center><h1>302 Found</h1>"
     "</center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n",
 }
-_WRONG_VALUES: tuple[Any, ...] = (
-    ["a list"],
-    {"an": "object"},
-    True,
-    "не то",
-    "2026-13-45T99:00:00+03:00",
-    1.5,
-)
 
 
 @dataclass(frozen=True)
@@ -214,7 +206,7 @@ class Faults:
             if fault.name == "missing_value":
                 row.pop(name, None)
             else:
-                row[name] = self.random.choice(_WRONG_VALUES)
+                row[name] = self.random.choice(_of_another_type(row.get(name)))
 
     def after_batch(self, body: Mapping[str, Any]) -> None:
         """Takes a command's answer out of a batch."""
@@ -222,6 +214,20 @@ class Faults:
         if isinstance(results, dict):
             for _ in self._strikes(("missing_key",), "batch"):
                 results.pop(self.random.choice(sorted(results)), None)
+
+
+def _of_another_type(value: Any) -> list[Any]:
+    """Values that JSON tells apart from those of the field; a text may be a time or a number."""
+    others: list[Any] = [["a list"], {"an": "object"}]
+    if not isinstance(value, bool):
+        others.append(True)
+    if isinstance(value, str) and not value.replace(".", "", 1).isdigit():
+        others.append(1.5)
+    if isinstance(value, str) and value[4:5] == "-" and "T" in value:
+        others.append("2026-13-45T99:00:00+03:00")
+    if isinstance(value, int | float):
+        others.append("не то")
+    return others
 
 
 def _rows_of(result: Any) -> list[dict[str, Any]]:
@@ -235,13 +241,15 @@ def _rows_of(result: Any) -> list[dict[str, Any]]:
 _HISTORIES = {"leads": "lead_stage_history", "deals": "deal_stage_history"}
 
 
-def _changes(portal: Portal, fault: Fault, draw: random.Random) -> None:
-    """One to four edits of people who work in the portal."""
-    for _ in range(draw.randint(1, 4)):
+def people_work(portal: Portal, draw: random.Random, edits: int) -> None:
+    """Edits of people who work in the portal: leads and deals appear, move, change, vanish."""
+    for _ in range(edits):
         name = draw.choice(("leads", "deals"))
         table = portal.data.tables[name]
         ids = table.frame.get_column("id").to_list() if len(table) else []
-        edit = draw.choice(("stage", "stage", "amount", "amount", "activity", "create", "delete"))
+        edit = draw.choice(
+            ("stage", "stage", "amount", "amount", "activity", "city", "create", "delete")
+        )
         if edit == "create" or not ids:
             portal.create(name, stage=draw.choice(_stages(portal, name)), amount=_amount(draw))
         elif edit == "stage":
@@ -251,6 +259,12 @@ def _changes(portal: Portal, fault: Fault, draw: random.Random) -> None:
         elif edit == "activity":
             now = portal.clock.iso(portal.clock.seconds())
             portal.upsert(name, {"id": draw.choice(ids), "lastActivityTime": now})
+        elif edit == "city":
+            lead = draw.choice(portal.data.tables["leads"].plain_rows() or [{}]).get("id")
+            if lead:
+                city = f"Город {draw.randrange(100)}"
+                portal.upsert("lead_addresses", {"ID": lead, "ADDRESS_CITY": city})
+                portal.change("leads", lead, {})
         else:
             portal.delete(name, draw.choice(ids))
         portal.data.settle()
@@ -350,7 +364,7 @@ def _utc_offset(portal: Portal, fault: Fault, draw: random.Random) -> None:
 
 
 _EVENTS: dict[str, Callable[[Portal, Fault, random.Random], None]] = {
-    "changes": _changes,
+    "changes": lambda portal, _, draw: people_work(portal, draw, draw.randint(1, 4)),
     "rights_lost": _rights_lost,
     "mass_disappearance": _mass_disappearance,
     "another_portal": _another_portal,

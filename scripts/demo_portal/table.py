@@ -187,7 +187,7 @@ class Table:
         if self.frame.height:
             touched = pl.col(self.key).is_in(list(deleted | changed.keys()))
             rows = self.frame.filter(touched).iter_rows(named=True)
-            old = {row[self.key]: self.plain(row) for row in rows if row[self.key] not in deleted}
+            old = {row[self.key]: self._plain(row) for row in rows if row[self.key] not in deleted}
             parts.append((self.frame.filter(~touched), dict(self.kinds)))
         if changed:
             merged = [{**old.get(number, {}), **row} for number, row in changed.items()]
@@ -197,9 +197,16 @@ class Table:
     def plain_rows(self) -> list[dict[str, Any]]:
         """All rows as a file would have them."""
         self.settle()
-        return [self.plain(row) for row in self.frame.iter_rows(named=True)]
+        decoded = [
+            columns.decode(self.frame.get_column(name), kind, UTC)
+            for name, kind in self.kinds.items()
+        ]
+        return [
+            {name: value for name, value in zip(self.kinds, row, strict=True) if value is not None}
+            for row in zip(*decoded, strict=True)
+        ]
 
-    def plain(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+    def _plain(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """A kept row as a file would have it, so that it can be encoded again."""
         return {
             name: columns.decode(pl.Series([value], dtype=DTYPES[kind]), kind, UTC)[0]
