@@ -38,12 +38,14 @@ LATEST = """
 class Refresh:
     """One row of `raw.refreshes`; `as_of` is the portal's clock when extraction began.
 
-    `scope` is what the settings let be read; None in warehouses that did not yet keep it.
-    `history_from`: what was created before is not loaded yet; None where everything is.
+    `started_at` is ours at that moment. `scope` is what the settings let be read; None in
+    warehouses that did not yet keep it. `history_from`: what was created before is not loaded yet;
+    None where everything is.
     """
 
     refresh_no: int
     as_of: dt.datetime
+    started_at: dt.datetime
     kind: str
     scope: str | None
     history_from: dt.datetime | None
@@ -155,8 +157,8 @@ class Warehouse:
         )
         with self.connect() as connection:
             rows = connection.execute(
-                "select refresh_no, max(as_of), any_value(kind), any_value(scope),"
-                " any_value(history_from)"
+                "select refresh_no, max(as_of), max(started_at), any_value(kind),"
+                " any_value(scope), any_value(history_from)"
                 " from (from raw.refreshes union all by name"
                 " select null as scope, null::timestamptz as history_from where false)"
                 f" where {condition} group by refresh_no order by refresh_no desc"
@@ -186,6 +188,32 @@ class Warehouse:
         with self.connect() as connection:
             row = connection.execute(f"select max(refresh_no) from ({query})").fetchone()
         return (row[0] if row and row[0] is not None else 0) + 1
+
+    def known_records(self, table: str, most: int = 50) -> dict[int, dt.datetime]:
+        """Some living records of an entity, drawn from all, with when they were created."""
+        if not {table, "refreshes"} <= self.raw_tables():
+            return {}
+        with self.connect() as connection:
+            rows = connection.execute(
+                f"select id, max(created_time) from raw.{table}"
+                " where refresh_no in (select refresh_no from raw.refreshes where completed)"
+                " group by id having not bool_or(is_deleted) and count(created_time) > 0"
+                " order by hash(id) limit $most",
+                {"most": most},
+            ).fetchall()
+        return dict(rows)
+
+    def filled_columns(self, table: str) -> set[str]:
+        """Columns of a raw table that hold any value in a completed refresh."""
+        if not {table, "refreshes"} <= self.raw_tables():
+            return set()
+        with self.connect() as connection:
+            counted = connection.sql(
+                f"select count(columns(*)) from raw.{table}"
+                " where refresh_no in (select refresh_no from raw.refreshes where completed)"
+            )
+            (counts,) = counted.fetchall()
+            return {name for name, count in zip(counted.columns, counts, strict=True) if count}
 
     def latest_versions(
         self,

@@ -54,8 +54,9 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Client, Answers
     return start
 
 
-def batch_body(result: Any, errors: Any = ()) -> dict[str, Any]:
-    return {"result": {"result": result, "result_error": errors or [], "result_total": []}}
+def batch_body(result: Any, errors: Any = (), totals: Any = ()) -> dict[str, Any]:
+    told = {"result_error": errors or [], "result_total": totals or []}
+    return {"result": {"result": result, **told}}
 
 
 COMMANDS = {"a": Command("crm.item.list", {}), "b": Command("crm.item.list", {})}
@@ -130,7 +131,7 @@ def test_pages_out_of_order_are_a_failure(play: Any) -> None:
         list(client.walk("crm.item.list", {}, "items", "id"))
 
 
-def test_a_walk_ends_at_the_first_page_that_is_not_full(play: Any) -> None:
+def test_a_walk_ends_where_nothing_is_behind_the_page_that_is_not_full(play: Any) -> None:
     """What follows that page in the same batch is an answer to a reference that names no row."""
     first = [{"id": number} for number in range(1, 51)]
     second = [{"id": number} for number in range(51, 101)]
@@ -144,7 +145,86 @@ def test_a_walk_ends_at_the_first_page_that_is_not_full(play: Any) -> None:
                 | {f"p{n}": {"items": first} for n in range(2, 7)}
             ),
         ),
+        (200, batch_body({"p0": {"items": []}}, totals={"p0": 0})),
     )
     pages = list(client.walk("crm.item.list", {}, "items", "id"))
     assert [row["id"] for page in pages for row in page] == list(range(1, 102))
     assert "%24result%5Bp0%5D%5Bitems%5D%5B49%5D%5Bid%5D" in played.sent[1]["cmd"]["p1"]
+    assert "filter%5B%3Eid%5D=101&start=0" in played.sent[2]["cmd"]["p0"]
+
+
+def test_a_short_page_is_no_end_of_a_walk(play: Any) -> None:
+    """The portal gives a part of a page, and then nothing of what it counts, and then the rest."""
+    client, _, _ = play(
+        (200, batch_body({"p0": {"items": [{"id": 1}]}})),
+        (200, batch_body({"p0": {"items": []}}, totals={"p0": 2})),
+        (200, batch_body({"p0": {"items": [{"id": 5}, {"id": 9}]}}, totals={"p0": 2})),
+        (200, batch_body({"p0": {"items": []}}, totals={"p0": 0})),
+    )
+    pages = list(client.walk("crm.item.list", {}, "items", "id"))
+    assert [row["id"] for page in pages for row in page] == [1, 5, 9]
+
+
+def test_rows_that_are_counted_and_never_listed_are_a_failure(play: Any) -> None:
+    nothing = (200, batch_body({"p0": {"items": []}}, totals={"p0": 2}))
+    client, _, _ = play((200, batch_body({"p0": {"items": []}})), *[nothing] * 3)
+    with pytest.raises(Bitrix24Error, match=r"counts 2 more rows of .* and lists none"):
+        list(client.walk("crm.item.list", {}, "items", "id"))
+
+
+def test_the_count_of_a_filter_spares_the_second_request(play: Any) -> None:
+    rows = {"p0": {"items": [{"id": 1}]}, "count": {"items": [{"id": 1}]}}
+    client, played, _ = play((200, batch_body(rows, totals={"p0": 0, "count": 1})))
+    walk = client.walk("crm.item.list", {"filter": {">=updatedTime": "2026"}}, "items", "id")
+    assert list(walk) == [[{"id": 1}]]
+    assert len(played.sent) == 1
+
+
+def test_pages_that_are_short_of_their_count_are_asked_for_again(play: Any) -> None:
+    commands = {"a": Command("crm.item.list", {}), "b": Command("crm.item.list", {})}
+    one, two = {"items": [{"id": 1}]}, {"items": [{"id": 1}, {"id": 2}]}
+    client, played, _ = play(
+        (200, batch_body({"a": one, "b": one}, totals={"a": 1, "b": 2})),
+        (200, batch_body({"b": two}, totals={"b": 2})),
+    )
+    assert client.lists(commands, "items") == {"a": one["items"], "b": two["items"]}
+    assert list(played.sent[1]["cmd"]) == ["b"]
+
+    client, _, _ = play(*[(200, batch_body({"b": one}, totals={"b": 2}))] * 3)
+    with pytest.raises(Bitrix24Error, match=r"counts 2 rows of crm\.item\.list and lists only 1"):
+        client.lists({"b": commands["b"]}, "items")
+
+
+def test_a_directory_that_lost_a_row_between_its_pages_is_read_anew(play: Any) -> None:
+    """A row of the first page goes meanwhile: the first of the second page would be skipped."""
+    users = [{"ID": str(number)} for number in range(1, 53)]
+    left = users[1:]
+    client, _, _ = play(
+        (200, {"result": users[:50], "next": 50, "total": 52}),
+        (200, {"result": left[50:], "total": 51}),
+        (200, {"result": left[:50], "next": 50, "total": 51}),
+        (200, {"result": left[50:], "total": 51}),
+    )
+    assert client.pages("user.get", {}, None) == left
+
+
+def test_a_block_that_outlasts_what_the_portal_told_is_waited_for_in_steps(play: Any) -> None:
+    time = {"operating": 100.0, "operating_reset_at": 1300, "finish": 1000.0}
+    blocked = {"error": "OPERATION_TIME_LIMIT", "error_description": "blocked"}
+    client, _, slept = play(
+        (200, {"result": 1, "time": time}), *[(429, blocked)] * 3, (200, {"result": 2})
+    )
+    client.call("profile")
+    assert client.call("profile").result == 2
+    assert slept == [pytest.approx(300, abs=1), pytest.approx(60, abs=1), pytest.approx(60, abs=1)]
+
+    client, _, _ = play(*[(429, blocked)] * 30)
+    with pytest.raises(Bitrix24Error, match="OPERATION_TIME_LIMIT"):
+        client.call("profile")
+
+
+@pytest.mark.parametrize("body", [b'{"result": NaN}', b'{"result": [1, 2', b"[" * 100_000])
+def test_broken_json_is_told(play: Any, body: bytes) -> None:
+    client, _, _ = play((200, body))
+    with pytest.raises(Bitrix24Error, match="HTTP 200 and no JSON, or a broken one"):
+        client.call("profile")

@@ -119,8 +119,9 @@ def test_unchanged_portal_appends_nothing(portal: Portal, warehouse: Warehouse) 
     assert appended(summary) == {}
     assert summary.counts["leads"].rows_read == 0
     # Opening, last IDs, fields, five directories; leads and deals: two walks and a count each;
-    # contacts and companies: a walk and a count each; cities; open activities.
-    assert portal.requests - before == 3 + 5 + 6 + 4 + 1 + 1
+    # contacts and companies: a walk and a count each; cities; open activities; known records at
+    # both ends, and the profile once more.
+    assert portal.requests - before == 3 + 5 + 6 + 4 + 1 + 1 + 3
 
 
 def test_a_changed_lead_brings_its_history(portal: Portal, warehouse: Warehouse) -> None:

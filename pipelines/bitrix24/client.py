@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,9 +35,14 @@ REQUEST_TIMEOUT_SECONDS = (10, 75)
 SLOW_BATCH_SECONDS = 25
 
 FINAL_5XX_CODES = {"OVERLOAD_LIMIT", "PORTAL_DELETED"}
-PASSING_COMMAND_CODES = {"OPERATION_TIME_LIMIT", "QUERY_LIMIT_EXCEEDED", "INTERNAL_SERVER_ERROR"}
+PASSING_COMMAND_CODES = {"QUERY_LIMIT_EXCEEDED", "INTERNAL_SERVER_ERROR"}
 BATCH_COMMAND_RETRIES = 5
+# How often a page is asked for that holds fewer rows than the portal counts.
+SHORT_PAGE_TRIES = 3
 EXPIRED = "expired_token"
+
+# Its debug lines name the whole address of each request, which holds the webhook's secret.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,10 @@ class Client:
         self.calls[method] += 1
         body = self._post(method, params or {})
         return Answer(
-            body["result"], body.get("total"), body.get("next"), _seconds(body.get("time"))
+            body["result"],
+            _count(body.get("total"), method),
+            _count(body.get("next"), method),
+            _seconds(body.get("time")),
         )
 
     def batch(self, commands: Mapping[str, Command]) -> dict[str, Answer]:
@@ -136,7 +145,8 @@ class Client:
         Raises:
             Bitrix24Error: a command failed, or the portal left one out.
         """
-        for attempt in range(BATCH_COMMAND_RETRIES + 1):
+        renewed, waited, attempt = False, 0.0, 0
+        while True:
             methods = {command.method for command in commands.values()}
             for method in methods:
                 self._wait_for_operating(method)
@@ -166,14 +176,16 @@ class Client:
                 break
             error = errors[failed]
             code = str(error.get("error", "")) if isinstance(error, dict) else ""
-            if code == EXPIRED and attempt == 0 and self.access.renew(self._http):
+            if code == EXPIRED and not renewed and self.access.renew(self._http):
+                renewed = True
+                continue
+            if code == "OPERATION_TIME_LIMIT" and waited < 2 * OPERATING_WINDOW_SECONDS:
+                waited += self._wait_for_reset(commands[failed].method)
                 continue
             if code not in PASSING_COMMAND_CODES or attempt == BATCH_COMMAND_RETRIES:
                 self._refuse(commands[failed].method, error)
-            if code == "OPERATION_TIME_LIMIT":
-                self._wait_for_reset(commands[failed].method)
-            else:
-                self._sleep(2.0**attempt)
+            self._sleep(2.0**attempt)
+            attempt += 1
         missing = [name for name in commands if name not in results]
         if missing:
             raise Bitrix24Error(
@@ -182,9 +194,12 @@ class Client:
             )
         return {
             name: Answer(
-                results[name], totals.get(name), nexts.get(name), _seconds(times.get(name))
+                results[name],
+                _count(totals.get(name), command.method),
+                _count(nexts.get(name), command.method),
+                _seconds(times.get(name)),
             )
-            for name in commands
+            for name, command in commands.items()
         }
 
     def batches(self, commands: Mapping[str, Command]) -> dict[str, Answer]:
@@ -197,6 +212,39 @@ class Client:
             )
         return answers
 
+    def lists(
+        self, commands: Mapping[str, Command], items_key: str | None
+    ) -> dict[str, list[dict[str, Any]]]:
+        """First pages of list methods, each with as many rows as the portal counts.
+
+        Raises:
+            Bitrix24Error: a page stays shorter, or a command failed.
+        """
+        pages: dict[str, list[dict[str, Any]]] = {}
+        left = dict(commands)
+        for _ in range(SHORT_PAGE_TRIES):
+            answers = self.batches(
+                {
+                    name: Command(command.method, {**command.params, "start": 0})
+                    for name, command in left.items()
+                }
+            )
+            short = {}
+            for name, command in left.items():
+                answer = answers[name]
+                pages[name] = rows_of(answer.result, items_key, command.method)
+                if len(pages[name]) < min(PAGE_SIZE, answer.total or 0):
+                    short[name] = command
+                    given, counted = len(pages[name]), answer.total
+            if not short:
+                return pages
+            left = short
+        method = next(iter(left.values())).method
+        raise Bitrix24Error(
+            f"the portal counts {counted} rows of {method} and lists only {given} of them, again"
+            " and again: nothing was published, run the refresh again"
+        )
+
     def walk(
         self,
         method: str,
@@ -208,9 +256,11 @@ class Client:
     ) -> Iterator[list[dict[str, Any]]]:
         """All rows in the order of their ID, by keyset pages chained within batches.
 
-        A page that is full proves that the next one starts behind its last ID; the walk ends at
-        the first page that is not full. What the portal answers to the commands behind that page
-        (their reference names no row) is thrown away.
+        A page that is full proves that the next one starts behind its last ID. One that is not is
+        no proof of the end: what lies behind it is asked for until the portal lists nothing and
+        counts nothing. The count of a filter comes with its first page, so that a short walk is
+        one request. What the portal answers to the commands behind a page that is not full (their
+        reference names no row) is thrown away.
 
         Args:
             method: a list method; `params` are its own (entityTypeId, select, filter).
@@ -223,7 +273,7 @@ class Client:
             The rows of one page, never empty.
         """
         path = f"[{items_key}]" if items_key else ""
-        pages = 1
+        pages, is_first, was_short, tries = 1, True, False, 0
         while True:
             commands = {}
             for index in range(pages):
@@ -237,15 +287,24 @@ class Client:
                     condition[f"<={id_key}"] = to_id
                 commands[f"p{index}"] = Command(
                     method,
-                    {**params, "order": {id_key: "ASC"}, "filter": condition, "start": -1},
+                    {
+                        **params,
+                        "order": {id_key: "ASC"},
+                        "filter": condition,
+                        "start": 0 if was_short else -1,
+                    },
                 )
+            if is_first and params.get("filter"):
+                counted = {**commands["p0"].params, "select": [id_key], "start": 0}
+                commands["count"] = Command(method, counted)
             started = time.monotonic()
             answers = self.batch(commands)
+            total = answers.pop("count").total if "count" in commands else None
             seconds = time.monotonic() - started
             for answer in answers.values():
                 rows = rows_of(answer.result, items_key, method)
                 if rows:
-                    ids = [int(row[id_key]) for row in rows]
+                    ids = [number_of(row, id_key, method) for row in rows]
                     if ids[0] <= last_id or any(a >= b for a, b in itertools.pairwise(ids)):
                         raise Bitrix24Error(
                             f"{method} did not keep the order by {id_key}: run the refresh again"
@@ -253,27 +312,52 @@ class Client:
                     last_id = ids[-1]
                     yield rows
                 if len(rows) < PAGE_SIZE:
+                    break
+            if total is not None and len(rows) == total:
+                return
+            if was_short and not rows:
+                if not answer.total:
                     return
+                tries += 1
+                if tries == SHORT_PAGE_TRIES:
+                    raise Bitrix24Error(
+                        f"the portal counts {answer.total} more rows of {method} and lists none of"
+                        " them, again and again: nothing was published, run the refresh again"
+                    )
             if seconds > SLOW_BATCH_SECONDS:
                 self._pages_a_batch = max(1, self._pages_a_batch // 2)
-            pages = min(self._pages_a_batch, pages * 7)
+            is_first, was_short = False, len(rows) < PAGE_SIZE
+            pages = 1 if was_short else min(self._pages_a_batch, pages * 7)
 
     def pages(
         self, method: str, params: Mapping[str, Any], items_key: str | None
     ) -> list[dict[str, Any]]:
-        """All rows of a directory by its own paging (`start`, `next`)."""
-        rows: list[dict[str, Any]] = []
-        start = 0
-        while True:
-            answer = self.call(method, {**params, "start": start})
-            rows += rows_of(answer.result, items_key, method)
-            if answer.next is None:
+        """All rows of a directory by its own paging (`start`, `next`).
+
+        It begins anew where the portal counts other rows than it gave: one was lost or shifted.
+
+        Raises:
+            Bitrix24Error: the count never agrees.
+        """
+        for _ in range(SHORT_PAGE_TRIES):
+            rows: list[dict[str, Any]] = []
+            totals: set[int] = set()
+            start: int | None = 0
+            while start is not None:
+                answer = self.call(method, {**params, "start": start})
+                rows += rows_of(answer.result, items_key, method)
+                # crm.currency.list always counts 0.
+                totals |= {answer.total} if answer.total else set()
+                start = answer.next
+            if totals <= {len(rows)}:
                 return rows
-            start = int(answer.next)
+        raise Bitrix24Error(
+            f"the portal counts {max(totals)} rows of {method} and lists {len(rows)}, again and"
+            " again: nothing was published, run the refresh again"
+        )
 
     def _post(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        deadline = time.monotonic() + 2 * OPERATING_WINDOW_SECONDS
-        renewed = False
+        renewed, waited = False, 0.0
         while True:
             self.access.prepare(self._http)
             self._wait_for_operating(method)
@@ -282,8 +366,8 @@ class Client:
             response = self._send(method, params)
             body = self._decode(method, response)
             code = str(body.get("error") or "")
-            if code == "OPERATION_TIME_LIMIT" and time.monotonic() < deadline:
-                self._wait_for_reset(method)
+            if code == "OPERATION_TIME_LIMIT" and waited < 2 * OPERATING_WINDOW_SECONDS:
+                waited += self._wait_for_reset(method)
                 continue
             if code == EXPIRED and not renewed:
                 renewed = self.access.renew(self._http)
@@ -322,13 +406,13 @@ class Client:
                 f" put the new address into {self.access.setting}"
             )
         try:
-            body = json.loads(response.content, parse_float=Decimal)
-        except ValueError:
+            body = json.loads(response.content, parse_float=Decimal, parse_constant=_no_number)
+        except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
             raise Bitrix24Error(
-                f"the portal answered {method} with HTTP {response.status_code} and no JSON:"
-                " try again later; if it stays, check the address"
+                f"the portal answered {method} with HTTP {response.status_code} and no JSON,"
+                " or a broken one: try again later; if it stays, check the address"
             ) from None
         return body
 
@@ -372,10 +456,16 @@ class Client:
         if self._operating.get(method, 0.0) >= OPERATING_LIMIT_SECONDS:
             self._wait_for_reset(method)
 
-    def _wait_for_reset(self, method: str) -> None:
+    def _wait_for_reset(self, method: str) -> float:
+        """Waits until the portal lets the method in again; returns the seconds."""
         passed = time.monotonic() - self._operating_at.get(method, time.monotonic())
-        self._sleep(max(1.0, self._operating_reset_in.get(method, 60.0) - passed))
+        seconds = max(1.0, self._operating_reset_in.get(method, 60.0) - passed)
+        self._sleep(seconds)
         self._operating[method] = 0.0
+        # It was told for that moment: if the block stays, it is waited for in steps.
+        self._operating_reset_in[method] = 60.0
+        self._operating_at[method] = time.monotonic()
+        return seconds
 
 
 def rows_of(result: Any, items_key: str | None, method: str) -> list[dict[str, Any]]:
@@ -389,6 +479,35 @@ def rows_of(result: Any, items_key: str | None, method: str) -> list[dict[str, A
     if not isinstance(result, list) or not all(isinstance(row, dict) for row in result):
         raise Bitrix24Error(f"the portal answered {method} in an unknown form")
     return result
+
+
+def number_of(row: Mapping[str, Any], key: str, method: str) -> int:
+    """The ID of a row.
+
+    Raises:
+        Bitrix24Error: it is none.
+    """
+    try:
+        return int(row[key])
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        raise Bitrix24Error(
+            f"the portal answered {method} with a row whose {key} is no number: run the refresh"
+            " again; if it stays, report it as an error"
+        ) from None
+
+
+def _count(value: Any, method: str) -> int | None:
+    """What a list method counts; portals may leave it out."""
+    try:
+        return None if value is None else int(value)
+    except (TypeError, ValueError, ArithmeticError):
+        raise Bitrix24Error(
+            f"the portal answered {method} with a count that is no number"
+        ) from None
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
 
 
 def _as_object(value: Any) -> dict[str, Any]:

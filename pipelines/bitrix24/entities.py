@@ -29,27 +29,38 @@ ACTIVITY_FIELD = "lastActivityTime"
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None or value == "" else str(value)
+    if not isinstance(value, str | None):
+        raise TypeError("no text")
+    return value or None
 
 
 def _integer(value: Any) -> int | None:
-    return None if value is None or value == "" else int(value)
+    if value is None or value == "":
+        return None
+    number = int(value)
+    if isinstance(value, bool) or (not isinstance(value, str) and number != value):
+        raise ValueError("no whole number")
+    return number
 
 
 def _link(value: Any) -> int | None:
     """ID of a linked record; the API writes "no link" as null, "", "0" or 0."""
-    return None if value in (None, "", "0", 0) else int(value)
+    return _integer(value) or None
 
 
 def _money(value: Any) -> Decimal | None:
     """Amounts have two decimals; the JSON text of a float may carry more (100.10000000000001)."""
-    if value is None or value == "":
-        return None
-    return Decimal(str(value)).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    number = _decimal(value)
+    return None if number is None else number.quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
 def _decimal(value: Any) -> Decimal | None:
-    return None if value is None or value == "" else Decimal(str(value))
+    if value is None or value == "":
+        return None
+    number = Decimal(str(value))
+    if not number.is_finite():
+        raise ValueError("no number")
+    return number
 
 
 def _instants(values: Sequence[Any]) -> pl.Series:
@@ -64,23 +75,33 @@ def _days(values: Sequence[Any]) -> pl.Series:
 
 
 def _boolean(value: Any) -> bool | None:
-    return None if value is None or value == "" else value in (True, "Y", "1", 1)
+    if value is None or value == "":
+        return None
+    return {"Y": True, "1": True, "N": False, "0": False, True: True, False: False}[value]
 
 
 def _json(value: Any) -> str | None:
     if value is None or value == "":
         return None
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    # Half of an emoji, as a cut text may end with, is no Unicode.
+    return text.encode(errors="replace").decode()
 
 
 def _values(value: Any) -> str:
     """JSON array of the values of a multiple field (phones, e-mails); none is an empty array."""
-    return json.dumps([item["VALUE"] for item in value or []], ensure_ascii=False)
+    return json.dumps([_text(item["VALUE"]) for item in _list(value)], ensure_ascii=False)
 
 
 def _id_list(value: Any) -> str:
     """JSON array of IDs, in their order; nothing is an empty array."""
-    return json.dumps([int(item) for item in value or []])
+    return json.dumps([_integer(item) for item in _list(value)])
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value or [], list):
+        raise TypeError("no list")
+    return value or []
 
 
 @dataclass(frozen=True)
@@ -111,7 +132,14 @@ BOOLEAN = ColumnType(pl.Boolean(), _boolean)
 JSON = ColumnType(pl.String(), _json)
 ID_LIST = ColumnType(pl.String(), _id_list)
 VALUES = ColumnType(pl.String(), _values)
-BAD_VALUE = (ValueError, TypeError, ArithmeticError, AttributeError, pl.exceptions.PolarsError)
+BAD_VALUE = (
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    pl.exceptions.PolarsError,
+)
 
 Columns = Mapping[str, tuple[str, ColumnType]]
 
@@ -141,6 +169,7 @@ class Table:
         has_user_fields: `UF_CRM_*` go into one JSON column `user_fields`.
         has_state: `state_hash` leaves out what an activity alone changes.
         owner: for histories and older lists, the entity table whose items own the rows.
+        filled: columns that are never empty on a portal.
     """
 
     name: str
@@ -155,6 +184,7 @@ class Table:
     has_user_fields: bool = False
     has_state: bool = False
     owner: str | None = None
+    filled: Sequence[str] = ()
 
     @property
     def schema(self) -> dict[str, pl.DataType]:
@@ -197,9 +227,14 @@ class Table:
         columns["is_deleted"] = [False] * len(rows)
         columns["refresh_no"] = [refresh_no] * len(rows)
         frame = pl.DataFrame(columns, schema=self.schema)
-        without_key = frame.filter(pl.any_horizontal(pl.col(name).is_null() for name in self.key))
-        if without_key.height:
-            raise Bitrix24Error(f"{self.name}: a row without {', '.join(self.key)} came back")
+        for name in (*self.key, *self.filled):
+            if frame[name].null_count():
+                row = rows[frame[name].is_null().arg_true()[0]]
+                raise Bitrix24Error(
+                    f"{self.name}: the row {row.get(self.id_key)} came without"
+                    f" {self.columns[name][0]}: run the refresh again; if it stays, report it as"
+                    " an error"
+                )
         return frame
 
     def tombstones(self, keys: pl.DataFrame, refresh_no: int) -> pl.DataFrame:
@@ -231,7 +266,7 @@ class Table:
 
 
 def _hash(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 def _item_params(entity_type_id: int) -> dict[str, Any]:
@@ -248,6 +283,7 @@ LEADS = Table(
     entity_type_id=LEAD,
     has_user_fields=True,
     has_state=True,
+    filled=("stage_id", "stage_semantic_id", "created_time", "updated_time"),
     columns={
         "id": ("id", INTEGER),
         "title": ("title", TEXT),
@@ -284,6 +320,7 @@ DEALS = Table(
     entity_type_id=DEAL,
     has_user_fields=True,
     has_state=True,
+    filled=("stage_id", "stage_semantic_id", "created_time", "updated_time"),
     columns={
         "id": ("id", INTEGER),
         "title": ("title", TEXT),
@@ -326,6 +363,7 @@ CONTACTS = Table(
     params=_item_params(CONTACT),
     entity_type_id=CONTACT,
     has_user_fields=True,
+    filled=("created_time", "updated_time"),
     columns={
         "id": ("id", INTEGER),
         "source_id": ("sourceId", TEXT),
@@ -346,6 +384,7 @@ COMPANIES = Table(
     params=_item_params(COMPANY),
     entity_type_id=COMPANY,
     has_user_fields=True,
+    filled=("created_time", "updated_time"),
     columns={
         "id": ("id", INTEGER),
         "is_my_company": ("isMyCompany", TEXT),
@@ -401,6 +440,7 @@ LEAD_STAGE_HISTORY = Table(
     params={"entityTypeId": LEAD},
     entity_type_id=LEAD,
     owner="leads",
+    filled=("owner_id", "stage_id", "stage_semantic_id", "created_time"),
     columns={
         "id": ("ID", INTEGER),
         "type_id": ("TYPE_ID", INTEGER),
@@ -419,6 +459,7 @@ DEAL_STAGE_HISTORY = Table(
     params={"entityTypeId": DEAL},
     entity_type_id=DEAL,
     owner="deals",
+    filled=("owner_id", "stage_id", "stage_semantic_id", "created_time"),
     columns={
         "id": ("ID", INTEGER),
         "type_id": ("TYPE_ID", INTEGER),
@@ -464,6 +505,7 @@ STATUSES = Table(
     kind="snapshot",
     method="crm.status.list",
     params={"order": {"ID": "ASC"}},
+    filled=("entity_id", "status_id"),
     columns={
         "id": ("ID", INTEGER),
         "entity_id": ("ENTITY_ID", TEXT),

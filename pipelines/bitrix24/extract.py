@@ -29,10 +29,12 @@ from pipelines.bitrix24.client import (
     Client,
     Command,
     chunked,
+    number_of,
     rows_of,
 )
 from pipelines.bitrix24.entities import (
     ACTIVITIES,
+    BAD_VALUE,
     CATEGORIES,
     DEAL_STAGE_HISTORY,
     DEALS,
@@ -41,6 +43,7 @@ from pipelines.bitrix24.entities import (
     ENTITIES,
     FIELDS,
     HISTORIES,
+    INSTANT,
     LEAD_ADDRESSES,
     LEAD_STAGE_HISTORY,
     LEADS,
@@ -63,6 +66,9 @@ SWEEP_WINDOW_IDS = 400
 OWNERS_A_PAGE = 10
 OWNERS_A_ROUND = 20_000
 SMALL_LOSS_ROWS = 20
+# By how many records of an entity a portal is known again, and how many may all be deleted.
+KNOWN_RECORDS = 50
+FEW_RECORDS = 5
 
 
 @dataclass
@@ -130,12 +136,17 @@ class Reading:
     _changed: dict[str, list[int]] = field(default_factory=dict, init=False)
     _select: dict[int, list[str]] = field(default_factory=dict, init=False)
     _directories: dict[str, list[dict[str, Any]]] = field(default_factory=dict, init=False)
+    _known: dict[str, dict[int, dt.datetime]] = field(default_factory=dict, init=False)
+    _given: dict[str, set[str]] = field(default_factory=dict, init=False)
+    fields_changed: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.counts = {table.name: Counts() for table in TABLES}
         self._changed = {table.name: [] for table in ENTITIES}
         self._protect = protection(self.settings.pii)
         self._open()
+        self._known = {table.name: self.warehouse.known_records(table.name) for table in ENTITIES}
+        self._refuse_another_portal()
         self._read_directories()
         self._refuse_unknown_names()
 
@@ -153,23 +164,81 @@ class Reading:
                 "currency": Command("crm.currency.base.get", {}),
             }
         )
-        server_time = dt.datetime.fromisoformat(str(answers["time"].result))
-        profile = answers["profile"].result
-        if not is_administrator(profile):
+        if not is_administrator(answers["profile"].result):
             raise Bitrix24Error(not_an_administrator(self.client.access))
+        currency = answers["currency"].result
+        try:
+            server_time = dt.datetime.fromisoformat(answers["time"].result)
+            mode = int(answers["mode"].result)
+        except (TypeError, ValueError, ArithmeticError):
+            server_time, mode = dt.datetime.min, 0
+        if server_time.tzinfo is None or not isinstance(currency, str | None):
+            raise Bitrix24Error(
+                "the portal answered server.time, crm.settings.mode.get or crm.currency.base.get in"
+                " an unknown form: run the refresh again; if it stays, report it as an error"
+            )
         self.as_of = server_time.astimezone(dt.UTC)
         self.header = {
             "refresh_no": self.refresh_no,
             "as_of": self.as_of,
-            "started_at": self.as_of,
+            "started_at": dt.datetime.now(dt.UTC),
             "kind": "full" if self.full else "incremental",
             "portal_url": self.client.portal_url,
-            "crm_mode": int(answers["mode"].result),
-            "base_currency": str(answers["currency"].result),
+            "crm_mode": mode,
+            "base_currency": str(currency),
             "utc_offset": server_time.strftime("%z"),
             "scope": self.settings.scope,
             "history_from": None,
         }
+
+    def _refuse_another_portal(self) -> None:
+        """Records that we know are asked for once more, and whether we still see everything.
+
+        Raises:
+            Bitrix24Error: other records have their IDs, or all are gone; or we are let in as no
+                administrator.
+        """
+        commands = {
+            table.name: Command(
+                table.method,
+                {
+                    **table.params,
+                    "select": ["id", "createdTime"],
+                    "order": {"id": "ASC"},
+                    "filter": {"@id": sorted(self._known[table.name])},
+                },
+            )
+            for table in ENTITIES
+            if self._known[table.name]
+        }
+        if not commands:
+            return
+        same = other = 0
+        for name, rows in self.client.lists(commands, "items").items():
+            for row in rows:
+                known = self._known[name].get(number_of(row, "id", "crm.item.list"))
+                is_same = _instant(row.get("createdTime")) == known
+                same, other = same + is_same, other + (not is_same)
+        if other > same:
+            raise Bitrix24Error(
+                f"another portal answers at {self.client.portal_url}: of {same + other} records"
+                f" that earlier refreshes read, {other} were created at another time there; check"
+                f" {self.client.access.setting}, and give a new portal a WAREHOUSE_DIR of its own"
+            )
+        known_count = sum(map(len, self._known.values()))
+        if not same and known_count >= FEW_RECORDS and not self.accept_loss:
+            raise Bitrix24Error(
+                f"none of {known_count} records that earlier refreshes read is on the portal"
+                f" {self.client.portal_url}: check {self.client.access.setting} and the rights of"
+                f" {self.client.access.owner}; if all were really deleted, run the refresh once"
+                " with --accept-loss"
+            )
+
+    def _refuse_lost_rights(self) -> None:
+        """At the end: what was hidden meanwhile would look as if it had never been there."""
+        if not is_administrator(self.client.call("profile").result):
+            raise Bitrix24Error(not_an_administrator(self.client.access))
+        self._refuse_another_portal()
 
     def tables(self) -> Iterator[tuple[Table, pl.DataFrame]]:
         """All versions to append, table by table."""
@@ -187,6 +256,7 @@ class Reading:
         for table in HISTORIES:
             yield from self._counted(table, self._history(table))
         yield from self._counted(ACTIVITIES, self._open_activities())
+        self._refuse_lost_rights()
 
     def _plan(self, upper: Mapping[str, int]) -> None:
         """How far back this reading goes, and behind what everything is read already."""
@@ -229,6 +299,19 @@ class Reading:
             counts.rows_living,
         )
 
+    @property
+    def clock_went_back(self) -> bool:
+        """Whether the portal's clock lost time against ours since the last refresh.
+
+        What was changed in between then has times before that refresh, and no filter finds it.
+        """
+        if self.last is None:
+            return False
+        ahead_then = self.last.as_of - self.last.started_at
+        ahead_now = self.as_of - self.header["started_at"]
+        allowed = dt.timedelta(minutes=self.settings.refresh_overlap_minutes / 2)
+        return ahead_now < ahead_then - allowed or self.as_of < self.last.as_of
+
     # -- directories
 
     def _read_directories(self) -> None:
@@ -242,6 +325,9 @@ class Reading:
                 table.method, table.params, table.items_key
             )
             self.counts[table.name].requests = self.client.requests - before
+        for table in (FIELDS, *DIRECTORIES):
+            # Names are looked for in them before they are stored.
+            table.typed(self._directories[table.name], self.refresh_no)
 
     def _fields(self) -> list[dict[str, Any]]:
         """Field metadata of all entities."""
@@ -254,9 +340,9 @@ class Reading:
             fields = result.get("fields") if isinstance(result, dict) else None
             if not isinstance(fields, dict):
                 raise Bitrix24Error("the portal answered crm.item.fields in an unknown form")
-            for needed in ("id", "createdTime", "updatedTime"):
-                if needed not in fields:
-                    raise Bitrix24Error(f"the portal's {table.name} have no field {needed}")
+            if not all(isinstance(meta, dict) for meta in fields.values()):
+                raise Bitrix24Error("the portal answered crm.item.fields in an unknown form")
+            self._refuse_vanished_fields(table, fields)
             assert table.entity_type_id is not None
             self._select[table.entity_type_id] = self._asked(table, fields)
             for name, meta in fields.items():
@@ -270,6 +356,37 @@ class Reading:
                     }
                 )
         return rows
+
+    def _refuse_vanished_fields(self, table: Table, fields: Mapping[str, Any]) -> None:
+        """Fields that the marts stand on, and those that earlier refreshes found filled.
+
+        A user field may go: then everything is read again.
+
+        Raises:
+            Bitrix24Error: one is gone, and with it the values of every record.
+        """
+        for needed in ("id", "createdTime", "updatedTime"):
+            if needed not in fields:
+                raise Bitrix24Error(f"the portal's {table.name} have no field {needed}")
+        filled = self.warehouse.filled_columns(table.name)
+        given = {source for name, (source, _) in table.columns.items() if name in filled}
+        gone = sorted(given - fields.keys())
+        if gone and not self.full:
+            raise Bitrix24Error(
+                f"the portal's {table.name} no longer have the field {gone[0]}, which earlier"
+                " refreshes read: nothing was published; if it was really removed, run the refresh"
+                " once with --full"
+            )
+        self._given[table.name] = given & fields.keys()
+        before = self.warehouse.latest_versions(
+            FIELDS.name, ["entity_type_id", "field_name"], FIELDS.key
+        )
+        if before is not None:
+            known = before.filter(entity_type_id=table.entity_type_id)["field_name"].to_list()
+            asked_then, asked_now = (
+                self._asked(table, dict.fromkeys(names)) for names in (known, fields)
+            )
+            self.fields_changed |= asked_then != asked_now
 
     def asked_fields(self, table: Table) -> list[str]:
         """Fields of an entity that a reading asks for."""
@@ -318,7 +435,7 @@ class Reading:
         statuses = self._directories[STATUSES.name]
         lead_stages, deal_stages = (
             {
-                row["STATUS_ID"]: row["NAME"]
+                row["STATUS_ID"]: row.get("NAME") or ""
                 for row in statuses
                 if row["ENTITY_ID"] == entity or row["ENTITY_ID"].startswith(f"{entity}_")
             }
@@ -328,7 +445,9 @@ class Reading:
             "lead stage": lead_stages,
             "deal stage": deal_stages,
             "stage": lead_stages | deal_stages,
-            "pipeline": {str(row["id"]): row["name"] for row in self._directories[CATEGORIES.name]},
+            "pipeline": {
+                str(row["id"]): row.get("name") or "" for row in self._directories[CATEGORIES.name]
+            },
             "user field": {
                 row["field_name"]: row["label"] or ""
                 for row in self._directories[FIELDS.name]
@@ -401,20 +520,25 @@ class Reading:
 
     def _last_ids(self) -> dict[str, int]:
         """The highest ID of each entity: what comes later waits for the next refresh."""
-        answers = self.client.batch(
-            {
-                table.name: Command(
-                    table.method,
-                    {**table.params, "select": ["id"], "order": {"id": "DESC"}, "start": -1},
-                )
-                for table in ENTITIES
-            }
-        )
-        last: dict[str, int] = {}
-        for table in ENTITIES:
-            rows = rows_of(answers[table.name].result, table.items_key, table.method)
-            last[table.name] = int(rows[0]["id"]) if rows else 0
-        return last
+        commands = {
+            table.name: Command(
+                table.method,
+                {**table.params, "select": ["id"], "order": {"id": "DESC"}, "start": -1},
+            )
+            for table in ENTITIES
+        }
+        answers = self.client.batch(commands)
+        pages = {
+            table.name: rows_of(answers[table.name].result, table.items_key, table.method)
+            for table in ENTITIES
+        }
+        # To count where nothing is costs nothing.
+        empty = {name: commands[name] for name, rows in pages.items() if not rows}
+        pages |= self.client.lists(empty, "items")
+        return {
+            name: number_of(rows[0], "id", "crm.item.list") if rows else 0
+            for name, rows in pages.items()
+        }
 
     def _entity(self, table: Table, to_id: int) -> Iterator[pl.DataFrame]:
         """Changed versions of one entity, then what the portal's counts show to be amiss."""
@@ -429,14 +553,21 @@ class Reading:
         to_id = max(to_id, max(living_before, default=0))
         floor = self._reach.floors[table.name]
         seen: set[int] = set()
+        appended: set[int] = set()
         for rows in self._entity_rows(table, to_id):
-            rows = [row for row in rows if int(row["id"]) not in seen]
+            rows = [row for row in rows if number_of(row, "id", table.method) not in seen]
             frame = table.typed(rows, self.refresh_no)
             seen.update(frame["id"].to_list())
+            self._refuse_missing_values(table, rows)
+            if not self._known[table.name]:
+                first = frame.head(KNOWN_RECORDS)
+                self._known[table.name] = dict(zip(first["id"], first["created_time"], strict=True))
             counts.rows_read += frame.height
             if table is DEALS:
                 self._linked_leads.update(frame["lead_id"].drop_nulls().to_list())
-            yield self._new_versions(table, frame, previous)
+            changed = self._new_versions(table, frame, previous)
+            appended.update(changed["id"].to_list())
+            yield changed
         living = living_before | seen
         gone = {item for item in living_before - seen if item > floor} if self.full else set[int]()
         living -= gone
@@ -444,6 +575,8 @@ class Reading:
         gone = (gone | (vanished & living_before)) - missing
         living = (living | missing) - vanished
         self._refuse_loss(table, len(gone), len(living_before))
+        # What has a version of this refresh and went since gets its tombstone from the next one.
+        gone -= appended
         if gone:
             yield table.tombstones(
                 pl.DataFrame({"id": sorted(gone)}, schema={"id": pl.Int64()}), self.refresh_no
@@ -456,10 +589,27 @@ class Reading:
         self._linked_leads -= self._living[LEADS.name]
         for rows in self._by_id(LEADS, sorted(self._linked_leads), self.asked_fields(LEADS)):
             frame = LEADS.typed(rows, self.refresh_no)
+            self._refuse_missing_values(LEADS, rows)
             self.counts[LEADS.name].rows_read += frame.height
             self._living[LEADS.name].update(frame["id"].to_list())
             self._changed[LEADS.name] += frame["id"].to_list()
             yield frame
+
+    def _refuse_missing_values(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """A field that other rows have, now or in earlier refreshes, is in every row.
+
+        Raises:
+            Bitrix24Error: a row came without it, which would read as an empty value.
+        """
+        given = self._given[table.name]
+        given.update(*rows)
+        needed = given.intersection(self.asked_fields(table))
+        for row in rows:
+            if missing := needed - row.keys():
+                raise Bitrix24Error(
+                    f"{table.name} {row['id']} came without the field {min(missing)}, which others"
+                    " have: run the refresh again; if it stays, report it as an error"
+                )
 
     def _entity_rows(self, table: Table, to_id: int) -> Iterator[list[dict[str, Any]]]:
         assert table.entity_type_id is not None
@@ -563,6 +713,7 @@ class Reading:
             for rows in self._by_id(table, sorted(missing), self.asked_fields(table)):
                 frame = table.typed(rows, self.refresh_no)
                 found.update(frame["id"].to_list())
+                self._refuse_missing_values(table, rows)
                 counts.rows_read += frame.height
                 yield self._new_versions(table, frame, previous)
             # What the portal lists and does not give stays a difference, for the checks to refuse.
@@ -609,7 +760,7 @@ class Reading:
             for begin, end in windows
             for start in range(begin, end, PAGE_SIZE)
         ]
-        answers = self.client.batches(
+        pages = self.client.lists(
             {
                 f"s{start}": Command(
                     table.method,
@@ -618,22 +769,18 @@ class Reading:
                         "select": ["id"],
                         "order": {"id": "ASC"},
                         "filter": {">id": start, "<=id": end},
-                        "start": -1,
                     },
                 )
                 for start, end in pieces
-            }
+            },
+            table.items_key,
         )
-        return {
-            int(row["id"])
-            for answer in answers.values()
-            for row in rows_of(answer.result, table.items_key, table.method)
-        }
+        return {number_of(row, "id", table.method) for rows in pages.values() for row in rows}
 
     def _by_id(
         self, table: Table, ids: Sequence[int], select: Sequence[str]
     ) -> Iterator[list[dict[str, Any]]]:
-        answers = self.client.batches(
+        pages = self.client.lists(
             {
                 f"i{piece[0]}": Command(
                     table.method,
@@ -642,16 +789,13 @@ class Reading:
                         "select": list(select),
                         "order": {table.id_key: "ASC"},
                         "filter": {f"@{table.id_key}": list(piece)},
-                        "start": -1,
                     },
                 )
                 for piece in chunked(ids, PAGE_SIZE)
-            }
+            },
+            table.items_key,
         )
-        for answer in answers.values():
-            rows = rows_of(answer.result, table.items_key, table.method)
-            if rows:
-                yield rows
+        yield from filter(None, pages.values())
 
     # -- cities and histories
 
@@ -669,27 +813,29 @@ class Reading:
             params["select"] = [name for name in params["select"] if name != "COMMENTS"]
         living = set(previous["id"].to_list())
         seen: set[int] = set()
-        for rows in self._older_rows(table, params, to_id):
-            rows = [row for row in rows if int(row[table.id_key]) not in seen]
+        for rows in self._older_rows(table, params, to_id, living):
+            rows = [row for row in rows if number_of(row, table.id_key, table.method) not in seen]
             if table in DETAILS:
                 rows = [dict(self._protect(row)) for row in rows]
             frame = table.typed(rows, self.refresh_no)
             counts.rows_read += frame.height
             seen.update(frame["id"].to_list())
+            living.update(frame["id"].to_list())
             yield self._only_changed(table, frame, previous)
-        living |= seen
         counts.rows_living = len(living & self._living[table.owner])
 
     def _older_rows(
-        self, table: Table, params: Mapping[str, Any], to_id: int
+        self, table: Table, params: Mapping[str, Any], to_id: int, living: set[int]
     ) -> Iterator[list[dict[str, Any]]]:
         assert table.owner is not None
         if not self.full:
             changed = {**params, "filter": {">=DATE_MODIFY": self._since()}}
             yield from self._chunks(table, changed, to_id)
         yield from self._window(table, params, table.owner, to_id)
-        if table is LEAD_ADDRESSES:
-            yield from self._by_id(table, sorted(self._linked_leads), params["select"])
+        # Records that were hidden until now, or are linked to, have an old time of change.
+        asked = self._linked_leads if self.full else self._living[table.owner]
+        if table.owner == LEADS.name or not self.full:
+            yield from self._by_id(table, sorted(asked - living), params["select"])
 
     def _history(self, table: Table) -> Iterator[pl.DataFrame]:
         """Stage history: all of it at a full reading, else that of the items that changed.
@@ -738,7 +884,7 @@ class Reading:
         """Whole histories of the given items; a full page is followed to its end."""
         pending = [(list(piece), 0) for piece in chunked(owners, OWNERS_A_PAGE)]
         while pending:
-            answers = self.client.batches(
+            pages = self.client.lists(
                 {
                     f"o{index}": Command(
                         table.method,
@@ -746,19 +892,19 @@ class Reading:
                             **table.params,
                             "order": {"ID": "ASC"},
                             "filter": {"@OWNER_ID": piece, ">ID": after},
-                            "start": -1,
                         },
                     )
                     for index, (piece, after) in enumerate(pending)
-                }
+                },
+                table.items_key,
             )
             unfinished = []
             for index, (piece, _) in enumerate(pending):
-                rows = rows_of(answers[f"o{index}"].result, table.items_key, table.method)
+                rows = pages[f"o{index}"]
                 if rows:
                     yield rows
                 if len(rows) == PAGE_SIZE:
-                    unfinished.append((piece, int(rows[-1]["ID"])))
+                    unfinished.append((piece, number_of(rows[-1], "ID", table.method)))
             pending = unfinished
 
 
@@ -778,6 +924,15 @@ def not_an_administrator(access: Webhook | OAuth) -> str:
 def filter_time(moment: dt.datetime) -> str:
     """A moment as filters of list methods name it."""
     return moment.astimezone(dt.UTC).isoformat(timespec="seconds")
+
+
+def _instant(value: Any) -> dt.datetime | None:
+    """A time of the portal; None where it is none."""
+    try:
+        moment: dt.datetime | None = INSTANT.series([value])[0]
+    except BAD_VALUE:
+        return None
+    return moment
 
 
 def _listed(labels: Mapping[str, str], most: int = 30) -> str:
@@ -912,9 +1067,10 @@ def _read(
         not_before=history_from,
         part_rows=part_rows,
     )
-    if last_full is not None and full is None and not reading.full:
+    if last_full is not None and not reading.full:
         age = reading.as_of - last_full.as_of
-        if age >= dt.timedelta(days=settings.full_read_every_days):
+        is_due = full is None and age >= dt.timedelta(days=settings.full_read_every_days)
+        if is_due or reading.fields_changed or reading.clock_went_back:
             reading.full = True
             reading.header["kind"] = "full"
 

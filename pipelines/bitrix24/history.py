@@ -11,7 +11,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipelines.bitrix24.client import Client, Command, rows_of
+from pipelines.bitrix24.client import Client, Command, number_of
 from pipelines.bitrix24.entities import ENTITIES, Table
 
 FIRST_PART_ROWS = 50_000
@@ -80,7 +80,7 @@ def _created(start: dt.datetime | None) -> dict[str, str]:
     return {} if start is None else {">=createdTime": start.isoformat(timespec="seconds")}
 
 
-def _list(table: Table, up_to: int, start: dt.datetime | None, page: int) -> Command:
+def _list(table: Table, up_to: int, start: dt.datetime | None) -> Command:
     return Command(
         table.method,
         {
@@ -88,7 +88,7 @@ def _list(table: Table, up_to: int, start: dt.datetime | None, page: int) -> Com
             "select": ["id"],
             "order": {"id": "ASC"},
             "filter": {"<=id": up_to, **_created(start)},
-            "start": page,
+            "start": 0,
         },
     )
 
@@ -99,7 +99,7 @@ def _totals(
     """Rows of each entity with an ID up to the given one, created since each of the starts."""
     answers = client.batches(
         {
-            f"{table.name}_{name}": _list(table, up_to[table.name], start, 0)
+            f"{table.name}_{name}": _list(table, up_to[table.name], start)
             for name, start in starts.items()
             for table in ENTITIES
             if up_to[table.name]
@@ -116,14 +116,13 @@ def _totals(
 
 def _first_ids(client: Client, up_to: Mapping[str, int], start: dt.datetime) -> dict[str, int]:
     """The ID before the first row created since the start; `up_to` where there is none."""
-    asked = [table for table in ENTITIES if up_to[table.name]]
-    answers = (
-        client.batch({table.name: _list(table, up_to[table.name], start, -1) for table in asked})
-        if asked
-        else {}
-    )
-    floors = {table.name: 0 for table in ENTITIES}
-    for table in asked:
-        found = rows_of(answers[table.name].result, table.items_key, table.method)
-        floors[table.name] = int(found[0]["id"]) - 1 if found else up_to[table.name]
+    commands = {
+        table.name: _list(table, up_to[table.name], start)
+        for table in ENTITIES
+        if up_to[table.name]
+    }
+    floors = dict(up_to)
+    for name, rows in client.lists(commands, "items").items():
+        if rows:
+            floors[name] = number_of(rows[0], "id", "crm.item.list") - 1
     return floors

@@ -8,7 +8,15 @@ until it is stopped; in Python::
         portal.upsert("leads", {"id": 5, "stageId": "JUNK"})
 
 ``upsert``, ``delete``, ``replace``, ``set_now`` and ``set_rights`` change the portal while it is
-served. ``Portal.answer`` is the one way from a request to its answer: faults wrap it.
+served. ``create``, ``change`` and ``move`` are what people do to leads and deals.
+
+``inject`` lets things go wrong, by chance, repeatably and counted; ``FAULTS`` lists them, and
+``python -m scripts.demo_portal DATA_DIR --fault http_502 --fault short_page --seed 7`` lets them
+happen in one of ten requests::
+
+    portal.inject(Fault("http_502", times=3), Fault("short_page", chance=0.2), seed=7)
+    portal.faults.counts["http_502"]
+    portal.faults.clear()
 
 What it does as Bitrix24 does: pages of 50 with ``next`` and ``total``, ``start=-1``, all filter
 prefixes, ``select``, ``order``, ``batch`` with ``$result[...]`` and ``halt``, value formats of each
@@ -30,7 +38,18 @@ Where it departs, or the documentation leaves a choice:
 """
 
 from scripts.demo_portal.columns import DataError
-from scripts.demo_portal.portal import HttpAnswer, HttpRequest, Options, Portal
+from scripts.demo_portal.faults import FAULTS, Fault
+from scripts.demo_portal.messages import HttpAnswer, HttpRequest
+from scripts.demo_portal.portal import Options, Portal
 from scripts.demo_portal.server import serve
 
-__all__ = ["DataError", "HttpAnswer", "HttpRequest", "Options", "Portal", "serve"]
+__all__ = [
+    "FAULTS",
+    "DataError",
+    "Fault",
+    "HttpAnswer",
+    "HttpRequest",
+    "Options",
+    "Portal",
+    "serve",
+]

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from scripts.demo_portal.columns import DataError
+from scripts.demo_portal.faults import FAULTS, Fault
 from scripts.demo_portal.portal import DEFAULT_TOKEN
 from scripts.demo_portal.server import HOST, serve
 
@@ -42,12 +43,23 @@ from scripts.demo_portal.server import HOST, serve
     help="operating and operating_reset_at in the time block.",
 )
 @click.option("--require-https", is_flag=True, help="Answer plain HTTP with 400, as the cloud.")
+@click.option(
+    "--fault",
+    "names",
+    multiple=True,
+    type=click.Choice(list(FAULTS)),
+    metavar="NAME",
+    help="Let it happen in one of ten requests; may be given again. " + ", ".join(FAULTS) + ".",
+)
+@click.option("--seed", default=0, help="Of the faults' draws.")
 @click.option("--oauth", is_flag=True, help="An application's tokens in place of the webhook.")
 def main(
     data_dir: Path,
     port: int,
     tls: bool,
     enterprise: bool,
+    names: tuple[str, ...],
+    seed: int,
     **options: Any,
 ) -> None:
     """Serve DATA_DIR as a Bitrix24 portal and print the webhook URL."""
@@ -58,6 +70,7 @@ def main(
         signal.signal(number, lambda *_: stopped.set())
     try:
         with serve(data_dir, port, tls, **options) as portal:
+            portal.inject(*(Fault(name, times=None, chance=0.1) for name in names), seed=seed)
             if portal.application is None:
                 click.echo(portal.webhook_url)
             else:
@@ -66,6 +79,8 @@ def main(
             if portal.ca_file:
                 click.echo(f"certificate authority: {portal.ca_file}", err=True)
             stopped.wait()
+            for name, count in sorted(portal.faults.counts.items()):
+                click.echo(f"{name}: {count}", err=True)
     except DataError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:

@@ -114,6 +114,14 @@ class Entity:
         self.described = {k: v for k, v in described.items() if k not in self.system}
         self.overridden = {k: v for k, v in described.items() if k in self.system}
 
+    def forget(self, name: str) -> None:
+        """Take a field away, with its values."""
+        self.described.pop(name, None)
+        self.system.pop(name, None)
+        self.table.forget(name)
+        for cached in ("_legacy_names", "_upper_names"):
+            self.__dict__.pop(cached, None)
+
     @property
     def user_fields(self) -> dict[str, dict[str, Any]]:
         """Description of each user field: from the ``fields`` file, else from its values."""

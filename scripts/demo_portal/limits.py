@@ -27,6 +27,10 @@ class Clock:
         """Make it ``moment`` (with offset) now."""
         self._ahead = moment.timestamp() - time.time()
 
+    def move(self, seconds: float) -> None:
+        """Put it forward, or back."""
+        self._ahead += seconds
+
     def seconds(self) -> float:
         """Seconds since the epoch."""
         return time.time() + self._ahead

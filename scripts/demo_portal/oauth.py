@@ -90,6 +90,10 @@ class Application:
             "refresh_token": self.refresh_token,
         }
 
+    def expire(self) -> None:
+        """End every access token now."""
+        self._access_ends = dict.fromkeys(self._access_ends, 0.0)
+
     def admit(self, access_token: Any, now: float) -> None:
         """Let a call with this token in.
 

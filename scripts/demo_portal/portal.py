@@ -15,7 +15,9 @@ import orjson
 
 from scripts.demo_portal.data import PortalData
 from scripts.demo_portal.errors import RestError
+from scripts.demo_portal.faults import Fault, Faults
 from scripts.demo_portal.limits import OPERATING_FLOOR, Clock, OperatingTime, RequestBucket
+from scripts.demo_portal.messages import HttpAnswer, HttpRequest
 from scripts.demo_portal.methods import Methods, Reply
 from scripts.demo_portal.oauth import Application
 from scripts.demo_portal.params import as_mapping, parse_query, php_array, substitute, truthy
@@ -65,31 +67,10 @@ class Options:
     log: bool = False
 
 
-@dataclass(frozen=True)
-class HttpRequest:
-    """What the portal needs of an HTTP request."""
-
-    path: str
-    query: str = ""
-    content_type: str = ""
-    body: bytes = b""
-    https: bool = False
-
-
-@dataclass(frozen=True)
-class HttpAnswer:
-    """Status and JSON body of an answer."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json; charset=utf-8"
-
-
 class Portal:
     """A Bitrix24 portal over a data directory.
 
-    ``answer`` is the one way from HTTP to the methods and back; whatever is to disturb the
-    transport (server errors, short pages, resets) wraps it.
+    ``answer`` is the one way from HTTP to the methods and back; ``faults`` stand in it.
 
     Attributes:
         address: scheme, host and port.
@@ -99,6 +80,7 @@ class Portal:
         requests: HTTP requests answered.
         calls: REST calls by method; commands of a batch count under their own, and as ``batch``.
         log: (method, parameters) of every call, where the log is on.
+        faults: what goes wrong on purpose.
     """
 
     def __init__(self, data_dir: str | Path, options: Options | None = None) -> None:
@@ -119,6 +101,7 @@ class Portal:
         self.requests = 0
         self.calls: Counter[str] = Counter()
         self.log: list[tuple[str, dict[str, Any]]] = []
+        self.faults = Faults(self)
         self._bucket = RequestBucket(self.options.bucket_size, self.options.bucket_drain)
         self._operating: dict[str, OperatingTime] = {}
         self._lock = threading.RLock()
@@ -172,23 +155,114 @@ class Portal:
         with self._lock:
             self.data.set_rights(admin, hidden_categories)
 
+    def inject(self, *faults: Fault, seed: int | None = None) -> None:
+        """Let faults happen from now on; a seed begins their draws anew."""
+        with self._lock:
+            self.faults.add(faults, seed)
+
+    # What people do
+
+    def create(self, name: str, stage: str, amount: float, **values: Any) -> int:
+        """A new lead or deal with its first visit of a stage; returns its ID."""
+        with self._lock:
+            table, now = self.data.tables[name], self._now
+            table.settle()
+            row = {
+                "id": table.last_id + 1,
+                "title": f"Запись {table.last_id + 1}",
+                "createdTime": now,
+                "updatedTime": now,
+                "movedTime": now,
+                "lastActivityTime": now,
+                "stageId": stage,
+                "stageSemanticId": self._semantics(name, stage),
+                "opportunity": amount,
+                "currencyId": "RUB",
+                "assignedById": USER_ID,
+                "createdBy": USER_ID,
+                "updatedBy": USER_ID,
+                "movedBy": USER_ID,
+                "contactIds": [],
+                **({"categoryId": 0, "closed": "N", "isRecurring": "N"} if name == "deals" else {}),
+                **values,
+            }
+            self.data.upsert(name, row)
+            self._visit(name, row)
+            table.settle()
+            return int(row["id"])
+
+    def change(self, name: str, number: int, values: Mapping[str, Any]) -> None:
+        """Change fields of a lead or deal."""
+        with self._lock:
+            self.data.upsert(name, {"id": number, **values, "updatedTime": self._now})
+
+    def move(self, name: str, number: int, stage: str) -> None:
+        """Move a lead or deal to a stage, where it does not stand there already."""
+        with self._lock:
+            row = next(row for row in self.data.tables[name].plain_rows() if row["id"] == number)
+            if row["stageId"] == stage:
+                return
+            moved = {"stageId": stage, "stageSemanticId": self._semantics(name, stage)}
+            if name == "deals":
+                moved["closed"] = "N" if moved["stageSemanticId"] == "P" else "Y"
+            self.change(name, number, {**moved, "movedTime": self._now})
+            self._visit(name, {**row, **moved})
+
+    @property
+    def _now(self) -> str:
+        return self.clock.iso(self.clock.seconds())
+
+    def _semantics(self, name: str, stage: str) -> str:
+        entity = "STATUS" if name == "leads" else "DEAL_STAGE"
+        for row in self.data.tables["statuses"].plain_rows():
+            if row["ENTITY_ID"].startswith(entity) and row["STATUS_ID"] == stage:
+                return str(row.get("SEMANTICS") or "P")
+        return "P"
+
+    def _visit(self, name: str, row: Mapping[str, Any]) -> None:
+        """A row of stage history; types as in crm.stagehistory.list."""
+        history = self.data.tables[f"{name.removesuffix('s')}_stage_history"]
+        history.settle()
+        is_final = row["stageSemanticId"] != "P"
+        first = not history.ids_where("OWNER_ID", [row["id"]])
+        self.data.upsert(
+            history.name,
+            {
+                "ID": history.last_id + 1,
+                "TYPE_ID": 3 if is_final else 1 if first else 2,
+                "OWNER_ID": row["id"],
+                "CREATED_TIME": self._now,
+                **(
+                    {"STATUS_ID": row["stageId"], "STATUS_SEMANTIC_ID": row["stageSemanticId"]}
+                    if name == "leads"
+                    else {
+                        "CATEGORY_ID": row.get("categoryId", 0),
+                        "STAGE_ID": row["stageId"],
+                        "STAGE_SEMANTIC_ID": row["stageSemanticId"],
+                    }
+                ),
+            },
+        )
+        history.settle()
+
     # Answering
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
         """Answer one HTTP request."""
         with self._lock:
             self.requests += 1
-            self.data.settle()
-            try:
-                if self.application and request.path.rstrip("/") == TOKEN_PATH:
-                    body = self.application.renew(
-                        _params(request), self.address, self.clock.seconds()
-                    )
-                else:
-                    body = self._run(request)
-            except RestError as error:
-                return HttpAnswer(error.status, orjson.dumps(_error_body(error)))
-            return HttpAnswer(200, orjson.dumps(body))
+            return self.faults.around(request, self._answer)
+
+    def _answer(self, request: HttpRequest) -> HttpAnswer:
+        self.data.settle()
+        try:
+            if self.application and request.path.rstrip("/") == TOKEN_PATH:
+                body = self.application.renew(_params(request), self.address, self.clock.seconds())
+            else:
+                body = self._run(request)
+        except RestError as error:
+            return HttpAnswer(error.status, orjson.dumps(_error_body(error)))
+        return HttpAnswer(200, orjson.dumps(body))
 
     def _run(self, request: HttpRequest) -> dict[str, Any]:
         if self.options.rate_limit and not self._bucket.admit(self.clock.seconds()):
@@ -205,6 +279,7 @@ class Portal:
             self._check_operating("batch")
             self.calls["batch"] += 1
             reply = Reply(self._batch(params))
+            self.faults.after_batch(reply.result)
         else:
             reply = self._call(method, params, charged_to=method)
         body: dict[str, Any] = {"result": reply.result}
@@ -243,8 +318,11 @@ class Portal:
         if self.options.log:
             self.log.append((method, dict(params)))
         began, mark = self.clock.seconds(), time.perf_counter()
+        self.faults.before_call(method)
         try:
-            return self.methods.call(method, params)
+            reply = self.methods.call(method, params)
+            self.faults.after_call(method, reply.result)
+            return reply
         finally:
             spent = self.options.operating_seconds
             measured = time.perf_counter() - mark

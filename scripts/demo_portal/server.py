@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
+import struct
 import tempfile
 import threading
 import time
@@ -17,7 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from scripts.demo_portal.portal import HttpRequest, Options, Portal
+from scripts.demo_portal.messages import HttpAnswer, HttpRequest
+from scripts.demo_portal.portal import Options, Portal
 
 HOST = "127.0.0.1"
 _START_SECONDS = 30
@@ -37,10 +40,39 @@ def application(portal: Portal) -> Any:
                 https=request.url.scheme == "https",
             )
         )
-        response = Response(answer.body, answer.status, media_type=answer.content_type)
+        await asyncio.sleep(answer.wait)
+        if answer.cut_at is not None:
+            await _cut(answer, send)
+            return
+        response = Response(
+            answer.body, answer.status, answer.headers, media_type=answer.content_type
+        )
         await response(scope, receive, send)
 
     return app
+
+
+async def _cut(answer: HttpAnswer, send: Send) -> None:
+    """Sends a part of the answer, or nothing, and resets the connection."""
+    if answer.cut_at:
+        length = str(len(answer.body)).encode()
+        await send(
+            {
+                "type": "http.response.start",
+                "status": answer.status,
+                "headers": [(b"content-length", length)],
+            }
+        )
+        part = answer.body[: answer.cut_at]
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+        await asyncio.sleep(0.01)
+    # ASGI has no word for a reset: this is uvicorn's own object of the request.
+    cycle: Any = send.__self__  # type: ignore[attr-defined]
+    connection = cycle.transport.get_extra_info("socket")
+    # Closed without lingering, a socket resets.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    cycle.transport.abort()
+    cycle.response_complete = True
 
 
 @contextlib.contextmanager

@@ -39,6 +39,7 @@ class Table:
         kinds: how each column of ``frame`` is kept.
         frame: the rows, sorted by the key.
         version: changes with the rows.
+        last_id: the highest ID that there ever was.
     """
 
     def __init__(self, name: str, key: str, schema: Mapping[str, Kind]) -> None:
@@ -48,6 +49,7 @@ class Table:
         self.kinds: dict[str, Kind] = {}
         self.frame = pl.DataFrame()
         self.version = 0
+        self.last_id = 0
         self._ids = np.empty(0, dtype=np.int64)
         self._changed: dict[int, dict[str, Any]] = {}
         self._deleted: set[int] = set()
@@ -131,6 +133,7 @@ class Table:
                 twice = ids.filter(ids.is_duplicated())[0]
                 raise DataError(f"{source}: {self.key!r} {twice} is there more than once")
             self._ids = ids.to_numpy()
+            self.last_id = max(self.last_id, int(self._ids[-1]))
         else:
             self._ids = np.arange(frame.height)
         # Gathering a page from many chunks is twenty times as slow.
@@ -151,6 +154,13 @@ class Table:
         for number in ids:
             self._changed.pop(int(number), None)
             self._deleted.add(int(number))
+
+    def forget(self, column: str) -> None:
+        """Take a column away."""
+        self.settle()
+        self.kinds.pop(column, None)
+        self._schema.pop(column, None)
+        self._take(self.frame.drop(column, strict=False), self.name)
 
     def replace(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Put ``rows`` in the place of all rows."""
@@ -183,6 +193,18 @@ class Table:
             merged = [{**old.get(number, {}), **row} for number, row in changed.items()]
             parts.append(self._encode(merged, self.name))
         self._take(self._join(parts), self.name)
+
+    def plain_rows(self) -> list[dict[str, Any]]:
+        """All rows as a file would have them."""
+        self.settle()
+        decoded = [
+            columns.decode(self.frame.get_column(name), kind, UTC)
+            for name, kind in self.kinds.items()
+        ]
+        return [
+            {name: value for name, value in zip(self.kinds, row, strict=True) if value is not None}
+            for row in zip(*decoded, strict=True)
+        ]
 
     def _plain(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """A kept row as a file would have it, so that it can be encoded again."""

@@ -1,0 +1,728 @@
+"""Each fault of the demo portal alone, and seeded mixes of them: published right, or not at all.
+
+A refresh under faults ends in one of two ways. It is completed, and then every record that was
+created up to `as_of` and lived throughout is in the raw log once, in a state that it had between
+start and end of the extraction; what was deleted meanwhile may be in or out. Or it fails with a
+message that names the cause, and what was completed before stands. The next quiet refresh equals
+the portal. The judge reads the portal's own tables after each request and the log by SQL of its
+own; nothing of `pipelines` is in it.
+
+dbt takes most of a refresh's seconds, so the mixes and most rows of the matrix run extraction and
+raw checks in this process, with a plain loader in place of dlt's; the last tests run the whole
+`refresh` without workbooks and site. FAULT_MIXES and FAULT_SEED draw other mixes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+
+from pipelines.bitrix24 import client as client_module
+from pipelines.bitrix24 import extract as extract_module
+from pipelines.bitrix24.access import OAuth
+from pipelines.bitrix24.client import Client
+from pipelines.bitrix24.extract import extract
+from pipelines.check import check
+from pipelines.errors import PipelineError
+from pipelines.refresh import refresh as whole_refresh
+from pipelines.settings import Settings
+from pipelines.warehouse import Warehouse
+from scripts.demo_portal import FAULTS, Fault, HttpAnswer, HttpRequest, Portal, serve
+from scripts.demo_portal.faults import people_work
+from tests.small_portal import USERS, deal, deal_visit, lead, lead_visit, write_portal
+
+MIXES = int(os.environ.get("FAULT_MIXES", "24"))
+FIRST_SEED = int(os.environ.get("FAULT_SEED", "1"))
+SECRET = "planted-secret-of-the-webhook"
+LEADS, DEALS = 130, 60
+STAGES = ["NEW", "JUNK", "CONVERTED"]
+
+# What a message must say when the fault stops a refresh.
+HTTP_5XX = r"with HTTP 50\d and no JSON"
+LOST = r"are gone from the portal, more than|none of \d+ records that earlier refreshes read"
+CAUSES = {
+    "http_500": HTTP_5XX,
+    "http_502": HTTP_5XX,
+    "http_503": HTTP_5XX,
+    "reset": "the connection failed",
+    "reset_midway": "the connection failed",
+    "timeout": "it did not answer in time",
+    "slow": "it did not answer in time",
+    "moved": r"has moved to renamed\.bitrix24\.ru: put the new address into BITRIX24_",
+    "broken_json": "HTTP 200 and no JSON, or a broken one",
+    "request_limit": "QUERY_LIMIT_EXCEEDED",
+    "expired_token": "expired_token",
+    "operating_limit": "OPERATION_TIME_LIMIT",
+    "failing_command": "refused .* (INTERNAL_SERVER_ERROR|ERROR_CORE)",
+    "short_page": "the portal counts .* and lists",
+    "wrong_type": "cannot be read as|in an unknown form|is no number|came without|raw checks",
+    "missing_value": r"came without|is no number|raw checks",
+    "missing_key": "left out 1 of .* commands",
+    "changes": "run the refresh again",
+    "rights_lost": "not an administrator",
+    "mass_disappearance": LOST,
+    "another_portal": "another portal answers at",
+    "vanished_field": "no longer have the field|have no field",
+}
+
+
+# -- the portal
+
+
+def company(folder: Path) -> Path:
+    """Three pages of leads, two of deals and of users, histories, cities, activities."""
+
+    def at(number: int) -> str:
+        return f"2026-03-{number % 27 + 1:02}T{number % 10 + 9:02}:{number % 60:02}:00+03:00"
+
+    def times(number: int) -> dict[str, str]:
+        names = ("createdTime", "updatedTime", "movedTime", "lastActivityTime")
+        return dict.fromkeys(names, at(number))
+
+    leads = [
+        lead(n, opportunity=n * 10, UF_CRM_1="да" if n % 3 else None, **times(n))
+        for n in range(1, LEADS + 1)
+    ]
+    deals = [deal(n, opportunity=n * 100.25, leadId=n, **times(n + 5)) for n in range(1, DEALS + 1)]
+    return write_portal(
+        folder,
+        leads=leads,
+        deals=deals,
+        contacts=[{"id": n, "createdTime": at(n), "updatedTime": at(n)} for n in range(1, 8)],
+        companies=[{"id": 5, "createdTime": at(5), "updatedTime": at(5)}],
+        lead_stage_history=[lead_visit(n, n, "NEW", "P", at(n)) for n in range(1, LEADS + 1)],
+        deal_stage_history=[deal_visit(n, n, "NEW", "P", at(n + 5)) for n in range(1, DEALS + 1)],
+        activities=[
+            {
+                "ID": n,
+                "OWNER_ID": n,
+                "OWNER_TYPE_ID": 2,
+                "COMPLETED": "N" if n % 2 else "Y",
+                "CREATED": at(n),
+            }
+            for n in range(1, 30)
+        ],
+        lead_addresses=[{"ID": n, "ADDRESS_CITY": "Казань"} for n in range(1, LEADS, 3)],
+        users=[*USERS, *({**USERS[0], "ID": str(n), "NAME": f"И{n}"} for n in range(2, 60))],
+    )
+
+
+@contextmanager
+def served(folder: Path, oauth: bool = False) -> Iterator[Portal]:
+    with serve(company(folder), token=SECRET, oauth=oauth, operating_limit=True) as portal:
+        yield portal
+
+
+@dataclass
+class Journal:
+    """What leads and deals were like since the portal last told its time, request by request."""
+
+    portal: Portal
+    throughout: dict[str, set[int]] = field(default_factory=dict)
+    states: dict[str, dict[int, set[tuple[str, Decimal]]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._answer = self.portal.answer
+        self._told = -1
+        self._versions: dict[str, Any] = {}
+        self.portal.answer = self._watched  # type: ignore[method-assign]
+        self._note(True)
+
+    def _watched(self, request: HttpRequest) -> HttpAnswer:
+        answered = self._answer(request)
+        told = self.portal.calls["server.time"]
+        self._note(told != self._told)
+        self._told = told
+        return answered
+
+    def _note(self, anew: bool) -> None:
+        for name in ("leads", "deals"):
+            version = (self.portal.data.tables[name].version, self.portal.data.rights)
+            if not anew and version == self._versions.get(name):
+                continue
+            self._versions[name] = version
+            now = portal_states(self.portal, name)
+            if anew:
+                self.throughout[name], self.states[name] = set(now), {}
+            self.throughout[name] &= now.keys()
+            for number, state in now.items():
+                self.states[name].setdefault(number, set()).add(state)
+
+
+def visible(portal: Portal, name: str) -> list[dict[str, Any]]:
+    rows = portal.data.tables[name].plain_rows()
+    hidden = portal.data.hidden(name)
+    key = "id" if name in ("leads", "deals", "contacts", "companies") else "ID"
+    return rows if hidden is None else [row for row in rows if int(row[key]) not in set(hidden)]
+
+
+def portal_states(portal: Portal, name: str) -> dict[int, tuple[str, Decimal]]:
+    return {
+        row["id"]: (
+            row["stageId"],
+            Decimal(str(row.get("opportunity") or 0)).quantize(Decimal("0.01")),
+        )
+        for row in visible(portal, name)
+    }
+
+
+# -- the judge
+
+
+def log(warehouse: Warehouse, table: str, columns: str, key: str = "id") -> list[tuple[Any, ...]]:
+    """The latest version of each key among completed refreshes, if it is no tombstone."""
+    with duckdb.connect(str(warehouse.database), read_only=True) as connection:
+        connection.execute("set timezone = 'UTC'")
+        doubled = connection.execute(
+            f"select {key}, refresh_no from raw.{table} group by all having count(*) > 1"
+        ).fetchall()
+        assert doubled == [], f"{table}: versions that one refresh appended twice"
+        return connection.execute(
+            f"select {columns} from raw.{table} as log semi join ("
+            f" select {key}, max(refresh_no) as refresh_no from raw.{table}"
+            "  where refresh_no in (select refresh_no from raw.refreshes where completed)"
+            f" group by {key}) using ({key}, refresh_no) where not is_deleted"
+        ).fetchall()
+
+
+def completed(warehouse: Warehouse) -> list[tuple[Any, ...]]:
+    if not warehouse.database.exists():
+        return []
+    with duckdb.connect(str(warehouse.database), read_only=True) as connection:
+        if not connection.execute(
+            "from duckdb_tables() where schema_name = 'raw' and table_name = 'refreshes'"
+        ).fetchall():
+            return []
+        return connection.execute(
+            "select distinct refresh_no from raw.refreshes where completed order by 1"
+        ).fetchall()
+
+
+def assert_right(journal: Journal, warehouse: Warehouse) -> None:
+    for name in ("leads", "deals"):
+        rows = log(warehouse, name, "id, stage_id, opportunity")
+        assert_states(journal, name, {number: (stage, amount) for number, stage, amount in rows})
+
+
+def assert_states(journal: Journal, name: str, got: dict[int, tuple[str, Decimal]]) -> None:
+    lost = journal.throughout[name] - got.keys()
+    assert not lost, f"{name} that lived throughout are not there: {sorted(lost)}"
+    for number, state in got.items():
+        had = journal.states[name].get(number)
+        assert had, f"{name} {number} was not on the portal"
+        assert state in had, f"{name} {number} is {state} and was {had}"
+
+
+def assert_equal(portal: Portal, warehouse: Warehouse) -> None:
+    """After a quiet refresh: every table as the portal has it."""
+    for name in ("leads", "deals"):
+        rows = log(warehouse, name, "id, stage_id, opportunity")
+        assert {n: (stage, amount) for n, stage, amount in rows} == portal_states(portal, name)
+        living = portal_states(portal, name).keys()
+        history, stage = (
+            f"{name[:-1]}_stage_history",
+            "STAGE_ID" if name == "deals" else "STATUS_ID",
+        )
+        visits = log(warehouse, history, "id, owner_id, stage_id")
+        assert sorted(row for row in visits if row[1] in living) == sorted(
+            (row["ID"], row["OWNER_ID"], row[stage]) for row in visible(portal, history)
+        )
+    cities = {n: city for n, city in log(warehouse, "lead_addresses", "id, address_city") if city}
+    living = portal_states(portal, "leads").keys()
+    assert {n: city for n, city in cities.items() if n in living} == {
+        int(row["ID"]): row["ADDRESS_CITY"] for row in visible(portal, "lead_addresses")
+    }
+    assert dict(log(warehouse, "statuses", "id, name")) == {
+        int(row["ID"]): row["NAME"] for row in visible(portal, "statuses")
+    }
+    assert {n for (n,) in log(warehouse, "users", "id")} == {
+        int(row["ID"]) for row in visible(portal, "users")
+    }
+    assert {n for (n,) in log(warehouse, "activities", "id")} == {
+        int(row["ID"]) for row in visible(portal, "activities") if row["COMPLETED"] == "N"
+    }
+
+
+# -- the runs
+
+
+class PlainLoader:
+    """In place of dlt's pipeline: reads everything, then appends it in one transaction."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+
+    def run(self, items: Iterator[tuple[str, Any]], **_: Any) -> None:
+        frames: dict[str, list[Any]] = {}
+        for name, frame in items:
+            frames.setdefault(name, []).append(pl.from_arrow(frame))
+        self._warehouse.directory.mkdir(parents=True, exist_ok=True)
+        with duckdb.connect(str(self._warehouse.database)) as connection:
+            connection.execute("begin")
+            connection.execute("create schema if not exists raw")
+            for name, parts in frames.items():
+                rows = pl.concat(parts, how="diagonal_relaxed").with_columns(
+                    _dlt_load_id=pl.lit("")
+                )
+                connection.register("new_rows", rows.to_arrow())
+                connection.execute(
+                    f"create table if not exists raw.{name} as from new_rows limit 0"
+                )
+                connection.execute(f"insert into raw.{name} by name from new_rows")
+            connection.execute("commit")
+
+
+@pytest.fixture
+def plain_loader(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unchanged(**_: Any) -> Callable[[Any], Any]:
+        return lambda function: function
+
+    stand_in = SimpleNamespace(
+        resource=unchanged,
+        mark=SimpleNamespace(with_table_name=lambda frame, name: (name, frame)),
+    )
+    monkeypatch.setattr(extract_module, "dlt", stand_in)
+    monkeypatch.setattr(extract_module, "raw_pipeline", PlainLoader)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "REQUEST_TIMEOUT_SECONDS", (5, 3))
+
+
+def connect(portal: Portal, warehouse: Warehouse) -> Client:
+    access: Any = portal.webhook_url
+    if portal.application:
+        given = portal.environment
+        access = OAuth(
+            warehouse,
+            given["BITRIX24_PORTAL"],
+            given["BITRIX24_OAUTH_CLIENT_ID"],
+            given["BITRIX24_OAUTH_CLIENT_SECRET"],
+            # Of the first authorisation: what it brought stands in oauth.json since.
+            portal.first_token,  # type: ignore[attr-defined]
+            given["BITRIX24_OAUTH_TOKEN_URL"],
+        )
+    return Client(access, retry_seconds=0.001, sleep=portal.clock.move)
+
+
+@dataclass
+class Company:
+    """A portal, its warehouse, and what was said in its runs."""
+
+    portal: Portal
+    warehouse: Warehouse
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.journal = Journal(self.portal)
+        if self.portal.application:
+            first = self.portal.application.refresh_token
+            self.portal.first_token = first  # type: ignore[attr-defined]
+            self._tokens = {first}
+
+    def run(self, **options: Any) -> PipelineError | None:
+        """Extraction and checks; None where they were completed."""
+        settings = Settings.load()
+        try:
+            client = connect(self.portal, self.warehouse)
+            extract(client, self.warehouse, settings, **options)
+            check(self.warehouse)
+        except PipelineError as error:
+            self._remember(error)
+            return error
+        finally:
+            if self.portal.application:
+                self._tokens |= {self.portal.application.refresh_token}
+                self._tokens |= self.portal.application._access_ends.keys()
+        return None
+
+    def _remember(self, error: BaseException | None) -> None:
+        while error is not None:
+            self.said.append(str(error))
+            error = error.__cause__ or error.__context__
+
+    def quiet(self, **options: Any) -> None:
+        """No fault, an hour later: the log equals the portal."""
+        self.portal.faults.clear()
+        self.portal.set_rights()
+        self.portal.clock.move(3600)
+        error = self.run(**options)
+        assert error is None, error
+        assert_right(self.journal, self.warehouse)
+        assert_equal(self.portal, self.warehouse)
+
+    def assert_no_secret(self, *outputs: str) -> None:
+        secrets = {SECRET}
+        if self.portal.application:
+            secrets |= {self.portal.application.client_secret, *self._tokens}
+        texts = [*self.said, *outputs]
+        files = [
+            path
+            for path in self.warehouse.directory.rglob("*")
+            if path.is_file() and path.name != "oauth.json"
+        ]
+        for secret in secrets:
+            assert not any(secret in text for text in texts)
+            for path in files:
+                assert secret.encode() not in path.read_bytes(), path
+
+
+@pytest.fixture
+def firm(tmp_path: Path, plain_loader: None) -> Iterator[Company]:
+    """A company that was read once, an hour before."""
+    with served(tmp_path / "portal") as portal:
+        company = Company(portal, Warehouse(tmp_path / "data"))
+        assert company.run() is None
+        assert_right(company.journal, company.warehouse)
+        portal.clock.move(3600)
+        yield company
+
+
+# -- the matrix
+
+RIGHT = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run of the matrix: its faults and how it ends (RIGHT, or what the message says)."""
+
+    faults: tuple[Fault, ...]
+    ends: str
+    full: bool = False
+
+    def __str__(self) -> str:
+        names = "+".join(fault.name for fault in self.faults)
+        return f"{names}{'-full' if self.full else ''}-{'right' if not self.ends else 'fails'}"
+
+
+def always(name: str, **options: Any) -> tuple[Fault, ...]:
+    return (Fault(name, times=None, **options),)
+
+
+MATRIX = [
+    *(
+        Row((Fault(name, times=3, after=4),), RIGHT)
+        for name in ("http_500", "http_502", "http_503")
+    ),
+    *(Row(always(name, after=4), CAUSES[name]) for name in ("http_500", "http_502", "http_503")),
+    Row((Fault("reset", times=3, after=3), Fault("reset_midway", times=3, after=6)), RIGHT),
+    Row(always("reset", after=3), CAUSES["reset"]),
+    Row(always("reset_midway", after=3), CAUSES["reset_midway"]),
+    Row((Fault("timeout", seconds=4, after=5),), RIGHT),
+    Row((Fault("slow", seconds=0.5, times=3, after=5),), RIGHT),
+    Row((Fault("moved", after=2),), CAUSES["moved"]),
+    Row((Fault("broken_json", after=6),), CAUSES["broken_json"]),
+    Row((Fault("request_limit", times=6, after=2),), RIGHT),
+    Row(always("request_limit", after=2), CAUSES["request_limit"]),
+    Row((Fault("operating_limit", seconds=300, method="crm.item.list"),), RIGHT),
+    Row((Fault("operating_limit", seconds=300, method="crm.status.list"),), RIGHT),
+    Row((Fault("operating_limit", seconds=7200, method="crm.item.list"),), "OPERATION_TIME_LIMIT"),
+    Row((Fault("failing_command", times=3, method="crm.item.list"),), RIGHT),
+    Row((Fault("failing_command", value="ERROR_CORE", method="crm.item.list"),), "ERROR_CORE"),
+    Row(always("failing_command", method="crm.stagehistory.list"), RIGHT),  # nothing changed
+    Row(always("failing_command", method="crm.stagehistory.list"), "INTERNAL_SERVER_ERROR", True),
+    Row((Fault("missing_key", after=2),), CAUSES["missing_key"]),
+    *(
+        Row((Fault("short_page", times=2, method=method, after=after),), RIGHT, full)
+        for method in (
+            "crm.item.list",
+            "crm.stagehistory.list",
+            "crm.lead.list",
+            "crm.activity.list",
+        )
+        for after in (0, 1, 2)
+        for full in (False, True)
+    ),
+    Row((Fault("short_page", times=2, method="user.get"),), RIGHT),
+    Row((Fault("short_page", times=2, method="crm.status.list"),), RIGHT),
+    Row(always("short_page", method="user.get"), CAUSES["short_page"]),
+    Row(
+        (Fault("wrong_type", method="crm.item.list", value="opportunity"),),
+        "field opportunity",
+        True,
+    ),
+    Row((Fault("wrong_type", method="crm.item.list", value="stageId"),), "field stageId", True),
+    Row(
+        (Fault("wrong_type", method="crm.item.list", value="id", after=4),),
+        CAUSES["wrong_type"],
+        True,
+    ),
+    Row(
+        (Fault("wrong_type", method="crm.stagehistory.list", value="OWNER_ID"),),
+        "field OWNER_ID",
+        True,
+    ),
+    Row((Fault("wrong_type", method="crm.status.list", value="ENTITY_ID"),), "field ENTITY_ID"),
+    Row(
+        (Fault("missing_value", method="crm.item.list", value="opportunity", after=6),),
+        "without",
+        True,
+    ),
+    Row(
+        (Fault("missing_value", method="crm.stagehistory.list", value="STATUS_ID"),),
+        "without",
+        True,
+    ),
+    Row((Fault("changes", times=None, chance=0.4),), RIGHT),
+    Row((Fault("changes", times=None, chance=0.4),), RIGHT, True),
+    Row((Fault("mass_disappearance"),), CAUSES["mass_disappearance"]),
+    Row((Fault("mass_disappearance", after=10),), CAUSES["mass_disappearance"]),
+    Row((Fault("mass_disappearance", value=1),), CAUSES["mass_disappearance"]),
+    Row((Fault("rights_lost"),), CAUSES["rights_lost"]),
+    Row((Fault("rights_lost", after=8),), CAUSES["rights_lost"]),
+    Row((Fault("another_portal"),), CAUSES["another_portal"]),
+    Row((Fault("another_portal", after=9),), "another portal answers|run the refresh again|gone"),
+    Row((Fault("new_user_field"),), RIGHT),
+    Row((Fault("vanished_field"),), RIGHT),
+    Row((Fault("vanished_field", value="opportunity"),), CAUSES["vanished_field"]),
+    Row((Fault("deleted_stages"), Fault("renamed_stages")), RIGHT),
+    Row((Fault("clock", seconds=-7200),), RIGHT),
+    Row((Fault("clock", seconds=86400 * 40, after=12),), RIGHT),
+    Row((Fault("utc_offset", value=-5),), RIGHT),
+    Row((Fault("utc_offset", value=5.5, after=7),), RIGHT),
+]
+
+
+@pytest.mark.parametrize("row", MATRIX, ids=str)
+def test_each_fault(
+    firm: Company, row: Row, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """People work; the fault strikes; what is completed is right, and so is the next refresh."""
+    caplog.set_level(logging.DEBUG)
+    people_work(firm.portal, random.Random(3), edits=12)
+    firm.portal.clock.move(3600)
+    before = completed(firm.warehouse)
+    firm.portal.inject(*row.faults, seed=5)
+    error = firm.run(full=row.full)
+    struck = {fault.name for fault in row.faults} & set(firm.portal.faults.counts)
+    if row.faults != always("failing_command", method="crm.stagehistory.list") or row.full:
+        assert struck == {fault.name for fault in row.faults}
+    if row.ends:
+        assert error is not None, "completed under a fault that it cannot stand"
+        assert re.search(row.ends, str(error)), error
+        assert completed(firm.warehouse) == before
+    else:
+        assert error is None, error
+        assert_right(firm.journal, firm.warehouse)
+    if "another_portal" not in struck and row.ends != CAUSES["vanished_field"]:
+        firm.quiet(accept_loss=True)
+    firm.assert_no_secret(*capfd.readouterr(), caplog.text)
+
+
+def test_every_fault_is_in_the_matrix_or_below() -> None:
+    assert {fault.name for row in MATRIX for fault in row.faults} | {"expired_token"} == set(FAULTS)
+
+
+def test_records_that_appear_with_an_old_time_come_with_all_that_is_theirs(firm: Company) -> None:
+    """Hidden for a while, as by rights: no filter by time finds them, the counts do."""
+    tables = ("leads", "lead_stage_history", "lead_addresses")
+    kept = {
+        name: [row for row in firm.portal.data.tables[name].plain_rows() if row[key] in (7, 8, 100)]
+        for name, key in zip(tables, ("id", "OWNER_ID", "ID"), strict=True)
+    }
+    kept["lead_addresses"] = [
+        row for row in visible(firm.portal, "lead_addresses") if int(row["ID"]) in (7, 8, 100)
+    ]
+    firm.portal.delete("leads", [7, 8, 100])
+    firm.quiet()
+    for name, rows in kept.items():
+        firm.portal.upsert(name, rows)
+    firm.quiet()
+    assert {7, 100} <= {n for n, city in log(firm.warehouse, "lead_addresses", "id, address_city")}
+
+
+def test_a_record_that_changes_and_goes_while_it_is_read_stops_nothing(firm: Company) -> None:
+    """One refresh cannot append both its last version and its tombstone: the next one does."""
+    firm.portal.change("leads", 9, {"opportunity": 1})
+    answer, walked = firm.portal.answer, []
+
+    def leaves(request: HttpRequest) -> HttpAnswer:
+        answered = answer(request)
+        if b'"opportunity"' in answered.body and not walked:
+            walked.append(firm.portal.delete("leads", 9))
+        return answered
+
+    firm.portal.answer = leaves  # type: ignore[method-assign]
+    assert firm.run() is None
+    assert walked
+    assert_right(firm.journal, firm.warehouse)
+    firm.quiet()
+
+
+# -- mixes
+
+PASSING = (
+    Fault("http_500", times=2),
+    Fault("http_502", times=2),
+    Fault("http_503", times=3),
+    Fault("reset", times=2),
+    Fault("reset_midway", times=2),
+    Fault("slow", seconds=0.05, times=2),
+    Fault("request_limit", times=4),
+    Fault("failing_command", times=2),
+    Fault("operating_limit", seconds=400),
+    Fault("short_page", times=2),
+    Fault("short_page", times=6),
+    Fault("renamed_stages"),
+    Fault("deleted_stages"),
+    Fault("new_user_field"),
+    Fault("vanished_field"),
+    Fault("clock", seconds=-5400),
+    Fault("clock", seconds=86400),
+    Fault("utc_offset", value=-5),
+    Fault("utc_offset", value=5.5),
+)
+STOPPING = (
+    Fault("http_502", times=9),
+    Fault("moved"),
+    Fault("broken_json"),
+    Fault("failing_command", value="ERROR_CORE"),
+    Fault("missing_key"),
+    Fault("wrong_type", times=2),
+    Fault("missing_value", times=2),
+    Fault("rights_lost"),
+    Fault("mass_disappearance", value=0.3),
+    Fault("short_page", times=None, chance=0.3),
+)
+
+
+def draw_faults(draw: random.Random) -> list[Fault]:
+    """One to five at once: most of them pass, in half of the draws one may stop the refresh."""
+    drawn = draw.sample(PASSING, draw.randint(1, 4))
+    if draw.random() < 0.5:
+        drawn.append(draw.choice(STOPPING))
+    faults = [
+        replace(
+            fault, chance=min(fault.chance, draw.choice((0.1, 0.3, 1.0))), after=draw.randrange(25)
+        )
+        for fault in drawn
+    ]
+    if draw.random() < 0.7:
+        faults.append(Fault("changes", times=None, chance=draw.choice((0.1, 0.5))))
+    return faults
+
+
+def assert_outcome(
+    firm: Company, error: BaseException | None, struck: set[str], before: list[Any]
+) -> None:
+    if error is None:
+        assert_right(firm.journal, firm.warehouse)
+        return
+    causes = [CAUSES[name] for name in struck if name in CAUSES]
+    assert any(re.search(cause, str(error)) for cause in causes), (struck, error)
+    assert completed(firm.warehouse) == before
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + MIXES))
+def test_mixes(
+    seed: int,
+    tmp_path: Path,
+    plain_loader: None,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A first load and two later refreshes under several faults at once, then a quiet one."""
+    caplog.set_level(logging.DEBUG)
+    draw = random.Random(seed)
+    with served(tmp_path / "portal", oauth=seed % 4 == 0) as portal:
+        firm = Company(portal, Warehouse(tmp_path / "data"))
+        for number in range(3):
+            people_work(portal, draw, edits=draw.randrange(25) if number else 0)
+            portal.clock.move(3600)
+            before = completed(firm.warehouse)
+            portal.faults.clear()
+            portal.faults.counts.clear()
+            faults = draw_faults(draw)
+            if portal.application:
+                faults.append(Fault("expired_token", times=3, chance=0.1))
+            portal.inject(*faults, seed=draw.randrange(10**6))
+            error = firm.run(full=draw.random() < 0.3)
+            portal.set_rights()
+            assert_outcome(firm, error, set(portal.faults.counts), before)
+        firm.quiet(accept_loss=True)
+        firm.assert_no_secret(*capfd.readouterr(), caplog.text)
+
+
+# -- whole refreshes
+
+
+def published(warehouse: Warehouse, name: str) -> dict[int, tuple[str, Decimal]]:
+    key = f"{name[:-1]}_id"
+    amount = "amount" if name == "deals" else "opportunity_amount"
+    path = warehouse.published / "crm.duckdb"
+    with duckdb.connect(str(path), read_only=True) as connection:
+        rows = connection.execute(
+            f"select {key}, stage_id, coalesce({amount}, 0) from marts.fct_{name}"
+        ).fetchall()
+    assert len(rows) == len({number for number, _, _ in rows})
+    return {number: (stage, amount) for number, stage, amount in rows}
+
+
+@pytest.mark.parametrize("seed", [101, 102, 103])
+def test_whole_refreshes(
+    seed: int,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With dlt, dbt and publication: a mix upon a published state, then a quiet one."""
+    caplog.set_level(logging.DEBUG)
+    draw = random.Random(seed)
+    with served(tmp_path / "portal") as portal:
+        firm = Company(portal, Warehouse(tmp_path / "data"))
+
+        def run(**options: Any) -> BaseException | None:
+            try:
+                whole_refresh(
+                    firm.warehouse,
+                    Settings.load(),
+                    lambda: connect(portal, firm.warehouse),
+                    firm.said.append,
+                    with_report=False,
+                    **options,
+                )
+            except PipelineError as error:
+                firm._remember(error)
+                return error
+            return None
+
+        for _ in range(2):
+            people_work(portal, draw, edits=10)
+            portal.clock.move(3600)
+            current = firm.warehouse.published / "current"
+            link = current.readlink() if current.exists() else None
+            before = completed(firm.warehouse)
+            portal.faults.clear()
+            portal.faults.counts.clear()
+            portal.inject(*draw_faults(draw), seed=seed)
+            error = run()
+            portal.set_rights()
+            assert_outcome(firm, error, set(portal.faults.counts), before)
+            if error is None:
+                for name in ("leads", "deals"):
+                    assert_states(firm.journal, name, published(firm.warehouse, name))
+            else:
+                assert (current.readlink() if current.exists() else None) == link
+        portal.faults.clear()
+        portal.clock.move(3600)
+        error = run(accept_loss=True)
+        assert error is None, error
+        assert_equal(portal, firm.warehouse)
+        for name in ("leads", "deals"):
+            assert published(firm.warehouse, name) == portal_states(portal, name)
+        firm.assert_no_secret(*capfd.readouterr(), caplog.text)
