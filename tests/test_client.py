@@ -168,9 +168,7 @@ def test_a_short_page_is_no_end_of_a_walk(play: Any) -> None:
 def test_rows_that_are_counted_and_never_listed_are_a_failure(play: Any) -> None:
     nothing = (200, batch_body({"p0": {"items": []}}, totals={"p0": 2}))
     client, _, _ = play((200, batch_body({"p0": {"items": []}})), *[nothing] * 3)
-    with pytest.raises(
-        Bitrix24Error, match=r"counts 2 more rows of .* and lists none"
-    ):
+    with pytest.raises(Bitrix24Error, match=r"counts 2 more rows of .* and lists none"):
         list(client.walk("crm.item.list", {}, "items", "id"))
 
 
