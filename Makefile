@@ -59,8 +59,9 @@ lock: .venv/.installed ## renew requirements.lock from pyproject.toml
 	.venv/bin/uv pip compile --quiet pyproject.toml --group dev --generate-hashes \
 		--no-emit-index-url --python-version 3.11 --upgrade -o requirements.lock
 
-bench: setup ## measure the demo portal and a refresh of a million leads; 600 random companies; 100 crashes
+bench: setup ## measure a million leads; 600 random companies, 400 mixes of faults, 100 crashes
 	$(PYTHON) -m scripts.demo_portal.benchmark
 	$(PYTHON) -m scripts.benchmark
 	RANDOM_COMPANIES=600 RANDOM_SEED=1000 $(PYTHON) -m pytest --timeout 7200 tests/test_random_companies.py
+	FAULT_MIXES=400 FAULT_SEED=1000 $(PYTHON) -m pytest -n 2 --dist loadgroup tests/test_faults.py
 	CRASHES=100 FULL_DISKS=12 $(PYTHON) -m pytest -s --timeout 14400 tests/test_crashes.py tests/test_full_disk.py

@@ -36,6 +36,7 @@ SLOW_BATCH_SECONDS = 25
 
 FINAL_5XX_CODES = {"OVERLOAD_LIMIT", "PORTAL_DELETED"}
 PASSING_COMMAND_CODES = {"QUERY_LIMIT_EXCEEDED", "INTERNAL_SERVER_ERROR"}
+UNKNOWN_ADVICE = "run the refresh again; if it stays, show this to the support of Bitrix24"
 BATCH_COMMAND_RETRIES = 5
 # How often a page is asked for that holds fewer rows than the portal counts.
 SHORT_PAGE_TRIES = 3
@@ -424,11 +425,10 @@ class Client:
         if not code and "ccess denied" in described:
             advice = f"{self.access.owner} may not read this: {self.access.make_administrator}"
         else:
-            advice = self.access.advice.get(code, "")
+            advice = self.access.advice.get(code, UNKNOWN_ADVICE)
         told = " ".join(part for part in (f"HTTP {status}" if status else "", code) if part)
         raise Bitrix24Error(
-            f"the portal refused {method} ({told}): {described}"
-            + (f"; {advice}" if advice else ""),
+            f"the portal refused {method} ({told}): {described}; {advice}",
             code,
         )
 
