@@ -155,6 +155,7 @@ def test_a_site_built_anew_never_touches_the_one_that_is_shown(
     assert shown.read_text() == "new"
 
 
+@pytest.mark.timeout(300 * (KILLS + 1))
 def test_killed_at_any_moment_of_any_step(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     steps = [STEPS[number % len(STEPS)] for number in range(KILLS)]

@@ -37,6 +37,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.timeout(300 * (FULL_DISKS + 1))
 def test_a_disk_that_fills_within_a_step(tmp_path: Path, disk: Path) -> None:
     chance = random.Random(SEED)
     filler = disk / "filler"

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from tests.changing_company import FIRST, STAMPED, serve_company
 from tests.whole_refreshes import Refreshes
@@ -137,6 +138,7 @@ def readers(published: Path, folder: Path) -> Iterator[dict[str, list[list[int]]
         found[name] = told["found"]
 
 
+@pytest.mark.timeout(1200)
 def test_readers_see_one_publication_at_a_time(tmp_path: Path) -> None:
     """Also: of two refreshes at once, the second ends with 4 at once and the first goes on."""
     with serve_company(tmp_path / "portal") as company:
