@@ -31,6 +31,7 @@ from typing import Any
 import duckdb
 import polars as pl
 import pytest
+import requests
 
 from pipelines.bitrix24 import client as client_module
 from pipelines.bitrix24 import extract as extract_module
@@ -775,3 +776,32 @@ def test_whole_refreshes(
         for name in ("leads", "deals"):
             assert published(firm.warehouse, name) == portal_states(portal, name)
         firm.assert_no_secret(*capfd.readouterr(), caplog.text)
+
+
+def test_a_seed_repeats_the_faults_and_each_is_counted(tmp_path: Path) -> None:
+    def statuses(folder: Path, seed: int) -> list[int]:
+        with served(folder) as portal:
+            portal.inject(Fault("http_502", times=None, chance=0.3), seed=seed)
+            got = [requests.get(portal.webhook_url + "profile").status_code for _ in range(30)]
+            assert portal.faults.counts == {"http_502": got.count(502)}
+            return got
+
+    assert statuses(tmp_path / "a", 4) == statuses(tmp_path / "b", 4) != statuses(tmp_path / "c", 5)
+
+
+def test_an_expired_token_is_renewed_and_one_that_always_is_stops_the_refresh(
+    tmp_path: Path, plain_loader: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with served(tmp_path / "portal", oauth=True) as portal:
+        firm = Company(portal, Warehouse(tmp_path / "data"))
+        portal.inject(Fault("expired_token", times=4, chance=0.4), seed=1)
+        assert firm.run() is None
+        assert portal.faults.counts == {"expired_token": 4}
+        assert_equal(portal, firm.warehouse)
+        before = completed(firm.warehouse)
+        portal.inject(Fault("expired_token", times=None))
+        error = firm.run()
+        assert re.search(CAUSES["expired_token"], str(error))
+        assert completed(firm.warehouse) == before
+        firm.quiet()
+        firm.assert_no_secret(*capfd.readouterr())
