@@ -239,7 +239,9 @@ def _of_another_type(value: Any) -> list[Any]:
 def _rows_of(result: Any) -> list[dict[str, Any]]:
     if isinstance(result, dict):
         result = next((result[key] for key in ("items", "categories") if key in result), None)
-    return result if isinstance(result, list) else []
+    # The method `scope` gives a list of words.
+    is_rows = isinstance(result, list) and all(isinstance(row, dict) for row in result)
+    return result if is_rows else []
 
 
 # What happens to the portal
