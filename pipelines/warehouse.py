@@ -52,6 +52,19 @@ class Refresh:
 
 
 @dataclass(frozen=True)
+class Known:
+    """What completed refreshes know of an entity.
+
+    Attributes:
+        records: some living records, drawn from all, with when they were created.
+        filled: columns that hold any value.
+    """
+
+    records: dict[int, dt.datetime]
+    filled: set[str]
+
+
+@dataclass(frozen=True)
 class Warehouse:
     """The folder that holds the private warehouse and what is published."""
 
@@ -189,31 +202,28 @@ class Warehouse:
             row = connection.execute(f"select max(refresh_no) from ({query})").fetchone()
         return (row[0] if row and row[0] is not None else 0) + 1
 
-    def known_records(self, table: str, most: int = 50) -> dict[int, dt.datetime]:
-        """Some living records of an entity, drawn from all, with when they were created."""
-        if not {table, "refreshes"} <= self.raw_tables():
+    def known(self, tables: Sequence[str], most: int = 50) -> dict[str, Known]:
+        """What completed refreshes know of entities; nothing of those that are not there yet."""
+        present = self.raw_tables()
+        if "refreshes" not in present:
             return {}
+        of_completed = "refresh_no in (select refresh_no from raw.refreshes where completed)"
+        found = {}
         with self.connect() as connection:
-            rows = connection.execute(
-                f"select id, max(created_time) from raw.{table}"
-                " where refresh_no in (select refresh_no from raw.refreshes where completed)"
-                " group by id having not bool_or(is_deleted) and count(created_time) > 0"
-                " order by hash(id) limit $most",
-                {"most": most},
-            ).fetchall()
-        return dict(rows)
-
-    def filled_columns(self, table: str) -> set[str]:
-        """Columns of a raw table that hold any value in a completed refresh."""
-        if not {table, "refreshes"} <= self.raw_tables():
-            return set()
-        with self.connect() as connection:
-            counted = connection.sql(
-                f"select count(columns(*)) from raw.{table}"
-                " where refresh_no in (select refresh_no from raw.refreshes where completed)"
-            )
-            (counts,) = counted.fetchall()
-            return {name for name, count in zip(counted.columns, counts, strict=True) if count}
+            for table in present.intersection(tables):
+                records = connection.execute(
+                    f"select id, max(created_time) from raw.{table} where {of_completed}"
+                    " group by id having not bool_or(is_deleted) and count(created_time) > 0"
+                    " order by hash(id) limit $most",
+                    {"most": most},
+                ).fetchall()
+                counted = connection.sql(
+                    f"select count(columns(*)) from raw.{table} where {of_completed}"
+                )
+                names, (counts,) = counted.columns, counted.fetchall()
+                filled = {name for name, count in zip(names, counts, strict=True) if count}
+                found[table] = Known(dict(records), filled)
+        return found
 
     def latest_versions(
         self,

@@ -487,9 +487,12 @@ def number_of(row: Mapping[str, Any], key: str, method: str) -> int:
     Raises:
         Bitrix24Error: it is none.
     """
+    value = row.get(key)
     try:
-        return int(row[key])
-    except (KeyError, TypeError, ValueError, ArithmeticError):
+        if isinstance(value, bool | Decimal):
+            raise TypeError
+        return int(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
         raise Bitrix24Error(
             f"the portal answered {method} with a row whose {key} is no number: run the refresh"
             " again; if it stays, report it as an error"

@@ -56,7 +56,7 @@ from pipelines.check import check
 from pipelines.errors import Bitrix24Error, PipelineError, SettingsError
 from pipelines.personal_data import forget, protection
 from pipelines.settings import Named, Settings, did_you_mean
-from pipelines.warehouse import Refresh, Warehouse
+from pipelines.warehouse import Known, Refresh, Warehouse
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,13 @@ class Reading:
         self._changed = {table.name: [] for table in ENTITIES}
         self._protect = protection(self.settings.pii)
         self._open()
-        self._known = {table.name: self.warehouse.known_records(table.name) for table in ENTITIES}
+        known = self.warehouse.known([table.name for table in ENTITIES], KNOWN_RECORDS)
+        for table in ENTITIES:
+            of_table = known.get(table.name, Known({}, set()))
+            self._known[table.name] = of_table.records
+            self._given[table.name] = {
+                source for name, (source, _) in table.columns.items() if name in of_table.filled
+            }
         self._refuse_another_portal()
         self._read_directories()
         self._refuse_unknown_names()
@@ -181,7 +187,7 @@ class Reading:
         self.header = {
             "refresh_no": self.refresh_no,
             "as_of": self.as_of,
-            "started_at": dt.datetime.now(dt.UTC),
+            "started_at": our_time(),
             "kind": "full" if self.full else "incremental",
             "portal_url": self.client.portal_url,
             "crm_mode": mode,
@@ -334,6 +340,7 @@ class Reading:
         answers = self.client.batch(
             {table.name: Command("crm.item.fields", table.params) for table in ENTITIES}
         )
+        before = self.warehouse.latest_versions(FIELDS.name, list(FIELDS.key), FIELDS.key)
         rows: list[dict[str, Any]] = []
         for table in ENTITIES:
             result = answers[table.name].result
@@ -342,7 +349,7 @@ class Reading:
                 raise Bitrix24Error("the portal answered crm.item.fields in an unknown form")
             if not all(isinstance(meta, dict) for meta in fields.values()):
                 raise Bitrix24Error("the portal answered crm.item.fields in an unknown form")
-            self._refuse_vanished_fields(table, fields)
+            self._refuse_vanished_fields(table, fields, before)
             assert table.entity_type_id is not None
             self._select[table.entity_type_id] = self._asked(table, fields)
             for name, meta in fields.items():
@@ -357,7 +364,9 @@ class Reading:
                 )
         return rows
 
-    def _refuse_vanished_fields(self, table: Table, fields: Mapping[str, Any]) -> None:
+    def _refuse_vanished_fields(
+        self, table: Table, fields: Mapping[str, Any], before: pl.DataFrame | None
+    ) -> None:
         """Fields that the marts stand on, and those that earlier refreshes found filled.
 
         A user field may go: then everything is read again.
@@ -368,19 +377,14 @@ class Reading:
         for needed in ("id", "createdTime", "updatedTime"):
             if needed not in fields:
                 raise Bitrix24Error(f"the portal's {table.name} have no field {needed}")
-        filled = self.warehouse.filled_columns(table.name)
-        given = {source for name, (source, _) in table.columns.items() if name in filled}
-        gone = sorted(given - fields.keys())
+        gone = sorted(self._given[table.name] - fields.keys())
         if gone and not self.full:
             raise Bitrix24Error(
                 f"the portal's {table.name} no longer have the field {gone[0]}, which earlier"
                 " refreshes read: nothing was published; if it was really removed, run the refresh"
                 " once with --full"
             )
-        self._given[table.name] = given & fields.keys()
-        before = self.warehouse.latest_versions(
-            FIELDS.name, ["entity_type_id", "field_name"], FIELDS.key
-        )
+        self._given[table.name] &= fields.keys()
         if before is not None:
             known = before.filter(entity_type_id=table.entity_type_id)["field_name"].to_list()
             asked_then, asked_now = (
@@ -906,6 +910,11 @@ class Reading:
                 if len(rows) == PAGE_SIZE:
                     unfinished.append((piece, number_of(rows[-1], "ID", table.method)))
             pending = unfinished
+
+
+def our_time() -> dt.datetime:
+    """The clock of this machine."""
+    return dt.datetime.now(dt.UTC)
 
 
 def is_administrator(profile: Any) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -128,9 +128,13 @@ class Faults:
         self._struck.clear()
         self._blocked.clear()
 
-    def _strikes(self, names: Iterable[str], method: str) -> Iterable[Fault]:
+    def _strikes(
+        self, names: Iterable[str], method: str, fields: Collection[str] | None = None
+    ) -> Iterable[Fault]:
         for index, fault in enumerate(self._faults):
             if fault.name not in names or fault.method not in ("", method):
+                continue
+            if fields is not None and fault.value is not None and fault.value not in fields:
                 continue
             if fault.times is not None and self._struck[index] >= fault.times:
                 continue
@@ -200,7 +204,9 @@ class Faults:
             return
         for _ in self._strikes(("short_page",), method):
             del rows[self.random.randrange(len(rows)) :]
-        for fault in self._strikes(("wrong_type", "missing_value"), method) if rows else ():
+        if not rows:
+            return
+        for fault in self._strikes(("wrong_type", "missing_value"), method, rows[0].keys()):
             row = self.random.choice(rows)
             name = fault.value or self.random.choice(sorted(row))
             if fault.name == "missing_value":
@@ -233,7 +239,9 @@ def _of_another_type(value: Any) -> list[Any]:
 def _rows_of(result: Any) -> list[dict[str, Any]]:
     if isinstance(result, dict):
         result = next((result[key] for key in ("items", "categories") if key in result), None)
-    return result if isinstance(result, list) else []
+    # The method `scope` gives a list of words.
+    is_rows = isinstance(result, list) and all(isinstance(row, dict) for row in result)
+    return result if is_rows else []
 
 
 # What happens to the portal

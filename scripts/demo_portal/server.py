@@ -72,7 +72,7 @@ async def _cut(answer: HttpAnswer, send: Send) -> None:
     # Closed without lingering, a socket resets.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     cycle.transport.abort()
-    cycle.response_complete = True
+    cycle.disconnected = True
 
 
 @contextlib.contextmanager
