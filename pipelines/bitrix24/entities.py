@@ -283,7 +283,7 @@ LEADS = Table(
     entity_type_id=LEAD,
     has_user_fields=True,
     has_state=True,
-    filled=("stage_id", "stage_semantic_id", "created_time", "updated_time"),
+    filled=("stage_id", "created_time", "updated_time"),
     columns={
         "id": ("id", INTEGER),
         "title": ("title", TEXT),
@@ -320,7 +320,7 @@ DEALS = Table(
     entity_type_id=DEAL,
     has_user_fields=True,
     has_state=True,
-    filled=("stage_id", "stage_semantic_id", "created_time", "updated_time"),
+    filled=("stage_id", "created_time", "updated_time"),
     columns={
         "id": ("id", INTEGER),
         "title": ("title", TEXT),
@@ -440,7 +440,7 @@ LEAD_STAGE_HISTORY = Table(
     params={"entityTypeId": LEAD},
     entity_type_id=LEAD,
     owner="leads",
-    filled=("owner_id", "stage_id", "stage_semantic_id", "created_time"),
+    filled=("owner_id", "stage_id", "created_time"),
     columns={
         "id": ("ID", INTEGER),
         "type_id": ("TYPE_ID", INTEGER),
@@ -459,7 +459,7 @@ DEAL_STAGE_HISTORY = Table(
     params={"entityTypeId": DEAL},
     entity_type_id=DEAL,
     owner="deals",
-    filled=("owner_id", "stage_id", "stage_semantic_id", "created_time"),
+    filled=("owner_id", "stage_id", "created_time"),
     columns={
         "id": ("ID", INTEGER),
         "type_id": ("TYPE_ID", INTEGER),
