@@ -175,7 +175,7 @@ def visible(portal: Portal, name: str) -> list[dict[str, Any]]:
 
 
 def portal_states(
-    portal: Portal, name: str, as_of: dt.datetime = dt.datetime.max.replace(tzinfo=dt.UTC)
+    portal: Portal, name: str, as_of: dt.datetime | None = None
 ) -> dict[int, tuple[str, Decimal]]:
     """What the portal shows; a clock that was put back leaves records of a time to come."""
     return {
@@ -184,7 +184,7 @@ def portal_states(
             Decimal(str(row.get("opportunity") or 0)).quantize(Decimal("0.01")),
         )
         for row in visible(portal, name)
-        if dt.datetime.fromisoformat(row["createdTime"]) <= as_of
+        if as_of is None or dt.datetime.fromisoformat(row["createdTime"]) <= as_of
     }
 
 
