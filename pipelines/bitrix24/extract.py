@@ -560,13 +560,11 @@ class Reading:
         appended: set[int] = set()
         for rows in self._entity_rows(table, to_id):
             rows = [row for row in rows if number_of(row, "id", table.method) not in seen]
-            frame = table.typed(rows, self.refresh_no)
+            frame = self._typed(table, rows)
             seen.update(frame["id"].to_list())
-            self._refuse_missing_values(table, rows)
             if not self._known[table.name]:
                 first = frame.head(KNOWN_RECORDS)
                 self._known[table.name] = dict(zip(first["id"], first["created_time"], strict=True))
-            counts.rows_read += frame.height
             if table is DEALS:
                 self._linked_leads.update(frame["lead_id"].drop_nulls().to_list())
             changed = self._new_versions(table, frame, previous)
@@ -592,12 +590,17 @@ class Reading:
         """Leads before the loaded history that its deals came from: no deal loses its source."""
         self._linked_leads -= self._living[LEADS.name]
         for rows in self._by_id(LEADS, sorted(self._linked_leads), self.asked_fields(LEADS)):
-            frame = LEADS.typed(rows, self.refresh_no)
-            self._refuse_missing_values(LEADS, rows)
-            self.counts[LEADS.name].rows_read += frame.height
+            frame = self._typed(LEADS, rows)
             self._living[LEADS.name].update(frame["id"].to_list())
             self._changed[LEADS.name] += frame["id"].to_list()
             yield frame
+
+    def _typed(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+        """Rows of an entity as versions, counted; each has the fields that others have."""
+        frame = table.typed(rows, self.refresh_no)
+        self._refuse_missing_values(table, rows)
+        self.counts[table.name].rows_read += frame.height
+        return frame
 
     def _refuse_missing_values(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """A field that other rows have, now or in earlier refreshes, is in every row.
@@ -715,10 +718,8 @@ class Reading:
             vanished = here - on_portal
             found: set[int] = set()
             for rows in self._by_id(table, sorted(missing), self.asked_fields(table)):
-                frame = table.typed(rows, self.refresh_no)
+                frame = self._typed(table, rows)
                 found.update(frame["id"].to_list())
-                self._refuse_missing_values(table, rows)
-                counts.rows_read += frame.height
                 yield self._new_versions(table, frame, previous)
             # What the portal lists and does not give stays a difference, for the checks to refuse.
             refused = self._sweep(table, [(item - 1, item) for item in sorted(missing - found)])
