@@ -24,10 +24,10 @@ from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
 
-# Requests of a refresh that finds nothing new: opening, last IDs and fields; five directories;
-# two walks and a count of leads and of deals; a walk and a count of contacts and of companies
-# (no contacts: neither); cities; open activities.
-QUIET_REQUESTS = 3 + 5 + 6 + 2 + 1 + 1
+# Requests of a refresh that finds nothing new: opening, known records, last IDs and that there
+# are no contacts; fields and five directories; two walks and a count of leads and of deals; a walk
+# and a count of companies; cities; open activities; at the end our rights and the known records.
+QUIET_REQUESTS = 4 + 6 + 6 + 2 + 1 + 1 + 2
 
 
 @dataclass
