@@ -522,8 +522,8 @@ FIGURES: dict[str, tuple[Filters, dict[str, Figure]]] = {
     "/quality/": (
         QUALITY_PAGE,
         {
-            "verdict/rows_missing": plain(
-                "(select sum(abs(rows_missing)) from quality.load_completeness)"
+            "verdict/rows_not_loaded": plain(
+                "(select sum(abs(rows_missing) + rows_unread) from quality.load_completeness)"
             ),
             "verdict/checks_passed": plain(
                 "(select count(*) from quality.check_results where passed)"

@@ -94,6 +94,16 @@ def test_a_portals_first_day(open_page: OpenPage, sites: Sites) -> None:
     expect(page.locator('[data-figure="received"] .value')).to_have_text("2")
 
 
+def test_a_part_of_the_history_is_not_called_all(open_page: OpenPage, sites: Sites) -> None:
+    """By hand: the portal has three leads, one of them is of 2020 and not loaded."""
+    page = open_page(sites.address("one_day"), "/quality/")
+    verdict = page.locator("[data-verdict]")
+    expect(verdict).to_contain_text("Загружена часть истории: более ранних записей ещё 1;")
+    assert figure(page, "verdict", "rows_not_loaded") == "1"
+    leads = page.locator('[data-table="completeness"] tbody tr').filter(has_text="Лиды")
+    expect(leads.locator("td")).to_have_text(["Лиды", "3", "2", "0", "0", "1"])
+
+
 @pytest.mark.parametrize("route", ["/sales/", "/marketing/", "/money/", "/forgotten/"])
 def test_300_sources_and_200_managers(open_page: OpenPage, sites: Sites, route: str) -> None:
     page = open_page(sites.address("wide"), f"{route}?period=allTime")

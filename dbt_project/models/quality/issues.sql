@@ -625,9 +625,9 @@ rows_missing as (
         entity as record_key,
         abs(rows_missing) as records_count,
         cast(null as decimal(38, 2)) as base_amount,
-        'На портале ' || cast(portal_total as string) || ', загружено '
+        'На портале ' || cast(rows_living + rows_missing as string) || ', загружено '
         || cast(rows_living as string) as explanation_ru,
-        'The portal counts ' || cast(portal_total as string) || ', loaded '
+        'The portal counts ' || cast(rows_living + rows_missing as string) || ', loaded '
         || cast(rows_living as string) as explanation_en
     from load_completeness
     where rows_missing <> 0

@@ -12,7 +12,7 @@ final as (
     select
         load_completeness.entity,
         load_completeness.refresh_no,
-        load_completeness.portal_total,
+        load_completeness.portal_total + coalesce(load_completeness.rows_unread, 0) as portal_total,
         load_completeness.rows_read,
         load_completeness.rows_appended,
         load_completeness.rows_living,
