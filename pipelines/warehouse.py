@@ -16,6 +16,7 @@ import duckdb
 import polars as pl
 
 from pipelines.errors import AnotherRefreshIsRunning, NotEnoughSpace, PipelineError
+from pipelines.run_file import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK_FD_VARIABLE = "PIPELINES_LOCK_FD"
@@ -86,6 +87,18 @@ class Warehouse:
     @property
     def run_file(self) -> Path:
         return self.directory / "run.json"
+
+    @property
+    def _owed_file(self) -> Path:
+        return self.directory / "full_reading_owed_by"
+
+    def owe_full_reading(self, refresh_no: int) -> None:
+        """From this refresh on, completed or not, changes are found by a full reading only."""
+        write_atomically(self._owed_file, refresh_no, private=True)
+
+    def full_reading_owed_by(self) -> int:
+        """The refresh that `owe_full_reading` named last, 0 where none was."""
+        return int(self._owed_file.read_text()) if self._owed_file.exists() else 0
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -65,7 +65,7 @@ CAUSES = {
     "timeout": "it did not answer in time",
     "slow": "it did not answer in time",
     "moved": r"has moved to renamed\.bitrix24\.ru: put the new address into BITRIX24_",
-    "broken_json": "HTTP 200 and no JSON, or a broken one",
+    "broken_json": r"HTTP \d+ and no JSON, or a broken one",
     "request_limit": "QUERY_LIMIT_EXCEEDED",
     "expired_token": "expired_token",
     "operating_limit": "OPERATION_TIME_LIMIT",
@@ -594,6 +594,21 @@ def test_a_clock_that_was_put_back_hides_no_change(firm: Company) -> None:
     people_work(firm.portal, random.Random(5), edits=15)
     firm.pass_time(3 * 3600)
     firm.quiet()
+
+
+def test_a_clock_that_went_back_and_on_again_hides_no_change(firm: Company) -> None:
+    """The refresh in between failed: what it knew of the clock stands."""
+    firm.portal.clock.move(-7200)
+    people_work(firm.portal, random.Random(5), edits=15)
+    firm.portal.inject(Fault("http_500", times=None, after=4))
+    assert firm.run() is not None
+    firm.portal.clock.move(86_400)
+    firm.quiet()
+    firm.quiet()
+    assert [refresh.kind for refresh in firm.warehouse.last_refreshes()][:2] == [
+        "incremental",
+        "full",
+    ]
 
 
 def test_a_record_that_changes_and_goes_while_it_is_read_stops_nothing(firm: Company) -> None:

@@ -196,6 +196,8 @@ class Reading:
             "scope": self.settings.scope,
             "history_from": None,
         }
+        if self.clock_went_back:
+            self.warehouse.owe_full_reading(self.refresh_no)
 
     def _refuse_another_portal(self) -> None:
         """Records that we know are asked for once more, and whether we still see everything.
@@ -1080,7 +1082,8 @@ def _read(
     if last_full is not None and not reading.full:
         age = reading.as_of - last_full.as_of
         is_due = full is None and age >= dt.timedelta(days=settings.full_read_every_days)
-        if is_due or reading.fields_changed or reading.clock_went_back:
+        is_owed = last_full.refresh_no < warehouse.full_reading_owed_by()
+        if is_due or is_owed or reading.fields_changed:
             reading.full = True
             reading.header["kind"] = "full"
 
