@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -124,6 +125,19 @@ class Client:
         self._operating_reset_in: dict[str, float] = {}
         self._operating_at: dict[str, float] = {}
         self._pages_a_batch = BATCH_SIZE
+        self.watch_clock()
+
+    def watch_clock(self) -> None:
+        """From now on `clock_fell` holds by how many seconds the portal's clock fell behind."""
+        self.clock_fell, self._clock_lead = 0.0, -math.inf
+
+    def _note_clock(self, spent: Any) -> None:
+        try:
+            lead = float(spent["finish"]) - time.monotonic()
+        except (KeyError, TypeError, ValueError):
+            return
+        self._clock_lead = max(self._clock_lead, lead)
+        self.clock_fell = max(self.clock_fell, self._clock_lead - lead)
 
     def call(self, method: str, params: Mapping[str, Any] | None = None) -> Answer:
         """One call of one method, waiting out both limits.
@@ -366,6 +380,7 @@ class Client:
             self.requests += 1
             response = self._send(method, params)
             body = self._decode(method, response)
+            self._note_clock(body.get("time"))
             code = str(body.get("error") or "")
             if code == "OPERATION_TIME_LIMIT" and waited < 2 * OPERATING_WINDOW_SECONDS:
                 waited += self._wait_for_reset(method)

@@ -141,6 +141,7 @@ class Reading:
     fields_changed: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
+        self.client.watch_clock()
         self.counts = {table.name: Counts() for table in TABLES}
         self._changed = {table.name: [] for table in ENTITIES}
         self._protect = protection(self.settings.pii)
@@ -247,6 +248,12 @@ class Reading:
         if not is_administrator(self.client.call("profile").result):
             raise Bitrix24Error(not_an_administrator(self.client.access))
         self._refuse_another_portal()
+        if not self.full and self.client.clock_fell > self._clock_allowed.total_seconds():
+            raise Bitrix24Error(
+                f"the portal's clock went back by {self.client.clock_fell / 60:,.0f} minutes while"
+                " it was read, and no filter by time finds what changed then: run the refresh"
+                " again, it reads everything"
+            )
 
     def tables(self) -> Iterator[tuple[Table, pl.DataFrame]]:
         """All versions to append, table by table."""
@@ -317,8 +324,16 @@ class Reading:
             return False
         ahead_then = self.last.as_of - self.last.started_at
         ahead_now = self.as_of - self.header["started_at"]
-        allowed = dt.timedelta(minutes=self.settings.refresh_overlap_minutes / 2)
-        return ahead_now < ahead_then - allowed or self.as_of < self.last.as_of
+        return ahead_now < ahead_then - self._clock_allowed or self.as_of < self.last.as_of
+
+    @property
+    def _clock_allowed(self) -> dt.timedelta:
+        return dt.timedelta(minutes=self.settings.refresh_overlap_minutes / 2)
+
+    def note_clock(self) -> None:
+        """What a clock that went back while it was read asks of the next refresh."""
+        if self.client.clock_fell > self._clock_allowed.total_seconds():
+            self.warehouse.owe_full_reading(self.refresh_no + 1)
 
     # -- directories
 
@@ -1108,6 +1123,8 @@ def _read(
             raise
     else:
         cause = None
+    finally:
+        reading.note_clock()
     if cause is not None:
         raise cause
     return Summary(

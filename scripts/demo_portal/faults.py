@@ -299,6 +299,7 @@ def _mass_disappearance(portal: Portal, fault: Fault, draw: random.Random) -> No
         table = portal.data.tables[name]
         ids = table.frame.get_column("id").to_list() if len(table) else []
         portal.delete(name, draw.sample(ids, round(share * len(ids))))
+    portal.data.settle()
 
 
 def _another_portal(portal: Portal, fault: Fault, draw: random.Random) -> None:
