@@ -68,7 +68,7 @@ CAUSES = {
     "timeout": "it did not answer in time",
     "slow": "it did not answer in time",
     "moved": r"has moved to renamed\.bitrix24\.ru: put (the new|its) address into BITRIX24_",
-    "broken_json": r"HTTP \d+ and no\s+JSON",
+    "broken_json": r"HTTP (200|400|401) and no JSON(, or a broken one|: try again later)",
     "request_limit": "QUERY_LIMIT_EXCEEDED",
     "expired_token": "expired_token",
     "operating_limit": "OPERATION_TIME_LIMIT",
@@ -331,12 +331,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "REQUEST_TIMEOUT_SECONDS", (5, 3))
 
 
-def listen(caplog: pytest.LogCaptureFixture) -> None:
-    """To all that may hold a secret; Great Expectations and MetricFlow tell books at this level."""
-    for name in ("pipelines", "dlt", "urllib3", "requests"):
-        caplog.set_level(logging.DEBUG, logger=name)
-
-
 @dataclass
 class Company:
     """A portal, its warehouse, and what was said in its runs."""
@@ -571,7 +565,7 @@ def test_each_fault(
     firm: Company, row: Row, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """People work; the fault strikes; what is completed is right, and so is the next refresh."""
-    listen(caplog)
+    caplog.set_level(logging.DEBUG)
     people_work(firm.portal, random.Random(3), edits=12)
     firm.pass_time(3600)
     before = completed(firm.warehouse)
@@ -744,7 +738,7 @@ def test_mixes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A first load and two later refreshes under several faults at once, then a quiet one."""
-    listen(caplog)
+    caplog.set_level(logging.DEBUG)
     draw = random.Random(seed)
     with served(tmp_path / "portal", oauth=seed % 4 == 0) as portal:
         firm = Company(portal, Warehouse(tmp_path / "data"))
@@ -793,7 +787,8 @@ def test_whole_refreshes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """With dlt, dbt and publication: a mix upon a published state, then a quiet one."""
-    listen(caplog)
+    for name in ("pipelines", "dlt", "urllib3", "requests"):  # MetricFlow tells books at this level
+        caplog.set_level(logging.DEBUG, logger=name)
     draw = random.Random(seed)
     with served(tmp_path / "portal") as portal:
         firm = Company(portal, Warehouse(tmp_path / "data"))

@@ -248,7 +248,10 @@ class Reading:
         if not is_administrator(self.client.call("profile").result):
             raise Bitrix24Error(not_an_administrator(self.client.access))
         self._refuse_another_portal()
-        if not self.full and self.client.clock_fell > self._clock_allowed.total_seconds():
+
+    def _refuse_clock_set_back(self) -> None:
+        """At the end: what changed after that has times before `as_of`."""
+        if not self.full and self.clock_fell_meanwhile:
             raise Bitrix24Error(
                 f"the portal's clock went back by {self.client.clock_fell / 60:,.0f} minutes while"
                 " it was read, and no filter by time finds what changed then: run the refresh"
@@ -272,6 +275,7 @@ class Reading:
             yield from self._counted(table, self._history(table))
         yield from self._counted(ACTIVITIES, self._open_activities())
         self._refuse_lost_rights()
+        self._refuse_clock_set_back()
 
     def _plan(self, upper: Mapping[str, int]) -> None:
         """How far back this reading goes, and behind what everything is read already."""
@@ -330,10 +334,10 @@ class Reading:
     def _clock_allowed(self) -> dt.timedelta:
         return dt.timedelta(minutes=self.settings.refresh_overlap_minutes / 2)
 
-    def note_clock(self) -> None:
-        """What a clock that went back while it was read asks of the next refresh."""
-        if self.client.clock_fell > self._clock_allowed.total_seconds():
-            self.warehouse.owe_full_reading(self.refresh_no + 1)
+    @property
+    def clock_fell_meanwhile(self) -> bool:
+        """Whether the portal's clock went back while it was read."""
+        return self.client.clock_fell > self._clock_allowed.total_seconds()
 
     # -- directories
 
@@ -1124,7 +1128,8 @@ def _read(
     else:
         cause = None
     finally:
-        reading.note_clock()
+        if reading.clock_fell_meanwhile:
+            warehouse.owe_full_reading(reading.refresh_no + 1)
     if cause is not None:
         raise cause
     return Summary(
