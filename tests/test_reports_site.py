@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import duckdb
 import pytest
@@ -198,6 +198,26 @@ def test_each_filter_on_each_page(
     expect_figures(page, marts, route, State())
     expect(chips(page)).to_have_count(0)
     assert urlsplit(page.url).query == ""
+
+
+def test_the_address_tells_a_choice_at_once(
+    open_page: OpenPage, company: str, marts: duckdb.DuckDBPyConnection
+) -> None:
+    """Timers stand still meanwhile: a reload or a copied address never lacks the last choice."""
+    page = open_page(company, "/sales/")
+    settle(page)
+    page.clock.pause_at("2030-06-15T23:00:00Z")
+    manager = choose(page, "manager", 1)
+    query = parse_qs(urlsplit(page.evaluate("location.href")).query)
+    assert query == {"manager": [manager]}
+    page.clock.resume()
+    page.get_by_role("link", name="Маркетинг").first.click()
+    page.wait_for_url("**/marketing/**")
+    settle(page)
+    page.go_back()
+    page.wait_for_url("**/sales/**")
+    settle(page)
+    expect_figures(page, marts, "/sales/", State(chosen={"manager": [manager]}))
 
 
 @pytest.mark.parametrize("timezone", ["America/New_York", "Asia/Vladivostok"])

@@ -80,3 +80,6 @@ export function filterQuery(chosen, { preset, start, end }) {
 	}
 	return query;
 }
+
+/** Puts an address into the address bar at once: SvelteKit's replaceState renders the page again. */
+export const writeAddress = (url) => history.replaceState(history.state, '', url);
