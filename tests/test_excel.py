@@ -40,6 +40,9 @@ from tests.semantic_fixtures import company as company
 SOFFICE = shutil.which("soffice")
 FILES = ("sales_dynamics", "marketing")
 DASH = "—"
+DAYS = ": на этапе сейчас, дней, в среднем"
+SALES_FUNNEL = "Воронка лидов: поступило → качественные → с продажей"
+MARKETING_FUNNEL = "Воронка лидов: поступило → качественные → со сделкой → с продажей"
 
 
 def cell(value: Any) -> Any:
@@ -149,7 +152,7 @@ def test_figures_stand_beside_those_of_february(written: dict[str, Workbook]) ->
 
 
 def test_funnel_has_both_shares_and_both_views(written: dict[str, Workbook]) -> None:
-    book, funnel = written["sales_dynamics"], RU["funnel"]
+    book, funnel = written["sales_dynamics"], SALES_FUNNEL
     line = book.line
     assert line("Показатели", "Поступило", funnel)[1:] == [3, None, None, 3]
     third = approx(1 / 3)
@@ -160,6 +163,72 @@ def test_funnel_has_both_shares_and_both_views(written: dict[str, Workbook]) -> 
     assert line("Показатели", "С продажей", funnel)[1:] == [1, third, 1, 3, 1, 1.5]
     assert line("Показатели", "В сделку")[1:] == [approx(2 / 3), approx(4 / 3)]
     assert line("Показатели", "Выручка с лида, ₽")[1:] == [approx(1000 / 3), approx(1500.5 / 3)]
+
+
+def test_marketing_has_its_figures_and_a_step_for_deals(written: dict[str, Workbook]) -> None:
+    """Of March's leads 1 to 3, lead 1 went all the way; leads 4 and 5 came in February."""
+    line = written["marketing"].line
+    assert line("Показатели", "Лиды со сделкой, от созданных в периоде")[1] == 2
+    amount = "Сумма продаж лидов, от созданных в периоде, ₽"
+    assert line("Показатели", amount)[1] == 1000
+    third = approx(1 / 3)
+    assert line("Показатели", "Поступило", MARKETING_FUNNEL)[1:] == [3, None, None, 3]
+    assert line("Показатели", "Качественные", MARKETING_FUNNEL)[1:] == [
+        *(1, third, third),
+        *(2, approx(2 / 3), approx(2 / 3)),
+    ]
+    with_deal = line("Показатели", "Со сделкой", MARKETING_FUNNEL)
+    assert with_deal[1:] == [1, third, 1, 4, approx(4 / 3), 2]
+    assert line("Показатели", "С продажей", MARKETING_FUNNEL)[1:] == [1, third, 1, 3, 1, 0.75]
+    assert line("Показатели", "В продажу")[1:] == [third, 1]
+
+
+def test_transitions_with_those_back(written: dict[str, Workbook]) -> None:
+    """Deal 6 was won, reopened and won again."""
+    rows = written["sales_dynamics"].table("Переходы", "Что")
+    assert [tuple(row.values()) for row in rows] == [
+        ("Лиды", None, "New", "Converted", 1, "нет"),
+        ("Лиды", None, "New", "Junk", 1, "нет"),
+        ("Сделки", "Продажи", "Prep", "Won", 3, "нет"),
+        ("Сделки", "Продажи", "New", "Prep", 2, "нет"),
+        ("Сделки", "Продажи", "New", "Won", 2, "нет"),
+        ("Сделки", "Продажи", "New", "Lose", 1, "нет"),
+        ("Сделки", "Продажи", "Won", "Prep", 1, "да"),
+    ]
+
+
+def test_what_is_forgotten_or_without_a_plan_by_manager(written: dict[str, Workbook]) -> None:
+    rows = written["sales_dynamics"].table("Забытые и без дел", "Менеджер")
+    assert list(rows[0])[7:] == [
+        "Забытые сделки, сумма, ₽",
+        "Сделки без дел",
+        "Сделки без дел, сумма, ₽",
+    ]
+    assert [tuple(row.values()) for row in rows] == [
+        ("Иван Котов", *(1, 1, 1), *(1, 2000), *(1, 2000), *(0, None)),
+        ("Анна Орлова", *(1, 1, 0), *(0, None), *(0, None), *(0, None)),
+        ("Всего", *(2, 2, 1), *(1, 2000), *(1, 2000), *(0, None)),
+    ]
+
+
+def test_managers_of_leads_in_both_workbooks(written: dict[str, Workbook]) -> None:
+    """Lead 3 has stood for 26 days and ten hours."""
+    standing = approx(26 + 10 / 24)
+    for name, first in (("marketing", "Этап"), ("sales_dynamics", "Воронка")):
+        leads = written[name].sheets["Менеджеры"]
+        at = next(n for n, row in enumerate(leads) if row[0] == RU["entity.lead"] + DAYS)
+        assert leads[at + 1][0] == first
+        heading = leads[at + 1].index("Этап")
+        shown = [row[heading:] for row in leads[at + 1 : at + 5]]
+        assert [[*row[:2], *row[2:4]] for row in shown] == [
+            ["Этап", "Всего", "Анна Орлова", "Иван Котов"],
+            ["New", standing, None, standing],
+            ["Junk", None, None, None],
+            ["Converted", None, None, None],
+        ]
+    titles = {row[0] for row in written["marketing"].sheets["Менеджеры"]}
+    assert "Лиды: поступило лидов" in titles
+    assert not any(str(title).startswith("Сделки") for title in titles)
 
 
 def test_sources_in_both_views_and_their_total(written: dict[str, Workbook]) -> None:
@@ -395,8 +464,8 @@ def quoted(text: str) -> str:
 def test_nothing_in_the_portal_gives_headings_and_says_so(
     company: Warehouse, settings: Settings, tmp_path: Path
 ) -> None:
-    nothing = [f"delete from marts.{table}" for table in ("fct_leads", "fct_deals")]
-    warehouse = edited(company, tmp_path, *nothing, "delete from marts.fct_stage_reach")
+    tables = ("fct_leads", "fct_deals", "fct_stage_reach", "fct_stage_visits")
+    warehouse = edited(company, tmp_path, *(f"delete from marts.{table}" for table in tables))
     for name, book in read(excel(warehouse, settings)).items():
         for sheet, rows in book.sheets.items():
             if sheet not in ("Описание", "Показатели"):
@@ -415,13 +484,15 @@ def test_a_portal_without_leads_has_its_deals(
         tmp_path,
         "delete from marts.fct_leads",
         "delete from marts.fct_stage_reach where entity = 'lead'",
+        "delete from marts.fct_stage_visits where entity = 'lead'",
         "update quality.refreshes set crm_mode = 'simple'",
     )
     books = read(excel(warehouse, settings))
     for book in books.values():
         assert RU["no_leads"] in {row[0] for row in book.sheets["Описание"]}
     assert books["sales_dynamics"].line("Показатели", "Создано сделок")[1] == 7
-    assert {row["Что"] for row in books["sales_dynamics"].table("Этапы", "Что")} == {"Сделки"}
+    for sheet in ("Этапы", "Переходы"):
+        assert {row["Что"] for row in books["sales_dynamics"].table(sheet, "Что")} == {"Сделки"}
     assert books["marketing"].table("Лиды", "№") == []
     money = books["marketing"].table("Деньги по источнику", "Источник лида")
     assert money[-1]["Создано сделок"] == 7
@@ -676,7 +747,7 @@ def test_the_reference_month_is_known_by_heart(books: Books) -> None:
     pipelines_ = books["sales_dynamics"].table("Показатели", "Воронка", RU["by_pipeline"])
     sales = next(row for row in pipelines_ if row["Воронка"] == "Продажи")
     assert (sales["Создано сделок"], sales["Забытые сделки"]) == (373, 15)
-    step = line("Показатели", "С продажей", RU["funnel"])
+    step = line("Показатели", "С продажей", SALES_FUNNEL)
     assert step[1:4] == [0, 0, 0]
     assert (step[4], round(step[5] * 100, 2), round(step[6] * 100, 2)) == (11, 0.79, 4.35)
     source = books["marketing"].table("Источники", "Источник")[-1]
@@ -694,7 +765,7 @@ def test_figures_are_those_of_the_semantic_layer(books: Books, sql: Sql) -> None
     columns = {name for (name, *_) in sql("describe metrics.sales_dynamics")}
     compared = 0
     for row in books["sales_dynamics"].sheets["Показатели"]:
-        if row[0] == RU["funnel"]:
+        if row[0] == SALES_FUNNEL:
             break
         name = labels.get(row[0])
         if name not in columns:
@@ -817,6 +888,64 @@ def test_matrices_of_managers_are_those_of_the_marts(books: Books, sql: Sql) -> 
         assert [value or 0 for value in total[3:]] == [
             approx(sums.get(manager, 0)) for manager in heading[3:]
         ]
+
+
+def test_days_on_stage_are_those_of_the_semantic_layer(books: Books, sql: Sql) -> None:
+    expected = sql(
+        f"""
+        select stage__stage_name, lead__manager_name, sum(days_standing_total) / sum(standing_now)
+        from metrics.lead_stages where {MARCH} group by all having sum(standing_now) > 0
+        """
+    )
+    assert len(expected) > 30
+    for book in books.values():
+        sheet = book.sheets["Менеджеры"]
+        at = next(n for n, row in enumerate(sheet) if row[0] == RU["entity.lead"] + DAYS)
+        heading = sheet[at + 1]
+        stage = heading.index("Этап")
+        body = sheet[
+            at + 2 : next(n for n, row in enumerate(sheet) if n > at + 2 and not row[stage])
+        ]
+        found = [
+            (row[stage], manager, value)
+            for row in body
+            for manager, value in zip(heading[stage + 2 :], row[stage + 2 :], strict=True)
+            if value is not None
+        ]
+        assert sorted(found) == [close(row) for row in sorted(expected)]
+
+
+def test_transitions_are_those_of_the_semantic_layer(books: Books, sql: Sql) -> None:
+    expected = sql(
+        f"""
+        select
+            case stage__entity when 'lead' then 'Лиды' else 'Сделки' end, stage__pipeline_name,
+            stage__stage_name, stage__next_stage_name, sum(transitions),
+            case when stage__is_back_move then 'да' else 'нет' end
+        from metrics.stage_transitions where {MARCH} group by all
+        """
+    )
+    rows = books["sales_dynamics"].table("Переходы", "Что")
+    same(rows, expected, "Что", "Воронка", "Этап", "Следующий этап", "Переходы", "Назад")
+
+
+def test_what_needs_attention_adds_up_to_what_is_in_work(books: Books, sql: Sql) -> None:
+    book = books["sales_dynamics"]
+    rows, total = split(book.table("Забытые и без дел", "Менеджер"))
+    for name in (
+        *("Лиды в работе", "Забытые лиды", "Лиды без дел", "Сделки в работе"),
+        *("Потенциальная сумма, ₽", "Забытые сделки", "Сделки без дел"),
+    ):
+        assert total[name] == approx(book.line("Показатели", name, RU["stock"])[1]), name
+        assert total[name] == approx(sum(row[name] or 0 for row in rows)), name
+    expected = sql(
+        """
+        select manager_name, count(*), sum(base_amount) from marts.fct_deals
+        where is_counted and is_forgotten group by all
+        """
+    )
+    forgotten = [row for row in rows if row["Забытые сделки"]]
+    same(forgotten, expected, "Менеджер", "Забытые сделки", "Забытые сделки, сумма, ₽")
 
 
 def test_closing_is_that_of_the_marts(books: Books, sql: Sql) -> None:

@@ -278,9 +278,9 @@ class Sheet:
         shown = [(name, at) for at, name in enumerate(columns) if name not in HIDDEN]
         total_at = columns.index("is_total") if "is_total" in columns else None
         kinds = [self.book.kind(name) for name, _ in shown]
-        for column, kind in enumerate(kinds):
-            wide = NAMED if column == 0 and kind == "text" else WIDTHS.get(kind, DEFAULT_WIDTH)
-            self.widen(column, wide)
+        for column, ((name, _), kind) in enumerate(zip(shown, kinds, strict=True)):
+            named = kind == "text" and (column == 0 or name.endswith("stage_name"))
+            self.widen(column, NAMED if named else WIDTHS.get(kind, DEFAULT_WIDTH))
         self.headings([self.book.heading(name) for name, _ in shown], kinds)
         first_row = self.row
         writers = [

@@ -28,6 +28,7 @@ from pipelines.warehouse import Warehouse
 QUERIES = Path(__file__).parent / "queries"
 FETCHED_ROWS = 10_000
 MEMORY_LIMIT = "2GB"
+Step = tuple[str, tuple[str, str, str], tuple[str, str, str]]
 
 LEAD_FIGURES = (
     "leads_received",
@@ -70,28 +71,56 @@ SOLD_FIGURES = (
     "days_to_close_avg_period",
     "days_to_close_median_period",
 )
-# Step of the funnel: count, share of the received and of the previous step; in both views.
-FUNNEL = (
-    ("received", ("leads_received", "", ""), ("leads_received", "", "")),
+MARKETING_FIGURES = (
+    "leads_received",
+    "leads_junk",
+    "leads_quality_cohort",
+    "leads_in_work",
+    "leads_new",
+    "leads_in_progress",
+    "leads_forgotten",
+    "leads_with_deal_cohort",
+    "leads_with_sale_cohort",
+    "sales_amount_of_leads_cohort",
+    "revenue_per_lead_cohort",
+)
+# Step of a funnel: count, share of the received and of the previous step; in both views.
+RECEIVED = ("received", ("leads_received", "", ""), ("leads_received", "", ""))
+QUALITY = (
+    "quality",
+    ("leads_quality_cohort", "lead_to_quality_rate_cohort", "lead_to_quality_rate_cohort"),
+    ("leads_quality_period", "lead_to_quality_rate_period", "lead_to_quality_rate_period"),
+)
+WITH_DEAL = (
+    "with_deal",
     (
-        "quality",
-        ("leads_quality_cohort", "lead_to_quality_rate_cohort", "lead_to_quality_rate_cohort"),
-        ("leads_quality_period", "lead_to_quality_rate_period", "lead_to_quality_rate_period"),
+        "leads_quality_with_deal_cohort",
+        "leads_quality_with_deal_cohort_of_received",
+        "leads_quality_with_deal_cohort_of_quality",
     ),
-    (
+    ("leads_with_deal_period", "lead_to_deal_rate_period", "leads_with_deal_period_of_quality"),
+)
+
+
+def with_sale(previous: str) -> Step:
+    """The last step of a funnel, after that with this name."""
+    return (
         "with_sale",
         (
             "leads_quality_with_sale_cohort",
             "leads_quality_with_sale_cohort_of_received",
-            "leads_quality_with_sale_cohort_of_quality",
+            f"leads_quality_with_sale_cohort_of_{previous}",
         ),
         (
             "leads_with_sale_period",
             "lead_to_sale_rate_period",
-            "leads_with_sale_period_of_quality",
+            f"leads_with_sale_period_of_{previous}",
         ),
-    ),
-)
+    )
+
+
+SALES_FUNNEL = (RECEIVED, QUALITY, with_sale("quality"))
+MARKETING_FUNNEL = (RECEIVED, QUALITY, WITH_DEAL, with_sale("deal"))
 CONVERSIONS = (
     ("to_quality", "lead_to_quality_rate"),
     ("to_deal", "lead_to_deal_rate"),
@@ -114,6 +143,17 @@ LEAD_OUTCOMES = (
     ("leads_in_progress", COLORS["in_progress"]),
     ("leads_new", COLORS["new"]),
     ("leads_junk", COLORS["junk"]),
+)
+SALES_BLOCKS = (
+    ("leads_of_period", LEAD_FIGURES),
+    ("deals_of_period", DEAL_FIGURES),
+    ("sold_in_period", SOLD_FIGURES),
+)
+MATRICES = (
+    ("lead", "leads_received"),
+    ("lead", "days_on_stage_now"),
+    ("deal", "deals_created"),
+    ("deal", "base_amount"),
 )
 STACKED = {"type": "column", "subtype": "stacked"}
 
@@ -221,11 +261,16 @@ def sales_dynamics(path: Path, published: Published, settings: Settings) -> None
         months_sheet = report.sheet("months")
         months = report.table(months_sheet, "months")
         _month_charts(months_sheet, months, months_sheet.row + 1, 0, across=True)
-        report.figures(figures)
+        report.figures(figures, SALES_BLOCKS, SALES_FUNNEL)
+        report.stock(figures)
         _month_charts(figures, months, 18, 8, across=False)
         _stages(report)
-        _managers(report)
+        report.table(report.sheet("transitions"), "transitions", freeze_columns=4)
+        _managers(report, ("lead", "deal"))
         _closing(report)
+        attention = report.sheet("attention")
+        placed = report.table(attention, "attention")
+        attention.shade(placed, ["leads_forgotten", "deals_forgotten"], "#F0A39B")
         deals = report.sheet("deals")
         placed = report.table(deals, "deals", missing="", freeze_columns=2)
         deals.redden(placed, "is_forgotten")
@@ -234,6 +279,8 @@ def sales_dynamics(path: Path, published: Published, settings: Settings) -> None
 def marketing(path: Path, published: Published, settings: Settings) -> None:
     """Writes the workbook of the report on marketing."""
     with Report(path, "marketing", published, settings) as report:
+        figures = report.sheet("figures")
+        report.figures(figures, [("leads_of_period", MARKETING_FIGURES)], MARKETING_FUNNEL)
         sources = report.sheet("sources")
         placed = report.table(sources, "sources")
         sources.shade(placed, (f"lead_to_{step}_rate_cohort" for step in ("quality", "deal")))
@@ -270,6 +317,7 @@ def marketing(path: Path, published: Published, settings: Settings) -> None:
             unit=report.book.currency,
             size=(900, 300),
         )
+        _managers(report, ("lead",))
         leads = report.sheet("leads")
         placed = report.table(leads, "leads", missing="", freeze_columns=2)
         leads.redden(placed, "is_forgotten")
@@ -322,8 +370,10 @@ class Report:
         sheet.file.repeat_rows(sheet.row)
         return sheet.table(columns, rows, missing)
 
-    def figures(self, sheet: Sheet) -> None:
-        """Figures beside those of the previous period, funnel, conversions, stock, pipelines."""
+    def figures(
+        self, sheet: Sheet, blocks: Sequence[tuple[str, Sequence[str]]], steps: Sequence[Step]
+    ) -> None:
+        """Figures beside those of the previous period, a funnel and conversions."""
         book, period = self.book, self.published.period
         now, before = self.published.all("figures")
         sheet.file.freeze_panes(3, 1)
@@ -339,20 +389,17 @@ class Report:
             book["change"],
             book["change_share"],
         ]
-        for title, names in (
-            ("leads_of_period", LEAD_FIGURES),
-            ("deals_of_period", DEAL_FIGURES),
-            ("sold_in_period", SOLD_FIGURES),
-        ):
+        for title, names in blocks:
             sheet.block(book[title])
             sheet.headings(headings)
             for name in names:
                 self._figure(sheet, name, now, before)
-        sheet.block(book["funnel"])
+        title = " → ".join(book[step] for step, *_ in steps)
+        sheet.block(f"{book['funnel']}: {title.lower()}")
         top = sheet.row
-        steps = [book["of_received"], book["of_previous"]]
-        sheet.headings([book["step"], book["cohort"], *steps, book["within_period"], *steps])
-        for step, *views in FUNNEL:
+        shares = [book["of_received"], book["of_previous"]]
+        sheet.headings([book["step"], book["cohort"], *shares, book["within_period"], *shares])
+        for step, *views in steps:
             sheet.cell(0, "text", book[step])
             for column, name in enumerate(name for view in views for name in view):
                 kind = "count" if column % 3 == 0 else "rate"
@@ -362,7 +409,6 @@ class Report:
         sheet.cell(0, "text", book.heading(apart))
         sheet.cell(1, "count", now[apart])
         sheet.row += 1
-        funnel = Placed(sheet.name, top + 1, top + len(FUNNEL), {"step": 0, "cohort": 1, "all": 4})
         sheet.block(book["conversions"])
         sheet.headings(["", book["cohort"], book["overall"]])
         for word, name in CONVERSIONS:
@@ -373,7 +419,19 @@ class Report:
                 book.heading(f"{name}_{view}")
                 sheet.cell(column, kind, now[f"{name}_{view}"], missing=DASH)
             sheet.row += 1
-        stock = self.published.one("stock")
+        sheet.chart(
+            {"type": "bar"},
+            book["funnel"],
+            Placed(sheet.name, top + 1, top + len(steps), {"step": 0, "cohort": 1, "all": 4}),
+            "step",
+            [("cohort", COLORS["accent"]), ("all", COLORS["new"])],
+            at=(3, 8),
+            unit=book["pieces"],
+        )
+
+    def stock(self, sheet: Sheet) -> None:
+        """What is in work now, and the deals of the period by pipeline."""
+        book, stock = self.book, self.published.one("stock")
         sheet.block(book["stock"])
         sheet.headings([book["figure"], book["now"]])
         for name in STOCK:
@@ -383,15 +441,6 @@ class Report:
         sheet.block(book["by_pipeline"])
         columns, rows = self.published.ask("pipelines")
         sheet.table(columns, rows, filters=False)
-        sheet.chart(
-            {"type": "bar"},
-            book["funnel"],
-            funnel,
-            "step",
-            [("cohort", COLORS["accent"]), ("all", COLORS["new"])],
-            at=(3, 8),
-            unit=book["pieces"],
-        )
 
     def _figure(self, sheet: Sheet, name: str, now: dict[str, Any], before: dict[str, Any]) -> None:
         book = self.book
@@ -549,10 +598,11 @@ def _stages(report: Report) -> None:
     sheet.shade(placed, ["dropped_share"], "#F0A39B")
 
 
-def _managers(report: Report) -> None:
-    """Stage × manager of leads and deals: the same managers stand in the same columns."""
+def _managers(report: Report, entities: Sequence[str]) -> None:
+    """Stage × manager: the same managers stand in the same columns."""
+    keys = ("pipeline_name", "stage_name") if "deal" in entities else ("stage_name",)
     sheet, published = report.sheet("managers"), report.published
-    found = {name: published.all(f"{name}_managers") for name in ("lead", "deal")}
+    found = {name: published.all(f"{name}_managers") for name in entities}
     counts: dict[str, int] = {}
     for rows in found.values():
         for row in rows:
@@ -560,16 +610,13 @@ def _managers(report: Report) -> None:
                 count = row.get("leads_received") or row.get("deals_created") or 0
                 counts[row["manager_name"]] = counts.get(row["manager_name"], 0) + count
     order = sorted(counts, key=lambda name: (-counts[name], name))
-    sheet.file.freeze_panes(sheet.row, 3)
-    for entity, measure in (
-        ("lead", "leads_received"),
-        ("deal", "deals_created"),
-        ("deal", "base_amount"),
-    ):
+    sheet.file.freeze_panes(sheet.row, len(keys) + 1)
+    for entity, measure in MATRICES:
+        if entity not in found:
+            continue
         rows = found[entity]
         sheet.block(f"{report.book[f'entity.{entity}']}: {report.book.heading(measure).lower()}")
         columns = list(rows[0])
-        keys = ("pipeline_name", "stage_name")
         values = [tuple(row.values()) for row in rows]
         placed = sheet.matrix(columns, values, keys, "manager_name", measure, order)
         sheet.shade_together(placed, order)

@@ -37,6 +37,7 @@ leads_created as (
         count(lead_id) filter (where not is_repeat) as leads_first_time,
         count(lead_id) filter (where has_deal) as leads_with_deal_cohort,
         count(lead_id) filter (where has_sale) as leads_with_sale_cohort,
+        count(lead_id) filter (where is_quality and has_deal) as leads_quality_with_deal_cohort,
         count(lead_id) filter (where is_quality and has_sale) as leads_quality_with_sale_cohort,
         count(lead_id) filter (where has_sale and not is_quality)
             as leads_with_sale_not_quality_cohort,
@@ -140,11 +141,19 @@ select
     leads_quality_period / nullif(leads_received, 0) as lead_to_quality_rate_period,
     leads_with_deal_period / nullif(leads_received, 0) as lead_to_deal_rate_period,
     leads_with_sale_period / nullif(leads_received, 0) as lead_to_sale_rate_period,
+    leads_quality_with_deal_cohort / nullif(leads_received, 0)
+        as leads_quality_with_deal_cohort_of_received,
+    leads_quality_with_deal_cohort / nullif(leads_quality_cohort, 0)
+        as leads_quality_with_deal_cohort_of_quality,
     leads_quality_with_sale_cohort / nullif(leads_received, 0)
         as leads_quality_with_sale_cohort_of_received,
     leads_quality_with_sale_cohort / nullif(leads_quality_cohort, 0)
         as leads_quality_with_sale_cohort_of_quality,
+    leads_quality_with_sale_cohort / nullif(leads_quality_with_deal_cohort, 0)
+        as leads_quality_with_sale_cohort_of_deal,
+    leads_with_deal_period / nullif(leads_quality_period, 0) as leads_with_deal_period_of_quality,
     leads_with_sale_period / nullif(leads_quality_period, 0) as leads_with_sale_period_of_quality,
+    leads_with_sale_period / nullif(leads_with_deal_period, 0) as leads_with_sale_period_of_deal,
     sales_amount_of_leads_cohort / nullif(leads_received, 0) as revenue_per_lead_cohort,
     case when sales_of_leads_period = 0 then 0 else sales_amount_of_leads_period end
     / nullif(leads_received, 0) as revenue_per_lead_period,

@@ -1,0 +1,23 @@
+-- Moves from stage to stage of the leads and deals created in the period.
+-- Grain: one row per stage, next stage and direction.
+select
+    entity,
+    pipeline_name,
+    stage_name,
+    next_stage_name,
+    count(*) as transitions,
+    is_back_move,
+from marts.fct_stage_visits
+left join marts.dim_pipelines using (pipeline_id)
+where
+    is_counted
+    and not is_current
+    and item_created_date between getvariable('period_start') and getvariable('period_end')
+group by entity, pipeline_name, stage_name, next_stage_name, is_back_move
+order by
+    entity desc,
+    min(dim_pipelines.sort_order) nulls last,
+    pipeline_name,
+    transitions desc,
+    stage_name,
+    next_stage_name
