@@ -176,6 +176,11 @@ final as (
         semantics,
         semantics_source,
         outcome,
+        case
+            when not is_in_work then outcome
+            when is_on_first_stage then 'new'
+            else 'in_progress'
+        end as state,
         source_id,
         source_name,
         utm_source,

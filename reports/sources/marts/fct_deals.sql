@@ -66,7 +66,7 @@ left join (
     select
         lead_id,
         stage_name,
-        case when is_new then 'new' when is_in_progress then 'in_progress' else outcome end as state,
+        state,
     from published.fct_leads
     where is_counted
 ) as leads

@@ -7,8 +7,7 @@ select
     stage_name,
     stages.sort_order as stage_order,
     outcome,
-    -- Four that do not overlap, as charts stack them.
-    case when is_new then 'new' when is_in_progress then 'in_progress' else outcome end as state,
+    state,
     source_name,
     utm_source,
     utm_medium,

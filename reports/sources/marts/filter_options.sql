@@ -6,7 +6,7 @@ with items as (
         null as pipeline_name, stage_name as lead_stage_name, null as deal_stage_name, null as state,
         null as lead_source_name, null as lead_utm_source, null as lead_utm_medium,
         null as lead_utm_campaign, null as lead_utm_content, null as lead_utm_term,
-        case when is_new then 'new' when is_in_progress then 'in_progress' else outcome end as lead_state,
+        fct_leads.state as lead_state,
         true as is_lead, 'lead' as entity, lead_id as item_id,
     from published.fct_leads
     where is_counted
