@@ -41,7 +41,7 @@ compact: setup ## write the warehouse anew without raw rows that change no mart
 	@$(PYTHON) -m pipelines compact
 
 test: setup ## run all tests
-	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadgroup
+	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 mutants: setup ## break each rule once and see a test go red
 	$(PYTHON) -m scripts.mutation_check

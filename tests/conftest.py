@@ -22,6 +22,11 @@ GROUPS = {
 }
 # Long files whose tests share little: in so many groups.
 SPREAD = {"test_faults": 2}
+# Groups of minutes, the longest first: one that comes last leaves the other workers idle.
+LONGEST = (
+    *("site", "test_olist", "test_faults", "test_random_companies", "test_crashes"),
+    *("test_full_disk", "test_refresh", "test_dbt_project", "test_readers", "test_compact"),
+)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -30,6 +35,17 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     group = next((group for start, group in GROUPS.items() if name.startswith(start)), name)
     group += str(crc32(item.name.encode()) % SPREAD.get(name, 1))
     item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the long groups first; `--no-loadscope-reorder` keeps that order."""
+    rank = {group: number for number, group in enumerate(LONGEST)}
+
+    def place(item: pytest.Item) -> int:
+        group = next(item.iter_markers("xdist_group")).args[0]
+        return rank.get(group.rstrip("0123456789"), len(LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
