@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import traceback
+from math import inf
 from typing import Any
 
 import click
@@ -59,9 +60,18 @@ def connect() -> Any:
     from pipelines.bitrix24.client import Client
 
     verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+    wait = os.environ.get("BITRIX24_RETRY_SECONDS") or "1"
+    try:
+        retry_seconds = float(wait)
+        if not 0 < retry_seconds < inf:
+            raise ValueError
+    except ValueError:
+        raise SettingsError(
+            f"BITRIX24_RETRY_SECONDS is {wait!r}: a positive number of seconds is allowed"
+        ) from None
     return Client(
         from_environment(Warehouse.from_environment()),
-        retry_seconds=float(os.environ.get("BITRIX24_RETRY_SECONDS", "1")),
+        retry_seconds=retry_seconds,
         verify=verify,
     )
 

@@ -18,7 +18,7 @@ from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import Summary, extract
 from pipelines.build import build
 from pipelines.check import CheckResult, check
-from pipelines.errors import EXIT_CODES, ChecksFailed, ExcelFailed, PipelineError
+from pipelines.errors import EXIT_CODES, ChecksFailed, ExcelFailed, PipelineError, ReportFailed
 from pipelines.excel.workbooks import excel
 from pipelines.publish import publish
 from pipelines.report import report, write_status
@@ -136,6 +136,11 @@ def refresh(
         except BaseException as raised:
             error = warehouse.full_disk(raised) or raised
             run.exit_code = error.exit_code if isinstance(error, PipelineError) else 1
+            if run.status == "published" and run.exit_code != ReportFailed.exit_code:
+                error = ReportFailed(
+                    f"stopped when the data were published: {error or type(error).__name__}"
+                )
+                run.exit_code = error.exit_code
             if isinstance(error, ChecksFailed):
                 run.add_checks(error.results)
             run.error = without_secrets(str(error)) or type(error).__name__

@@ -288,7 +288,7 @@ class Warehouse:
         if free < size:
             raise NotEnoughSpace(
                 f"the disk of {self.directory} has {free:,} bytes free and a second copy of the"
-                f" warehouse needs {size:,}: make room, nothing was changed"
+                f" warehouse needs {size:,}: make room and run it again"
             )
         fresh = self.database.with_name("warehouse.rewritten")
         fresh.unlink(missing_ok=True)

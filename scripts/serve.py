@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import uvicorn
+from dotenv import load_dotenv
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -40,6 +41,7 @@ def application(folder: Path) -> Starlette:
 @click.option("--port", default=3000, show_default=True)
 def main(port: int) -> None:
     """Show the reports at http://127.0.0.1:PORT."""
+    load_dotenv(ROOT / ".env")
     folder = site_folder()
     click.echo(f"http://127.0.0.1:{port}/  (Ctrl+C stops)")
     uvicorn.run(application(folder), host="127.0.0.1", port=port, log_level="warning")

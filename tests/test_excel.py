@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 import shutil
 import subprocess
@@ -25,7 +26,7 @@ from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
 from pipelines.build import build
 from pipelines.check import complete
-from pipelines.errors import ExcelFailed, SettingsError
+from pipelines.errors import ExcelFailed, ReportFailed, SettingsError
 from pipelines.excel import sheets, workbooks
 from pipelines.excel.period import Period, period_of
 from pipelines.excel.words import EN, RU
@@ -624,6 +625,23 @@ def test_the_site_is_built_though_the_workbooks_fail(
     run = warehouse.run_file.read_text(encoding="utf-8")
     assert '"status": "published"' in run
     assert '"exit_code": 5' in run
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), RuntimeError("odd"), OSError(28, "full")])
+def test_what_breaks_off_after_publication_is_no_failed_publication(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException
+) -> None:
+    def stop(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(refresh_module, "_steps", lambda *_: None)
+    monkeypatch.setattr(refresh_module, "excel", stop)
+    warehouse = Warehouse(tmp_path)
+    with pytest.raises(ReportFailed, match="when the data were published"):
+        refresh_module.refresh(warehouse, settings, lambda: None, lambda text: None)  # type: ignore[arg-type,return-value]
+    run = json.loads(warehouse.run_file.read_text(encoding="utf-8"))
+    assert (run["status"], run["exit_code"], run["failed_step"]) == ("published", 5, "excel")
+    assert run["summary"][0].startswith("published, exit code 5: the data are published")
 
 
 def test_command_has_a_period_and_exit_codes(

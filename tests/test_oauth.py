@@ -535,7 +535,7 @@ def test_every_secret_is_taken_out_of_what_is_printed(
     way_in = access(portal, warehouse)
     client(way_in).call("profile")
     monkeypatch.setenv("WAREHOUSE_DIR", str(warehouse.directory))
-    monkeypatch.setenv("BITRIX24_WEBHOOK_URL", "https://acme.bitrix24.ru/rest/1/hook-code/")
+    monkeypatch.setenv("BITRIX24_WEBHOOK_URL", " https://acme.bitrix24.ru/rest/1/hook-code \n")
     monkeypatch.setenv("BITRIX24_OAUTH_CLIENT_SECRET", "client-secret")
     monkeypatch.setenv("BITRIX24_OAUTH_REFRESH_TOKEN", "first-token")
     monkeypatch.setenv("PII_HASH_KEY", "hash-key-of-16-or-more")

@@ -198,6 +198,9 @@ def test_wrong_settings_exit_2(
 def test_a_missing_webhook_and_wrong_usage_exit_2(warehouse: Warehouse) -> None:
     done = pipelines(warehouse, "extract", BITRIX24_WEBHOOK_URL="")
     assert (done.returncode, "BITRIX24_WEBHOOK_URL is not set" in done.stderr) == (2, True)
+    for wait in ("soon", "-1", "nan"):
+        done = pipelines(warehouse, "extract", BITRIX24_RETRY_SECONDS=wait)
+        assert (done.returncode, f"BITRIX24_RETRY_SECONDS is '{wait}'" in done.stderr) == (2, True)
     assert pipelines(warehouse, "refresh", "--nonsense").returncode == 2
 
 

@@ -61,6 +61,20 @@ def test_secrets_reach_the_refresh_alone_and_no_command_line() -> None:
                     assert step["name"] == "Refresh"
 
 
+def test_the_warehouse_of_a_run_that_failed_or_timed_out_is_kept() -> None:
+    """A first load of many hours goes on in the next job."""
+    job = workflow("refresh.yml")["jobs"]["refresh"]
+    steps = {step.get("name"): step for step in job["steps"]}
+    assert steps["Refresh"]["timeout-minutes"] < job["timeout-minutes"] - 20
+    keep, restore = steps["Keep the warehouse"], steps["Warehouse of the last refresh"]
+    assert keep["if"].startswith("always() && ")
+    assert "outputs.code" not in keep["if"]
+    assert keep["with"]["path"] == restore["with"]["path"]
+    assert {"data/warehouse.duckdb", "data/.dlt", "data/full_reading_owed_by"} < set(
+        keep["with"]["path"].split()
+    )
+
+
 def test_the_refresh_step_shows_run_json_and_ends_with_its_exit_code(tmp_path: Path) -> None:
     """The step's script, run as GitHub runs it, with a refresh that fails by settings."""
     (step,) = [

@@ -445,7 +445,7 @@ def without_secrets(text: str) -> str:
     """The text without any secret of the environment and without the stored tokens."""
     secrets = [os.environ.get(name, "").strip() for name in SECRETS]
     for name in WEBHOOKS:
-        secrets += os.environ.get(name, "").split("/")[5:]
+        secrets += os.environ.get(name, "").strip().split("/")[5:]
     try:
         tokens = _read(oauth_file(Warehouse.from_environment()))
     except SettingsError:

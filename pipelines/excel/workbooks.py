@@ -184,8 +184,8 @@ def excel(
     folder = current.resolve() / "excel"
     temporary = folder.with_name(f".excel-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
     try:
+        temporary.mkdir()
         with Published(current.resolve() / "crm.duckdb", temporary) as published:
             try:
                 published.set_period(period_of(start, end, published.about["as_of_date"]))
