@@ -59,6 +59,10 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
         )
     target = warehouse.directory / "dbt"
     dbt = Path(sys.executable).with_name("dbt")
+    # Until all is built and tested, `publish` refuses what may be of two refreshes.
+    unfinished = warehouse.unfinished_build
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.touch()
     # Where dbt ends before its first model, the results of an earlier run would speak for it.
     (target / "run_results.json").unlink(missing_ok=True)
     process = run_process(
@@ -107,6 +111,7 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
         raise ChecksFailed("dbt tests failed:\n" + "\n".join(lines), results)
     if process.returncode != 0:
         raise BuildFailed(f"dbt build ended with {process.returncode}: see {target / 'build.log'}")
+    unfinished.unlink()
     return results
 
 

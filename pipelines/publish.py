@@ -55,6 +55,8 @@ def publish(warehouse: Warehouse) -> Path:
     completed = warehouse.last_refreshes()
     if not completed:
         raise PublishFailed("nothing is built yet: run the refresh first")
+    if warehouse.unfinished_build.exists():
+        raise PublishFailed("the last build did not end well: run build again before publish")
     refreshes = warehouse.published / ".refreshes"
     name = free_name(refreshes, f"{completed[0].refresh_no:06d}")
     folder, fresh = refreshes / name, refreshes / ".new"

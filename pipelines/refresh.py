@@ -156,7 +156,8 @@ def refresh(
                 except OSError as error:
                     say(f"{warehouse.run_file} could not be written: {error}")
                 with suppress(OSError, duckdb.Error):
-                    write_status(warehouse, settings, run.status, run.finished_at)
+                    status = run.status if run.exit_code == 0 else "failed"
+                    write_status(warehouse, settings, status, run.finished_at)
             for line in lines:
                 say(line)
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 import shutil
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -67,7 +68,8 @@ def write_status(
 ) -> None:
     """Tells the pages of the current site how the last run ended.
 
-    `as_of` is that of the published data, `as_of_text` the same in the portal's timezone.
+    `as_of` stays that of the data which the site was built from, `as_of_text` the same in the
+    portal's timezone: a site that could not be built anew must not look as new as the marts.
     """
     site = warehouse.published / "site"
     if site.exists():
@@ -81,14 +83,19 @@ def _write_status(
     status: str,
     finished_at: dt.datetime | None,
 ) -> None:
-    as_of = published_as_of(warehouse)
-    local = as_of and as_of.astimezone(ZoneInfo(settings.portal_timezone))
+    file = site / "status.json"
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        built = {name: told[name] for name in ("as_of", "as_of_text")}
+    except (OSError, ValueError, KeyError, TypeError):
+        as_of = published_as_of(warehouse)
+        local = as_of and as_of.astimezone(ZoneInfo(settings.portal_timezone))
+        built = {"as_of": as_of, "as_of_text": local and local.strftime("%d.%m.%Y %H:%M")}
     write_atomically(
-        site / "status.json",
+        file,
         {
             "status": status,
-            "as_of": as_of,
-            "as_of_text": local and local.strftime("%d.%m.%Y %H:%M"),
+            **built,
             "finished_at": finished_at,
             "stale_after_hours": settings.stale_after_hours,
         },

@@ -89,6 +89,11 @@ class Warehouse:
         return self.directory / "run.json"
 
     @property
+    def unfinished_build(self) -> Path:
+        """Lies there from the beginning of a build until all is built and tested."""
+        return self.directory / "dbt" / "unfinished"
+
+    @property
     def _owed_file(self) -> Path:
         return self.directory / "full_reading_owed_by"
 
@@ -258,7 +263,9 @@ class Warehouse:
         names = ", ".join(dict.fromkeys([*columns, "is_deleted"]))
         query = LATEST.format(columns=names, table=table, key=", ".join(key))
         if owners is not None:
-            query = query.replace("where", "where owner_id in (select owner_id from owners) and", 1)
+            # By their IDs: a tombstone has no owner, and would leave the row before it living.
+            ids = f"select id from raw.{table} where owner_id in (select owner_id from owners)"
+            query = query.replace("where", f"where id in ({ids}) and", 1)
         with self.connect() as connection:
             if table not in _raw_tables(connection):
                 return None

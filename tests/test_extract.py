@@ -188,13 +188,18 @@ def test_the_newest_lead_is_missed_too_when_it_is_deleted(
 def test_a_deletion_and_a_change_missed_by_time_are_both_mended(
     portal: Portal, warehouse: Warehouse
 ) -> None:
-    """A lead with an old updatedTime that was hidden before is read because counts differ."""
+    """Restored from the recycle bin, a lead has a new ID and its old updatedTime."""
     read(portal, warehouse)
+    portal.delete("leads", 50)
     portal.upsert("leads", lead(121))
     summary = read(portal, warehouse)
 
-    assert appended(summary)["leads"] == 1
-    assert summary.counts["leads"].rows_living == 121
+    counts = summary.counts["leads"]
+    assert appended(summary)["leads"] == 2
+    assert (counts.rows_deleted, counts.rows_living, counts.portal_total) == (1, 120, 120)
+    living = warehouse.latest_versions("leads", ["id"], ["id"])
+    assert living is not None
+    assert {50, 121} & set(living["id"]) == {121}
 
 
 def test_directories_lose_what_left_the_portal(portal: Portal, warehouse: Warehouse) -> None:

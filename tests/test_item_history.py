@@ -104,6 +104,9 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         portal.delete("deal_stage_history", [1, 6])
         back = "2026-04-01T12:00:00+03:00"
         portal.upsert("deals", won(2, sold, opportunity=550, assignedById=1, updatedTime=back))
+        # Whatever is edited later, what had vanished before has no second tombstone.
+        edited = {**there, "updatedTime": back, "utmTerm": "later"}
+        portal.upsert("deals", deal(4, opportunity=40, createdTime=passed, **edited))
         refresh(portal, warehouse, REFRESHES[3])
 
     models = [
@@ -169,6 +172,11 @@ def test_owners_are_told_where_refreshes_saw_them(history: Path) -> None:
         # Older than the first refresh and changed before it.
         ("deal", 5, None, False, None, False, 1, 0),
     ]
+
+
+def test_what_vanished_has_one_tombstone(history: Path) -> None:
+    tombstones = "select id, count(*) from raw.deal_stage_history where is_deleted group by id"
+    assert query(history, f"{tombstones} order by id") == [(2, 1), (7, 1)]
 
 
 def test_reversals_are_kept_after_the_portal_forgot_them(history: Path) -> None:

@@ -144,6 +144,9 @@ def test_a_failed_data_test_leaves_the_publication(portal: Portal, warehouse: Wa
     _, listed = done.stderr.split("dbt tests failed:\n")
     assert run["checks_failed"] == len(listed.splitlines())
     assert f"{warehouse.published / 'crm.duckdb'} (as it was)" in run["summary"]
+    done = pipelines(warehouse, "publish")
+    assert (done.returncode, "the last build did not end well" in done.stderr) == (1, True)
+    assert publication(warehouse) == before
 
 
 def test_a_reader_keeps_the_old_file_while_a_new_one_is_published(
@@ -220,11 +223,13 @@ def test_a_second_refresh_exits_4_at_once(portal: Portal, warehouse: Warehouse) 
 def test_a_broken_report_exits_5_and_the_data_stand(
     portal: Portal, warehouse: Warehouse, tmp_path: Path
 ) -> None:
-    """No npm on the path: the marts are published, the site is not."""
+    """No npm on the path: the marts are published, the site is not and says so."""
     site = warehouse.published / "site"
     if not site.exists():
         (warehouse.published / ".sites" / "old").mkdir(parents=True)
         site.symlink_to(".sites/old")
+    built = {"as_of": "2026-03-31T17:00:00+00:00", "as_of_text": "31.03.2026 20:00"}
+    (site / "status.json").write_text(json.dumps({"status": "published", **built}))
     portal.set_now(LATER)
     portal.upsert("leads", lead(4, createdTime=LATER, updatedTime=LATER))
     done = pipelines(
@@ -235,7 +240,8 @@ def test_a_broken_report_exits_5_and_the_data_stand(
     assert leads(warehouse.published / "crm.duckdb") == 4
     assert (run_file(warehouse)["status"], run_file(warehouse)["exit_code"]) == ("published", 5)
     status = json.loads((site / "status.json").read_text(encoding="utf-8"))
-    assert status["as_of_text"] == "02.04.2026 12:00"
+    assert status["status"] == "failed"
+    assert {name: status[name] for name in built} == built
 
 
 def test_an_extraction_that_stops_half_way_is_invisible_to_build(

@@ -115,6 +115,18 @@ def undo(page: Page) -> None:
     settle(page)
 
 
+def test_a_page_without_a_period_offers_no_records_of_one(
+    open_page: OpenPage, company: str
+) -> None:
+    page = open_page(company, "/forgotten/?show_deals=sales_period")
+    for entity, most in (("leads", 15), ("deals", 15)):
+        chosen = page.locator(f'[data-record-set="{entity}"]')
+        expect(chosen).to_have_value("forgotten_now")
+        texts = chosen.locator("option").all_inner_texts()
+        assert 3 < len(texts) < most
+        assert all(re.search("сейчас|за всё время", text) for text in texts), texts
+
+
 @pytest.mark.parametrize("route", ["/", "/sales/", "/marketing/", "/money/", "/forgotten/"])
 def test_a_row_that_is_clicked_becomes_a_filter(
     open_page: OpenPage, company: str, route: str

@@ -579,7 +579,7 @@ class Reading:
         floor = self._reach.floors[table.name]
         seen: set[int] = set()
         appended: set[int] = set()
-        for rows in self._entity_rows(table, to_id):
+        for rows in self._entity_rows(table, to_id, max(living_before, default=0)):
             rows = [row for row in rows if number_of(row, "id", table.method) not in seen]
             frame = self._typed(table, rows)
             seen.update(frame["id"].to_list())
@@ -639,7 +639,9 @@ class Reading:
                     " have: run the refresh again; if it stays, report it as an error"
                 )
 
-    def _entity_rows(self, table: Table, to_id: int) -> Iterator[list[dict[str, Any]]]:
+    def _entity_rows(
+        self, table: Table, to_id: int, known_to: int
+    ) -> Iterator[list[dict[str, Any]]]:
         assert table.entity_type_id is not None
         params = {**table.params, "select": self.asked_fields(table)}
         if not self.full:
@@ -649,6 +651,9 @@ class Reading:
                 # An activity need not move updatedTime.
                 active = {**params, "filter": {">=lastActivityTime": since}}
                 yield from self._chunks(table, active, to_id)
+            # What is restored or imported may keep an old time, and where as much was deleted in
+            # its window no count tells.
+            yield from self._chunks(table, params, to_id, known_to)
         yield from self._window(table, params, table.name, to_id)
 
     def _window(

@@ -31,7 +31,7 @@ const ru = {
 	termList: ({ forgotten_lead_days, forgotten_deal_days }, beginnings) => [
 		['cohort', 'От созданных в периоде', 'Берём записи, созданные в периоде, и смотрим, чего они достигли к моменту обновления. Свежий период дозревает: цифра растёт, пока записи в работе.'],
 		['period', 'За период (общая)', 'Считаем то, что случилось в периоде, когда бы запись ни была создана. Лид считается один раз, в периоде первого события, поэтому месяцы складываются. Доля может превысить 100 %.'],
-		['stock', 'На сейчас', 'Состояние на момент обновления за всё время; период не учитывается.'],
+		['stock', 'На сейчас', 'Состояние на момент обновления, за всё время; под заголовком «за период» — только у созданных в нём.'],
 		['as_of', 'На момент', `«Сейчас» — это часы портала в начале последнего обновления${beginnings.as_of_text ? ` (${beginnings.as_of_text})` : ''}, а не часы читателя. Созданное позже ждёт следующего обновления.`],
 		['quality', 'Качественный лид', 'Лид, завершённый успехом: по значению этапа в CRM или по настройке «Значение этапов лидов». Наличие сделки для этого не нужно.'],
 		['sale', 'Продажа', 'Сделка на успешном этапе или на этапе из настройки «Этапы «оплачено»». Её день — начало нынешнего пребывания в успехе по истории этапов.'],
@@ -72,7 +72,7 @@ const en = {
 	termList: ({ forgotten_lead_days, forgotten_deal_days }, beginnings) => [
 		['cohort', 'Of those created in the period', 'Records created in the period, and what they had reached by the refresh. A recent period ripens: the figure grows while records are in work.'],
 		['period', 'Within the period (overall)', 'What happened in the period, whenever the record was created. A lead counts once, in the period of its first event, so months add up. A ratio may exceed 100 %.'],
-		['stock', 'As of now', 'The state at the refresh, of all time; the period does not matter.'],
+		['stock', 'As of now', 'The state at the refresh, of all time; under a heading "of the period", of those created in it alone.'],
 		['as_of', 'As of', `"Now" is the portal's clock when the last refresh began${beginnings.as_of_text ? ` (${beginnings.as_of_text})` : ''}, not the reader's. What was created later waits for the next refresh.`],
 		['quality', 'Quality lead', 'A lead closed as a success: by the meaning of its stage in the CRM, or by the setting "Meaning of lead stages". It needs no deal for that.'],
 		['sale', 'Sale', 'A deal on a successful stage, or on one of the setting "Paid stages". Its day is the beginning of its present stay in success by the stage history.'],

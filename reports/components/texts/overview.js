@@ -18,7 +18,7 @@ const ru = {
 const en = {
 	question: 'What came in, what was sold, what is forgotten',
 	leads: 'Leads of the period',
-	leadsNote: 'Created in the period, with their state as of the refresh; beside it the change from the previous period of the same length',
+	leadsNote: 'Created in the period, with their state as of the refresh; beside it the change from the previous period',
 	qualityRate: 'Conversion to quality',
 	sold: 'Sold in the period',
 	soldNote: 'By the day of the sale, whenever the deal was created',

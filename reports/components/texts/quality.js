@@ -1,10 +1,12 @@
 import { language } from '$lib/language.js';
-import { formatCount, formatDay } from '$lib/format.js';
+import { formatCount, formatDay, formatPlural } from '$lib/format.js';
+
+const RECORDS = { one: 'запись', few: 'записи', many: 'записей', other: 'записи' };
 
 const ru = {
 	question: 'Почему отчёт может показывать не то',
 	loadedAll: 'Загружено всё, что есть на портале',
-	loadedNotAll: (row) => `Загружено не всё: разница с порталом — ${formatCount(row.rows_missing)} записей`,
+	loadedNotAll: (row) => `Загружено не всё: разница с порталом — ${formatPlural(row.rows_missing, RECORDS)}`,
 	loadedPart: (row) => `Загружена часть истории: более ранних записей ещё ${formatCount(row.rows_unread)}`,
 	checksPassed: 'все проверки пройдены',
 	checksFailed: (row) =>
@@ -14,7 +16,7 @@ const ru = {
 	rowsNotLoaded: 'Не загружено записей',
 	checks: 'Проверок пройдено',
 	ofChecks: (row) => `из ${formatCount(row.checks)}`,
-	errors: 'Записей с ошибками',
+	errors: 'Записей и дней с ошибками',
 	errorsNote: (row) => `видов: ${formatCount(row.error_kinds)}`,
 	errorsAmount: 'Сумма под вопросом',
 	warnings: 'С предупреждениями',
@@ -128,8 +130,8 @@ const ru = {
 const en = {
 	question: 'Why a report may look wrong',
 	loadedAll: 'All that the portal has is loaded',
-	loadedNotAll: (row) => `Not all is loaded: ${formatCount(row.rows_missing)} records differ from the portal`,
-	loadedPart: (row) => `A part of the history is loaded: ${formatCount(row.rows_unread)} older records are not`,
+	loadedNotAll: (row) => `Not all is loaded: records that differ from the portal: ${formatCount(row.rows_missing)}`,
+	loadedPart: (row) => `A part of the history is loaded: older records still to come: ${formatCount(row.rows_unread)}`,
 	checksPassed: 'all checks passed',
 	checksFailed: (row) =>
 		`checks failed: ${formatCount(row.checks_failed)}, of them accepted on purpose: ${formatCount(row.checks_accepted)}`,
@@ -138,7 +140,7 @@ const en = {
 	rowsNotLoaded: 'Records not loaded',
 	checks: 'Checks passed',
 	ofChecks: (row) => `of ${formatCount(row.checks)}`,
-	errors: 'Records with errors',
+	errors: 'Records and days with errors',
 	errorsNote: (row) => `kinds: ${formatCount(row.error_kinds)}`,
 	errorsAmount: 'Amount in question',
 	warnings: 'With warnings',

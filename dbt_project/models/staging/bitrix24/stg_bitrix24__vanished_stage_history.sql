@@ -72,6 +72,7 @@ ordered as (
         completed.stage_semantic_id,
         completed.created_time,
         completed.is_deleted,
+        completed.refresh_no,
         lead(completed.refresh_no) over (
             partition by completed.entity, completed.history_id
             order by completed.refresh_no nulls last, completed._dlt_load_id nulls last
@@ -80,9 +81,11 @@ ordered as (
             partition by completed.entity, completed.history_id
             order by completed.refresh_no nulls last, completed._dlt_load_id nulls last
         ) as is_last_seen,
-        max(completed.refresh_no) over (
+        max(
+            case when not coalesce(completed.is_deleted, false) then completed.refresh_no end
+        ) over (
             partition by completed.entity, completed.history_id
-        ) as last_refresh_no
+        ) as last_living_refresh_no
     from completed
     inner join vanished
         on
@@ -104,7 +107,7 @@ renamed as (
     where
         is_last_seen
         and not coalesce(is_deleted, false)
-        and vanished_refresh_no = last_refresh_no
+        and refresh_no = last_living_refresh_no
 )
 
 select * from renamed
