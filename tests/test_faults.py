@@ -21,6 +21,7 @@ import os
 import random
 import re
 import shutil
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -432,23 +433,29 @@ class Company:
 
 
 @pytest.fixture(scope="module")
-def read_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The warehouse of a company that was read once."""
+def read_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """The warehouse of a company that was read once, and our time when its clock began."""
     folder = tmp_path_factory.mktemp("once")
     with plain_loading(), served(folder / "portal") as portal:
+        began = time.time()
         company = Company(portal, Warehouse(folder / "data"))
         assert company.run() is None
         assert_right(company.journal, company.warehouse)
         assert_equal(portal, company.warehouse)
-    return folder / "data"
+    return folder / "data", began
 
 
 @pytest.fixture
-def firm(tmp_path: Path, read_once: Path, plain_loader: None) -> Iterator[Company]:
-    """A company that was read once, an hour before."""
-    shutil.copytree(read_once, tmp_path / "data")
+def firm(tmp_path: Path, read_once: tuple[Path, float], plain_loader: None) -> Iterator[Company]:
+    """A company that was read once, an hour before.
+
+    The portal's clock begins anew, and so does ours: else the later of many tests would find a
+    clock that lost the time which the earlier ones took.
+    """
+    data, began = read_once
+    shutil.copytree(data, tmp_path / "data")
     with served(tmp_path / "portal") as portal:
-        company = Company(portal, Warehouse(tmp_path / "data"))
+        company = Company(portal, Warehouse(tmp_path / "data"), passed=began - time.time())
         company.pass_time(3600)
         yield company
 

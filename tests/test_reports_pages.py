@@ -256,6 +256,7 @@ def test_a_user_field_is_a_filter_and_a_column(
     option.click()
     page.keyboard.press("Escape")
     settle(page)
+    expect(page.locator("thead th").filter(has_text=label)).not_to_have_count(0)
     headings = page.locator("thead th").all_inner_texts()
     column = [text.strip() for text in headings].index(label)
     cells = page.locator(f"tbody td:nth-child({column + 1})")

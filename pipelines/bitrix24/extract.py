@@ -653,7 +653,8 @@ class Reading:
                 yield from self._chunks(table, active, to_id)
             # What is restored or imported may keep an old time, and where as much was deleted in
             # its window no count tells.
-            yield from self._chunks(table, params, to_id, known_to)
+            new = {**params, "filter": {">id": known_to}}
+            yield from self._chunks(table, new, to_id, known_to)
         yield from self._window(table, params, table.name, to_id)
 
     def _window(
