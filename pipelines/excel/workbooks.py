@@ -30,7 +30,7 @@ FETCHED_ROWS = 10_000
 MEMORY_LIMIT = "2GB"
 Step = tuple[str, tuple[str, str, str], tuple[str, str, str]]
 
-LEAD_FIGURES = (
+RECEIVED_LEADS = (
     "leads_received",
     "leads_junk",
     "leads_quality_cohort",
@@ -38,6 +38,9 @@ LEAD_FIGURES = (
     "leads_new",
     "leads_in_progress",
     "leads_forgotten",
+)
+LEAD_FIGURES = (
+    *RECEIVED_LEADS,
     "leads_without_planned_activity",
     "leads_first_time",
     "leads_repeat",
@@ -72,13 +75,7 @@ SOLD_FIGURES = (
     "days_to_close_median_period",
 )
 MARKETING_FIGURES = (
-    "leads_received",
-    "leads_junk",
-    "leads_quality_cohort",
-    "leads_in_work",
-    "leads_new",
-    "leads_in_progress",
-    "leads_forgotten",
+    *RECEIVED_LEADS,
     "leads_with_deal_cohort",
     "leads_with_sale_cohort",
     "sales_amount_of_leads_cohort",

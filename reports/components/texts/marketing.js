@@ -2,7 +2,6 @@ import { language } from '$lib/language.js';
 
 const ru = {
 	question: 'Какие источники приводят лиды, которые платят, и где лиды застревают',
-	qualityRate: 'В качественные',
 	forgotten: 'Забытые из них',
 
 	sources: 'От источника до продажи',
@@ -80,7 +79,6 @@ const ru = {
 
 const en = {
 	question: 'Which sources bring leads that pay, and where leads get stuck',
-	qualityRate: 'To quality',
 	forgotten: 'Forgotten of them',
 
 	sources: 'From source to sale',
