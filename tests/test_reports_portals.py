@@ -69,7 +69,7 @@ def test_a_portal_without_leads_says_so(open_page: OpenPage, sites: Sites) -> No
     """By hand: deal 1 of 1000 was sold on 10 March, deal 2 of 500 is in work, deal 3 failed."""
     address = sites.address("simple")
     page = open_page(address)
-    expect(page.get_by_text("В портале простой режим CRM: лидов нет").first).to_be_visible()
+    expect(page.get_by_text("На портале простой режим CRM: лидов нет").first).to_be_visible()
     expect(page.locator('[data-block="leads"] [data-figure]')).to_have_count(0)
     expect(page.locator('[data-figure="forgotten_leads"]')).to_have_count(0)
     assert figure(page, "sold", "sales") == "1"
