@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import json
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pipelines.metrics import create_views
 from pipelines.warehouse import Warehouse, sync
 
 PUBLISHED_SCHEMAS = ("marts", "quality")
+CHECKS = {("quality", "check_results"), ("quality", "check_failures")}
 STORAGE_VERSION = "v1.4.0"
 KEPT_FOLDERS = 3
 
@@ -96,6 +98,12 @@ def published_as_of(warehouse: Warehouse) -> dt.datetime | None:
 
 
 def _copy(warehouse: Warehouse, folder: Path) -> None:
+    target = warehouse.directory / "dbt"
+    # What a mart was named before an upgrade stays in the warehouse, and would be read as fresh.
+    models = json.loads((target / "manifest.json").read_text(encoding="utf-8"))["nodes"].values()
+    shown = CHECKS | {
+        (node["schema"], node["alias"]) for node in models if node["schema"] in PUBLISHED_SCHEMAS
+    }
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
         connection.execute(f"attach '{warehouse.database}' as warehouse (read_only)")
@@ -108,7 +116,7 @@ def _copy(warehouse: Warehouse, folder: Path) -> None:
             " order by all"
         ).fetchall()
         for schema, table in tables:
-            if schema not in PUBLISHED_SCHEMAS:
+            if (schema, table) not in shown:
                 continue
             connection.execute(f"create schema if not exists published.{schema}")
             connection.execute(
@@ -119,6 +127,6 @@ def _copy(warehouse: Warehouse, folder: Path) -> None:
                 " (format parquet, compression zstd)"
             )
         connection.execute("use published")
-        create_views(connection, warehouse.directory / "dbt" / "semantic_manifest.json")
+        create_views(connection, target / "semantic_manifest.json")
         connection.execute("use memory")
         connection.execute("detach published")

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from pipelines.errors import SettingsError
+from pipelines.personal_data import key_mark
 from pipelines.warehouse import ROOT
 
 DBT_PROJECT = ROOT / "dbt_project"
@@ -122,13 +123,15 @@ class Settings(BaseModel):
     @property
     def scope(self) -> str:
         """What the settings let be read, in JSON: refreshes of another scope read everything."""
-        return json.dumps(
-            {
-                "pii": self.pii,
-                "titles": self.reads_titles,
-                "user_fields": sorted(self.named_user_fields),
-            }
-        )
+        scope: dict[str, Any] = {
+            "pii": self.pii,
+            "titles": self.reads_titles,
+            "user_fields": sorted(self.named_user_fields),
+        }
+        if self.pii == "hash":
+            # Hashes of two keys would make two customers of one.
+            scope["hash_key"] = key_mark()
+        return json.dumps(scope)
 
     def is_stricter_than(self, scope: str | None) -> bool:
         """Whether an earlier scope allowed personal data that these settings do not."""

@@ -309,7 +309,7 @@ def test_the_next_full_reading(portal: Portal, warehouse: Warehouse) -> None:
     last = told(doctor(portal, warehouse, full_read_every_days=0), "ok")[-1]
     assert last == "every refresh reads everything (full_read_every_days: 0)"
     last = told(doctor(portal, warehouse, keep_titles=True), "ok")[-1]
-    assert last.startswith("the next refresh reads everything: pii, titles or user fields")
+    assert last.startswith("the next refresh reads everything: pii, its key, titles or user fields")
 
 
 def test_an_open_token_file_is_a_problem(folder: Path, warehouse: Warehouse) -> None:

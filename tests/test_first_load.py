@@ -217,6 +217,26 @@ def test_a_part_of_the_history_is_marked_and_its_deals_keep_their_leads(
     ]
 
 
+@pytest.mark.parametrize("kind", ["full", "incremental"])
+def test_older_leads_of_deals_are_renewed_too(
+    portal: Portal, warehouse: Warehouse, kind: str
+) -> None:
+    """Of the older leads 360, 365 and 370 one goes and one changes without a new time of change."""
+    since = dt.date(2026, 2, 1)
+    load(portal, warehouse, history_from=since)
+    portal.delete("leads", 365)
+    portal.upsert("leads", {"id": 360, "sourceId": "PARTNER"})
+    load(portal, warehouse, history_from=since, full=kind == "full")
+    assert rows(
+        warehouse,
+        "select id, source_id, is_deleted from raw.leads where id < 371 and refresh_no = 2"
+        " order by id",
+    ) == [(360, "PARTNER", False), (365, None, True)]
+    # Nothing changes any more, and nothing is appended.
+    load(portal, warehouse, history_from=since, full=kind == "full")
+    assert rows(warehouse, "select count(*) from raw.leads where refresh_no = 3") == [(0,)]
+
+
 def test_what_changes_during_a_load_in_parts_is_read(
     portal: Portal, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -163,6 +163,21 @@ def test_a_reader_keeps_the_old_file_while_a_new_one_is_published(
     assert leads(path) == 3
 
 
+def test_a_mart_that_no_model_makes_any_more_leaves_the_publication(
+    warehouse: Warehouse,
+) -> None:
+    """An upgrade renamed fct_leads: the old table would stay as it was, and be read as fresh."""
+    with warehouse.connect(read_only=False) as connection:
+        connection.execute("create table marts.fct_requests as from marts.fct_leads")
+    assert pipelines(warehouse, "publish").returncode == 0
+    with duckdb.connect(str(warehouse.published / "crm.duckdb"), read_only=True) as connection:
+        found = connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
+    assert ("marts", "fct_leads") in found
+    assert ("marts", "fct_requests") not in found
+    assert ("quality", "check_results") in found
+    assert not (warehouse.published / "parquet" / "fct_requests.parquet").exists()
+
+
 def test_a_portal_that_is_down_publishes_nothing(warehouse: Warehouse) -> None:
     before = publication(warehouse)
     done = pipelines(

@@ -412,7 +412,7 @@ class _Examination:
         if full is None:
             text = "nothing is loaded yet: the first refresh reads everything"
         elif completed[0].scope != self.settings.scope:
-            text = "the next refresh reads everything: pii, titles or user fields were changed"
+            text = "the next refresh reads everything: pii, its key, titles or user fields changed"
         elif days == 0:
             text = "every refresh reads everything (full_read_every_days: 0)"
         else:

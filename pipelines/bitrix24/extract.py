@@ -595,6 +595,15 @@ class Reading:
         gone = {item for item in living_before - seen if item > floor} if self.full else set[int]()
         living -= gone
         missing, vanished = yield from self._reconcile(table, (floor, to_id), living, previous)
+        older = {item for item in living - seen if item <= floor}
+        if older and not self.goes_on:
+            # No count of the portal tells of single records before the loaded history.
+            found: set[int] = set()
+            for rows in self._by_id(table, sorted(older), self.asked_fields(table)):
+                frame = self._typed(table, rows)
+                found.update(frame["id"].to_list())
+                yield self._new_versions(table, frame, previous)
+            vanished |= older - found
         gone = (gone | (vanished & living_before)) - missing
         living = (living | missing) - vanished
         self._refuse_loss(table, len(gone), len(living_before))
