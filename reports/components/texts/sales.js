@@ -3,7 +3,7 @@ import { language } from '$lib/language.js';
 const ru = {
 	question: 'Сколько пришло и продано, кто и где застрял',
 	leads: 'Лиды за период',
-	leadsNote: 'Созданные в периоде и их состояние сейчас; мелко — изменение к прошлому периоду, у лидов которого было больше времени. Воронка лиды не сужает',
+	leadsNote: 'Созданные в периоде и их состояние сейчас; мелко — изменение к прошлому периоду, у лидов которого было больше времени',
 	processingDays: 'Время обработки',
 	now: 'всего сейчас',
 	deals: 'Сделки за период',
@@ -21,11 +21,11 @@ const ru = {
 	cohortView: 'От созданных в периоде',
 	periodView: 'Общая: события периода',
 	cohortNote: 'Лиды, созданные в периоде: каждый шаг входит в предыдущий. Продажа — по выбранной воронке сделок',
-	periodNote: 'Каждый шаг — по дате своего события, лиды могли быть созданы раньше, поэтому доли могут превышать 100 %',
+	periodNote: 'Каждый шаг — по дате своего события, лиды могли быть созданы раньше, поэтому доли могут превышать 100 %. Продажа — по выбранной воронке сделок',
 	saleNotQuality: 'С продажей, но не качественные (в воронку не вошли)',
 	conversions: 'Конверсия',
 	cohortExplained: 'От созданных в периоде: сколько из лидов периода дошли до шага к моменту обновления.',
-	periodExplained: 'Общая: сколько лидов дошли до шага впервые за период, к числу лидов, созданных за период.',
+	periodExplained: 'Общая: сколько лидов дошли до шага впервые за период, к числу лидов, созданных за период. Продажа — по выбранной воронке сделок.',
 
 	dynamics: 'Новые и повторные по времени',
 	dynamicsNote: 'Продажи по дате продажи. Нажмите на столбец, чтобы выбрать его как период',
@@ -40,7 +40,7 @@ const ru = {
 	listNote: 'Выберите этап в фильтре «Этап сделки»: самые долгие сверху. Название столбца сортирует весь список',
 
 	states: 'Сделки по состоянию и этапам',
-	statesNote: 'Созданные в периоде. Нажмите на состояние или этап, чтобы отфильтровать страницу; этап отбирается по названию, во всех воронках',
+	statesNote: 'Созданные в периоде. Нажмите на состояние или этап, чтобы отфильтровать сделки страницы; этап отбирается по названию, во всех воронках',
 	byCount: 'Количество',
 	byAmount: 'Сумма',
 	averageAge: 'Длительность, дней',
@@ -86,7 +86,7 @@ const ru = {
 const en = {
 	question: 'What came in and was sold, who and what is stuck',
 	leads: 'Leads of the period',
-	leadsNote: 'Created in the period, with their state now; in small print the change from the previous period, whose leads have had more time. The pipeline does not narrow leads',
+	leadsNote: 'Created in the period, with their state now; in small print the change from the previous period, whose leads have had more time',
 	processingDays: 'Processing time',
 	now: 'in all now',
 	deals: 'Deals of the period',
@@ -104,11 +104,11 @@ const en = {
 	cohortView: 'Of those created in the period',
 	periodView: 'Overall: events of the period',
 	cohortNote: 'Leads created in the period: each step is part of the one before. Sales are those of the chosen pipeline',
-	periodNote: 'Each step by the day of its own event; leads may have been created earlier, so shares may exceed 100 %',
+	periodNote: 'Each step by the day of its own event; leads may have been created earlier, so shares may exceed 100 %. Sales are those of the chosen pipeline',
 	saleNotQuality: 'With a sale, but not quality (not in the funnel)',
 	conversions: 'Conversion',
 	cohortExplained: 'Of those created in the period: how many of its leads have reached the step by the refresh.',
-	periodExplained: 'Overall: how many leads reached the step for the first time within the period, over the leads created in it.',
+	periodExplained: 'Overall: how many leads reached the step for the first time within the period, over the leads created in it. Sales are those of the chosen pipeline.',
 
 	dynamics: 'New and repeat over time',
 	dynamicsNote: 'Sales by the day of the sale. Click a bar to choose it as the period',
@@ -123,7 +123,7 @@ const en = {
 	listNote: 'Choose a stage in the filter "Deal stage": the oldest come first. The title of a column sorts the whole list',
 
 	states: 'Deals by state and stage',
-	statesNote: 'Created in the period. Click a state or a stage to filter the page; a stage is taken by its name, in all pipelines',
+	statesNote: 'Created in the period. Click a state or a stage to filter the deals of the page; a stage is taken by its name, in all pipelines',
 	byCount: 'Count',
 	byAmount: 'Amount',
 	averageAge: 'Age, days',
