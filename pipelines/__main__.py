@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import click
@@ -59,7 +60,11 @@ def connect() -> Any:
     from pipelines.bitrix24.access import from_environment
     from pipelines.bitrix24.client import Client
 
-    verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE")
+    if bundle and not Path(bundle).exists():
+        raise SettingsError(
+            f"REQUESTS_CA_BUNDLE is {bundle!r}, where nothing is: name the file of the certificate"
+        )
     wait = os.environ.get("BITRIX24_RETRY_SECONDS") or "1"
     try:
         retry_seconds = float(wait)
@@ -72,7 +77,7 @@ def connect() -> Any:
     return Client(
         from_environment(Warehouse.from_environment()),
         retry_seconds=retry_seconds,
-        verify=verify,
+        verify=bundle or True,
     )
 
 
@@ -97,6 +102,7 @@ def refresh(
     from pipelines.settings import Settings
 
     warehouse, to = Warehouse.from_environment(), notify.channels(_warn)
+    tells_success = notify.tells_success(_warn)
     try:
         run = run_all(
             warehouse,
@@ -114,7 +120,7 @@ def refresh(
     except Exception as error:
         notify.send(to, notify.failure(error), _warn)
         raise
-    if os.environ.get("NOTIFY") == "always":
+    if tells_success:
         notify.send(to, notify.success(run.lines(warehouse)), _warn)
 
 

@@ -8,7 +8,7 @@ histories, rates and directories, and the current version of everything. What go
 - versions of leads, deals, contacts and companies that repeat the version before them but for
   those times;
 - of open activities, contact details and cities, of which only the current version is read
-  anywhere: earlier versions, and what is gone from the portal.
+  anywhere: earlier versions, and what is gone from the portal, itself or with its owner.
 
 The last completed refresh, and one that waits for its checks, are left alone.
 """
@@ -21,7 +21,7 @@ import duckdb
 
 from pipelines.bitrix24.entities import ACTIVITIES, ENTITIES, TABLES, Table
 from pipelines.errors import CompactFailed
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import LATEST, Warehouse
 
 TIMES_OF_CHANGE = ("updated_time", "last_activity_time")
 BOOKKEEPING = ("refresh_no", "row_hash", "state_hash", "_dlt_load_id")
@@ -54,6 +54,21 @@ SUPERSEDED = f"""
     ) as versions
     window item as (partition by {{key}} order by refresh_no)
     qualify refresh_no < {LAST} and {{condition}}
+"""
+# Those of an owner that comes back are read anew, unless a refresh that waits has seen it back.
+OWNER_IS_GONE = f"""
+    select rowid
+    from raw.{{table}}
+    where
+        refresh_no < {LAST}
+        and id in (
+            select id
+            from ({LATEST.format(columns="id, is_deleted", table="{owner}", key="id")})
+            where is_deleted
+        )
+        and id not in (
+            select id from raw.{{owner}} where refresh_no > {LAST} and not is_deleted
+        )
 """
 IS_NOT_CURRENT = "lead(refresh_no) over item is not null"
 
@@ -98,8 +113,11 @@ def _dropped(warehouse: Warehouse) -> dict[str, str]:
             condition = _superseded(connection, table)
             if condition:
                 parts.append(SUPERSEDED)
+            if table.kind == "older_list":
+                parts.append(OWNER_IS_GONE)
+            names = {"table": table.name, "key": key, "owner": table.owner}
             queries[table.name] = " union all ".join(
-                f"({part.format(table=table.name, key=key, condition=condition)})" for part in parts
+                f"({part.format(**names, condition=condition)})" for part in parts
             )
     return queries
 

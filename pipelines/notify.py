@@ -56,8 +56,16 @@ def channels(warn: Callable[[str], None]) -> list[Channel]:
     safe = [channel for channel in found if _is_safe(channel.address)]
     for channel in found:
         if channel not in safe:
-            warn(f"no messages to {channel.name}: its address must begin with https://")
+            warn(f"no messages to {channel.name}: its address must begin with https://<host>/")
     return safe
+
+
+def tells_success(warn: Callable[[str], None]) -> bool:
+    """Whether NOTIFY asks for messages about successes too; an unknown value is warned of."""
+    choice = os.environ.get("NOTIFY", "").strip()
+    if choice.lower() not in ("", "always"):
+        warn(f"no messages of successes: NOTIFY is {choice!r}, and `always` or nothing is allowed")
+    return choice.lower() == "always"
 
 
 def send(
@@ -77,7 +85,8 @@ def send(
                 allow_redirects=False,
             )
             refusal = _refusal(answer)
-        except requests.RequestException as error:
+        # Also what a wrong REQUESTS_CA_BUNDLE raises.
+        except OSError as error:
             # Its text holds the address.
             refusal = type(error).__name__
         if refusal:
@@ -113,7 +122,10 @@ def _pair(secret: str, chat: str, warn: Callable[[str], None]) -> tuple[str, str
 
 
 def _is_safe(address: str) -> bool:
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS)
 
 

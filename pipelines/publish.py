@@ -40,7 +40,11 @@ def free_name(folder: Path, name: str) -> str:
 
 def prune(folder: Path, current: str) -> None:
     """Removes old folders beside the current one, all but the newest few."""
-    old = sorted(path for path in folder.iterdir() if path.name != current)
+    # Not by name: a restored warehouse begins again at a lower number.
+    old = sorted(
+        (path for path in folder.iterdir() if path.name != current),
+        key=lambda path: path.stat().st_mtime_ns,
+    )
     for path in old[: -(KEPT_FOLDERS - 1) or None]:
         shutil.rmtree(path, ignore_errors=True)
 

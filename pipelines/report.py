@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -40,9 +43,14 @@ def report(warehouse: Warehouse, settings: Settings) -> Path:
         "REPORT_LANG": settings.report_lang,
         "SEND_ANONYMOUS_USAGE_STATS": "no",
     }
-    install_packages(logs)
-    for script in ("sources", "build"):
-        _npm(["run", script], environment, logs / f"report-{script}.log")
+    with _building():
+        _install(logs)
+        for script in ("sources", "build"):
+            _npm(["run", script], environment, logs / f"report-{script}.log")
+        return _put_in_place(warehouse, settings, current)
+
+
+def _put_in_place(warehouse: Warehouse, settings: Settings, current: Path) -> Path:
     sites = warehouse.published / ".sites"
     name = free_name(sites, current.resolve().name)
     site, fresh = sites / name, sites / ".new"
@@ -102,8 +110,21 @@ def _write_status(
     )
 
 
+@contextmanager
+def _building() -> Iterator[None]:
+    """`reports/` holds one site in the making: that of another warehouse waits for it."""
+    with (REPORTS / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def install_packages(logs: Path) -> None:
     """`npm ci` when the lock file is not the installed one."""
+    with _building():
+        _install(logs)
+
+
+def _install(logs: Path) -> None:
     lock = hashlib.sha256((REPORTS / "package-lock.json").read_bytes()).hexdigest()
     if INSTALLED_LOCK.exists() and INSTALLED_LOCK.read_text(encoding="utf-8") == lock:
         return

@@ -84,7 +84,7 @@ class Settings(BaseModel):
     user_fields: list[str]
     pii: Literal["none", "hash", "full"]
     keep_titles: bool
-    refresh_overlap_minutes: Annotated[int, Field(ge=0)]
+    refresh_overlap_minutes: Annotated[int, Field(ge=1)]
     full_read_every_days: Annotated[int, Field(ge=0)]
     max_deleted_share: Annotated[float, Field(ge=0, le=1)]
     max_drop_share: Annotated[float, Field(ge=0, le=1)]
@@ -168,7 +168,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError:
         raise SettingsError(f"the settings file {path} cannot be read") from None
-    except yaml.YAMLError as error:
+    except UnicodeDecodeError:
+        raise SettingsError(f"the settings file {path} is not UTF-8: save it in UTF-8") from None
+    # A day that no month has is a ValueError.
+    except (yaml.YAMLError, ValueError) as error:
         raise SettingsError(f"the settings file {path} is not YAML: {error}") from None
     if content is None:
         return {}

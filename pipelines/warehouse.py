@@ -15,7 +15,12 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from pipelines.errors import AnotherRefreshIsRunning, NotEnoughSpace, PipelineError
+from pipelines.errors import (
+    AnotherRefreshIsRunning,
+    NotEnoughSpace,
+    PipelineError,
+    SettingsError,
+)
 from pipelines.run_file import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,7 +79,7 @@ class Warehouse:
     @classmethod
     def from_environment(cls) -> Warehouse:
         """WAREHOUSE_DIR, relative to the project's folder; `data/` by default."""
-        return cls((ROOT / os.environ.get("WAREHOUSE_DIR", "data")).resolve())
+        return cls((ROOT / (os.environ.get("WAREHOUSE_DIR") or "data")).resolve())
 
     @property
     def database(self) -> Path:
@@ -92,6 +97,11 @@ class Warehouse:
     def unfinished_build(self) -> Path:
         """Lies there from the beginning of a build until all is built and tested."""
         return self.directory / "dbt" / "unfinished"
+
+    @property
+    def full_reading_begun(self) -> Path:
+        """Lies there while everything is read, and from then on until a reading ends well."""
+        return self.directory / "full_reading_begun"
 
     @property
     def _owed_file(self) -> Path:
@@ -114,12 +124,22 @@ class Warehouse:
 
         Raises:
             AnotherRefreshIsRunning: at once, when the lock is held.
+            SettingsError: the folder cannot be made or written.
         """
         if LOCK_FD_VARIABLE in os.environ:
             yield
             return
-        self.directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.directory / "refresh.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        file = self.directory / "refresh.lock"
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
+            raise SettingsError(
+                f"{file} cannot be written ({error.strerror}): mend the rights of the folder, or"
+                " name another one in WAREHOUSE_DIR"
+            ) from None
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

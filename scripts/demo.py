@@ -17,6 +17,21 @@ from scripts.demo_portal import serve
 
 DEMO = ROOT / "data" / "demo"
 
+# A demo meets no portal, application or chat of the environment or of `.env`, which fills in what
+# is not set at all.
+UNSET = (
+    "SETTINGS",
+    "BITRIX24_PORTAL",
+    "BITRIX24_OAUTH_CLIENT_ID",
+    "BITRIX24_OAUTH_CLIENT_SECRET",
+    "BITRIX24_OAUTH_REFRESH_TOKEN",
+    "BITRIX24_CHAT_WEBHOOK_URL",
+    "BITRIX24_CHAT_ID",
+    "TELEGRAM_BOT_TOKEN",
+    "TELEGRAM_CHAT_ID",
+    "NOTIFY",
+)
+
 HEADLINES = """
     with refreshes as (select * from quality.refreshes),
     leads as (select * from marts.fct_leads where is_counted),
@@ -39,9 +54,9 @@ def run_refresh(webhook_url: str) -> int:
     """A refresh of the demo warehouse in a process of its own, as a scheduler runs it."""
     environment = {
         **os.environ,
+        **dict.fromkeys(UNSET, ""),
         "BITRIX24_WEBHOOK_URL": webhook_url,
         "WAREHOUSE_DIR": str(DEMO),
-        "SETTINGS": "",
     }
     command = [sys.executable, "-m", "pipelines", "refresh"]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode

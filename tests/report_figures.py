@@ -75,11 +75,13 @@ class Filters(NamedTuple):
             if key in USER_FIELDS:
                 entity = self.fields[table]
                 if entity in USER_FIELDS[key]:
-                    parts.append(
-                        f"{entity}_id in (select item_id from marts.fct_user_field_values where"
-                        f" entity = '{entity}' and field_name = '{key}'"
-                        f" and field_value in ({quoted(values)}))"
+                    filled = (
+                        "select item_id from marts.fct_user_field_values"
+                        f" where entity = '{entity}' and field_name = '{key}'"
                     )
+                    among = f"{entity}_id in ({filled} and field_value in ({quoted(values)}))"
+                    none = f"{entity}_id not in ({filled})" if "" in values else "false"
+                    parts.append(f"({among} or {none})")
             elif what := self.columns[key][table]:
                 parts.append(f"coalesce({what}, '') in ({quoted(values)})")
         return " and ".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from pipelines.check import complete
 from pipelines.compact import compact
 from pipelines.errors import CompactFailed, NotEnoughSpace
 from pipelines.settings import Settings
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import ROOT, Warehouse
 from scripts.demo_portal import Portal, serve
 from tests.small_portal import CURRENCIES, deal, deal_visit, lead, lead_visit, write_portal
 from tests.test_dbt_project import dbt, query
@@ -36,14 +37,18 @@ def day(number: int) -> str:
     return f"2026-03-{number:02}T12:00:00+03:00"
 
 
-def read(portal: Portal, warehouse: Warehouse, now: str) -> Summary:
+def read(
+    portal: Portal, warehouse: Warehouse, now: str, settings: Settings | None = None
+) -> Summary:
     portal.set_now(now)
     client = Client(portal.webhook_url, retry_seconds=0.01)
-    return extract(client, warehouse, Settings.load(), accept_loss=True)
+    return extract(client, warehouse, settings or Settings.load(), accept_loss=True)
 
 
-def refresh(portal: Portal, warehouse: Warehouse, now: str) -> Summary:
-    summary = read(portal, warehouse, now)
+def refresh(
+    portal: Portal, warehouse: Warehouse, now: str, settings: Settings | None = None
+) -> Summary:
+    summary = read(portal, warehouse, now, settings)
     complete(warehouse, summary.refresh_no)
     return summary
 
@@ -227,6 +232,8 @@ def test_rows_that_go_and_rows_that_stay(lived: Lived, tmp_path: Path) -> None:
     assert versions(warehouse, "contacts") == [(1, 1, False), (1, 5, False)]
     # Activity 1 is gone from the portal; that activity 2 is, the last refresh has seen.
     assert versions(warehouse, "activities") == [(2, 7, True), (3, 2, False)]
+    # Leads 1 and 3 are deleted; the log has no tombstones of cities.
+    assert versions(warehouse, "lead_addresses") == [(2, 1, False)]
     # Row 1 went with its deal, which came back without it.
     assert versions(warehouse, "deal_stage_history") == [
         (1, 1, False),
@@ -275,6 +282,43 @@ def test_an_extraction_that_waits_for_its_checks_is_kept(portal: Portal, tmp_pat
         (3, 1, False),
     ]
     assert [refresh.refresh_no for refresh in warehouse.last_refreshes(completed=False)] == [2, 1]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_details_of_a_deleted_record_go_and_come_back_with_it(
+    portal: Portal, tmp_path: Path, waits: bool
+) -> None:
+    """Where a refresh that waits for its checks has seen it again, they are not read once more."""
+    warehouse = Warehouse(tmp_path / "data")
+    contact = {"id": 1, "createdTime": CREATED, "updatedTime": CREATED, "name": "Пелагея"}
+    portal.upsert("contacts", contact)
+
+    def details() -> list[list[tuple[Any, ...]]]:
+        return [versions(warehouse, name) for name in ("lead_addresses", "contact_details")]
+
+    with_details = Settings.model_validate(Settings.load().model_dump() | {"pii": "full"})
+    refresh(portal, warehouse, day(10), with_details)
+    portal.delete("leads", 3)
+    portal.delete("contacts", 1)
+    refresh(portal, warehouse, day(12), with_details)
+    before = [[(1, 1, False), (2, 1, False), (3, 1, False)], [(1, 1, False)]]
+    assert details() == before
+    portal.upsert("leads", lead(3))
+    portal.upsert("contacts", contact)
+    if waits:
+        waiting = read(portal, warehouse, day(14), with_details)
+        compact(warehouse)
+        assert details() == before
+        complete(warehouse, waiting.refresh_no)
+    else:
+        compact(warehouse)
+        assert details() == [[(1, 1, False), (2, 1, False)], []]
+        refresh(portal, warehouse, day(14), with_details)
+        assert details() == [[(1, 1, False), (2, 1, False), (3, 3, False)], [(1, 3, False)]]
+    for name, living in {"lead_addresses": 3, "contact_details": 1}.items():
+        found = warehouse.latest_versions(name, ["id"], ["id"])
+        assert found is not None
+        assert found.height == living
 
 
 def test_the_file_gets_smaller_and_nothing_is_left_beside_it(
@@ -365,6 +409,13 @@ def test_a_backup_restores_the_same_marts_and_the_next_refresh_reads_on(
     assert marts(warehouse) == marts_of_lived
     again = refresh(lived.portal, warehouse, day(26))
     assert (again.refresh_no, again.counts["leads"].rows_appended) == (8, 1)
+
+
+def test_what_the_docs_stop_is_a_running_refresh_too() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    stopped = re.findall(r"systemctl stop ([a-z0-9-]+\.\w+)(?:\s+([a-z0-9-]+\.\w+))?", text)
+    assert stopped == [("bitrix24-analytics.timer", "bitrix24-analytics.service")] * 3
+    assert not re.search("with the timer stopped|Stop the timer,", text)
 
 
 def test_a_copy_is_refused_while_a_refresh_runs(tmp_path: Path) -> None:

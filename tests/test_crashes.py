@@ -19,6 +19,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,32 @@ with Warehouse(folder / "data").lock():
         pass
 
 
+def test_the_site_of_another_warehouse_waits_for_the_one_in_the_making(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two companies, one clone: each site holds its own figures."""
+    (tmp_path / "build").mkdir()
+    shown = tmp_path / "build" / "index.html"
+
+    def builds(command: list[str], environment: Mapping[str, str], log: Path) -> None:
+        if command[-1] == "sources":
+            shown.write_text(environment["PUBLISHED_PARQUET"])
+        time.sleep(0.3)
+
+    monkeypatch.setattr(report_module, "REPORTS", tmp_path)
+    monkeypatch.setattr(report_module, "_install", lambda logs: None)
+    monkeypatch.setattr(report_module, "_npm", builds)
+    warehouses = [Warehouse(tmp_path / name) for name in ("one", "other")]
+    for warehouse in warehouses:
+        (warehouse.published / ".refreshes" / "000001" / "parquet").mkdir(parents=True)
+        switch_link(warehouse.published / "current", ".refreshes/000001")
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda warehouse: report(warehouse, Settings.load()), warehouses))
+    for warehouse in warehouses:
+        parquet = warehouse.published / ".refreshes" / "000001" / "parquet"
+        assert (warehouse.published / "site" / "index.html").read_text() == str(parquet)
+
+
 @pytest.mark.parametrize("failure", [OSError("the disk is gone"), KeyboardInterrupt()])
 def test_a_site_built_anew_never_touches_the_one_that_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
@@ -137,7 +165,7 @@ def test_a_site_built_anew_never_touches_the_one_that_is_shown(
     (tmp_path / "build").mkdir()
     (tmp_path / "build" / "index.html").write_text("old")
     monkeypatch.setattr(report_module, "REPORTS", tmp_path)
-    monkeypatch.setattr(report_module, "install_packages", lambda logs: None)
+    monkeypatch.setattr(report_module, "_install", lambda logs: None)
     monkeypatch.setattr(report_module, "_npm", lambda *arguments: None)
     report(warehouse, Settings.load())
     shown = warehouse.published / "site" / "index.html"

@@ -28,12 +28,13 @@ FIELD = "UF_CRM_1720019876534"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Lead n was changed on the n-th of March at 10:00, and spoken to a day later."""
+    """Lead n came on the n-th of March at 9:00, was changed at 10:00, and spoken to a day later."""
     return write_portal(
         tmp_path_factory.mktemp("portal"),
         leads=[
             lead(
                 day,
+                createdTime=f"2026-03-{day:02}T09:00:00+03:00",
                 updatedTime=f"2026-03-{day:02}T10:00:00+03:00",
                 lastActivityTime=f"2026-03-{day + 1:02}T10:00:00+03:00",
             )
@@ -116,6 +117,9 @@ def test_a_sound_portal(portal: Portal, warehouse: Warehouse) -> None:
     assert f"lead_addresses: the filter by DATE_MODIFY {form}" in fine
     form = "works in the form 2026-03-07T07:00:00+00:00"
     assert f"leads: the filter by lastActivityTime {form}" in fine
+    assert "leads: the filter by createdTime works in the form 2026-03-06T06:00:00+00:00" in fine
+    for name in ("deals", "contacts", "companies"):
+        assert f"{name}: the filter by createdTime was not tried: too few rows" in fine
     assert "deals: the filter by updatedTime was not tried: too few rows" in fine
     assert fine[-3] == (
         "on the portal: leads 10, deals 2, contacts 0, companies 0, lead_addresses 10,"
@@ -285,6 +289,28 @@ def test_a_field_of_time_that_the_portal_has_not(portal: Portal, warehouse: Ware
     assert found.text.count("set full_read_every_days: 0") == 1
 
 
+def test_a_filter_by_creation_that_a_first_load_goes_by(
+    portal: Portal, warehouse: Warehouse
+) -> None:
+    def finds_none(params: dict[str, Any]) -> dict[str, Any]:
+        asked = any("createdTime" in key for key in params.get("filter", {}))
+        return {**params, "filter": {"id": -1}} if asked else params
+
+    change(portal, "crm.item.list", finds_none)
+    found = with_text(doctor(portal, warehouse), "leads: the filter by createdTime")
+    assert found.level == "problem"
+    assert found.text == (
+        "leads: the filter by createdTime differs (2026-03-06T06:00:00+00:00 finds 0 of 5 rows):"
+        " load without --history-from, and report this"
+    )
+    change(portal, "crm.item.list", lambda params: without_filter(params, "createdTime"))
+    found = with_text(doctor(portal, warehouse), "leads: the filter by createdTime")
+    assert found.level == "warning"
+    assert found.text.endswith("a first load comes in one piece, with --history-from too")
+    complete(warehouse, extract(Client(portal.webhook_url), warehouse, settings()).refresh_no)
+    assert not [finding for finding in doctor(portal, warehouse) if "createdTime" in finding.text]
+
+
 def test_start_minus_one_that_loses_history(portal: Portal, warehouse: Warehouse) -> None:
     scope, answer = portal.methods.by_name["crm.stagehistory.list"]
 
@@ -308,6 +334,9 @@ def test_the_next_full_reading(portal: Portal, warehouse: Warehouse) -> None:
     assert "changed since 2026-03-31 17:0" in last
     last = told(doctor(portal, warehouse, full_read_every_days=0), "ok")[-1]
     assert last == "every refresh reads everything (full_read_every_days: 0)"
+    warehouse.owe_full_reading(summary.refresh_no + 1)
+    last = told(doctor(portal, warehouse), "ok")[-1]
+    assert last == "the next refresh reads everything: one is owed since an earlier one"
     last = told(doctor(portal, warehouse, keep_titles=True), "ok")[-1]
     assert last.startswith("the next refresh reads everything: pii, its key, titles or user fields")
 

@@ -144,12 +144,78 @@ def test_figures_stand_beside_those_of_february(written: dict[str, Workbook]) ->
     assert line("Показатели", "Время обработки, дней, в среднем", leads)[1:4] == [3, None, 19]
     assert line("Показатели", "Создано сделок", deals)[1:4] == [7, None, 1]
     assert line("Показатели", "Забытые сделки", deals)[1:3] == [1, approx(1 / 7)]
-    assert line("Показатели", "Потенциальная сумма, ₽", deals)[1:] == [2000]
+    assert line("Показатели", "Потенциальная сумма, ₽", deals)[1:] == [2000, None, 0, None, 2000]
     assert line("Показатели", "Сумма продаж, от созданных в периоде, ₽", deals)[1] == 1611.5
+    # Deals 1 and 2; deal 4 of February. The only repeat one, deal 6, has no rate.
+    sold_new = "Сумма продаж новым клиентам, от созданных в периоде, ₽"
+    assert line("Показатели", sold_new, deals)[1:4] == [1500.5, None, 300]
+    sold_again = "Сумма продаж повторным клиентам, от созданных в периоде, ₽"
+    assert line("Показатели", sold_again, deals)[1:] == [None, None, 0]
     assert line("Показатели", "Продажи за период")[1:] == [5, None, 0, None, 5]
     assert line("Показатели", "Сумма продаж за период, ₽")[1] == 1911.5
     assert line("Показатели", "Сумма продаж новым клиентам за период, ₽")[1] == 1800.5
     assert line("Показатели", "Продажи повторным клиентам за период")[1] == 1
+
+
+def test_the_amount_of_no_sales_is_0_and_that_without_a_rate_unknown(
+    written: dict[str, Workbook], company: Warehouse, settings: Settings, tmp_path: Path
+) -> None:
+    """Nothing was sold in February; of sales to repeat customers, deal 6, no amount is known."""
+    line = written["sales_dynamics"].line
+    names = ("Сумма продаж", "Сумма продаж новым клиентам", "Сумма продаж повторным клиентам")
+    sold = [f"{name} за период, ₽" for name in names]
+    assert [line("Показатели", name)[3] for name in sold] == [0, 0, 0]
+    assert line("Показатели", sold[0])[5] == 1911.5
+    assert line("Показатели", sold[2])[1] is None
+    assert line("Показатели", "Средний чек за период, ₽")[1:] == [approx(1911.5 / 5)]
+    february, march, total = written["sales_dynamics"].table("По месяцам", "Месяц")
+    assert [february[name] for name in sold] == [0, 0, 0]
+    assert [march[name] for name in sold] == [1911.5, 1800.5, None]
+    assert [total[name] for name in sold] == [1911.5, 1800.5, None]
+    assert (february["Потенциальная сумма, ₽"], march["Потенциальная сумма, ₽"]) == (0, 2000)
+    february, *_ = written["marketing"].table("По месяцам", "Месяц")
+    assert february["Сумма продаж с лидом за период, ₽"] == 0
+    # Deal 6 has its rate, nothing is in work, February has neither leads nor sales.
+    books = read(
+        excel(
+            edited(
+                company,
+                tmp_path,
+                "update marts.fct_deals set base_amount = 70 where deal_id = 6",
+                "update marts.fct_deals set is_in_work = false, is_forgotten = false",
+                "delete from marts.fct_leads where lead_id in (4, 5)",
+                "update marts.fct_deals set is_sale = false where deal_id = 4",
+                "update marts.fct_leads set source_name = 'Новый' where lead_id = 3",
+            ),
+            settings,
+        )
+    )
+    line = books["sales_dynamics"].line
+    created = [f"{name}, от созданных в периоде, ₽" for name in names]
+    assert [line("Показатели", name)[1] for name in created] == [1681.5, 1500.5, 70]
+    assert [line("Показатели", name)[3] for name in created] == [0, 0, 0]
+    assert line("Показатели", "Потенциальная сумма, ₽", RU["stock"])[1] == 0
+    assert line("Показатели", "Сумма продаж повторным клиентам за период, ₽")[1] == 70
+    amount = "Сумма продаж лидов, от созданных в периоде, ₽"
+    assert books["marketing"].line("Показатели", amount)[1:4] == [1000, None, 0]
+    february, *_ = books["marketing"].table("По месяцам", "Месяц")
+    assert (february["Поступило лидов"], february[amount]) == (0, 0)
+    (new,) = (
+        row
+        for row in books["marketing"].table("Источники", "Источник")
+        if row["Источник"] == "Новый"
+    )
+    assert new["Сумма продаж с лидом за период, ₽"] == 0
+
+
+def test_pipelines_without_sales_have_an_amount_of_0(
+    company: Warehouse, settings: Settings, tmp_path: Path
+) -> None:
+    warehouse = edited(company, tmp_path, "update marts.fct_deals set is_sale = false")
+    book = read(excel(warehouse, settings))["sales_dynamics"]
+    pipelines_ = book.table("Показатели", "Воронка", RU["by_pipeline"])
+    amounts = [row["Сумма продаж, от созданных в периоде, ₽"] for row in pipelines_]
+    assert amounts == [0, 0]
 
 
 def test_funnel_has_both_shares_and_both_views(written: dict[str, Workbook]) -> None:
@@ -200,15 +266,36 @@ def test_transitions_with_those_back(written: dict[str, Workbook]) -> None:
 
 def test_what_is_forgotten_or_without_a_plan_by_manager(written: dict[str, Workbook]) -> None:
     rows = written["sales_dynamics"].table("Забытые и без дел", "Менеджер")
-    assert list(rows[0])[7:] == [
-        "Забытые сделки, сумма, ₽",
-        "Сделки без дел",
-        "Сделки без дел, сумма, ₽",
+    assert list(rows[0])[1:] == [
+        *("Лиды в работе", "Забытые лиды", "Лиды без активности", "Лиды без дел"),
+        *("Сделки в работе", "Потенциальная сумма, ₽"),
+        *("Забытые сделки", "Забытые сделки, сумма, ₽", "Сделки без активности"),
+        *("Сделки без дел", "Сделки без дел, сумма, ₽"),
     ]
     assert [tuple(row.values()) for row in rows] == [
-        ("Иван Котов", *(1, 1, 1), *(1, 2000), *(1, 2000), *(0, None)),
-        ("Анна Орлова", *(1, 1, 0), *(0, None), *(0, None), *(0, None)),
-        ("Всего", *(2, 2, 1), *(1, 2000), *(1, 2000), *(0, None)),
+        ("Иван Котов", *(1, 1, 1, 1), *(1, 2000), *(1, 2000, 1), *(0, 0)),
+        ("Анна Орлова", *(1, 1, 1, 0), *(0, 0), *(0, 0, 0), *(0, 0)),
+        ("Всего", *(2, 2, 2, 1), *(1, 2000), *(1, 2000, 1), *(0, 0)),
+    ]
+
+
+def test_those_with_a_plan_stand_beside_the_forgotten(
+    company: Warehouse, settings: Settings, tmp_path: Path
+) -> None:
+    """Lead 5 and deal 3 have one: with planned_is_not_forgotten they are idle, not forgotten."""
+    warehouse = edited(
+        company,
+        tmp_path,
+        "update marts.fct_leads set is_forgotten = false where lead_id = 5",
+        "update marts.fct_deals set is_forgotten = false where deal_id = 3",
+    )
+    rows = read(excel(warehouse, settings))["sales_dynamics"].table("Забытые и без дел", "Менеджер")
+    columns = ("Менеджер", "Забытые лиды", "Лиды без активности")
+    columns += ("Забытые сделки", "Забытые сделки, сумма, ₽", "Сделки без активности")
+    assert [tuple(row[name] for name in columns) for row in rows] == [
+        ("Иван Котов", 1, 1, 0, 0, 1),
+        ("Анна Орлова", 0, 1, 0, 0, 0),
+        ("Всего", 1, 2, 0, 0, 1),
     ]
 
 
@@ -230,6 +317,42 @@ def test_managers_of_leads_in_both_workbooks(written: dict[str, Workbook]) -> No
     titles = {row[0] for row in written["marketing"].sheets["Менеджеры"]}
     assert "Лиды: поступило лидов" in titles
     assert not any(str(title).startswith("Сделки") for title in titles)
+
+
+def test_titles_keep_the_code_of_the_currency(
+    company: Warehouse, settings: Settings, tmp_path: Path
+) -> None:
+    warehouse = edited(company, tmp_path, "update quality.refreshes set base_currency = 'GEL'")
+    titles = {
+        row[0] for row in read(excel(warehouse, settings))["sales_dynamics"].sheets["Менеджеры"]
+    }
+    assert "Сделки: сумма, GEL" in titles
+
+
+def test_sources_and_labels_tell_what_is_in_work(
+    written: dict[str, Workbook], company: Warehouse, settings: Settings, tmp_path: Path
+) -> None:
+    """Of March lead 3 is new; of February lead 5 is in progress. Both are in work."""
+    february = read(
+        excel(edited(company, tmp_path), settings, dt.date(2026, 2, 1), dt.date(2026, 2, 28))
+    )
+    for sheet, first in (("Источники", "Источник"), ("UTM", "Метка")):
+        for books, expected in (
+            (written, [3, 1, 1, 0, 1, 1]),
+            (february, [2, 0, 0, 1, 1, 1]),
+        ):
+            total = books["marketing"].table(sheet, first)[-1]
+            at = list(total).index("Поступило лидов")
+            assert list(total.items())[at : at + 6] == list(
+                zip(
+                    (
+                        *("Поступило лидов", "Некачественные", "Новые лиды", "Взяты в работу"),
+                        *("Лиды в работе", "Качественные, от созданных в периоде"),
+                    ),
+                    expected,
+                    strict=True,
+                )
+            )
 
 
 def test_sources_in_both_views_and_their_total(written: dict[str, Workbook]) -> None:
@@ -314,6 +437,45 @@ def test_lists_hold_what_is_open_and_what_moved_in_the_period(
     assert [row["№"] for row in february["sales_dynamics"].table("Сделки", "№")] == [3, 4]
 
 
+def test_lists_have_the_user_fields_of_their_entity(
+    written: dict[str, Workbook], company: Warehouse, settings: Settings, tmp_path: Path
+) -> None:
+    """In the order of the labels, several values in their own; texts stay texts."""
+    values = [
+        "('deal', 3, null, 3, 'UF_CRM_A', 'Регион', 2, 'Тула')",
+        "('deal', 3, null, 3, 'UF_CRM_A', 'Регион', 1, 'Уфа')",
+        "('deal', 9, null, 9, 'UF_CRM_A', 'Регион', 1, '=1+1')",
+        "('deal', 9, null, 9, 'UF_CRM_AMOUNT', '=2+2', 1, '0042')",
+        "('lead', 3, 3, null, 'UF_CRM_B', 'Край', 1, 'да')",
+    ]
+    warehouse = edited(
+        company,
+        tmp_path,
+        "insert into marts.fct_user_field_values (entity, item_id, lead_id, deal_id, field_name,"
+        f" field_label, value_number, field_value) values {', '.join(values)}",
+    )
+    folder = excel(warehouse, settings)
+    books = read(folder)
+    for name, sheet, own, expected in (
+        (
+            *("sales_dynamics", "Сделки", ["=2+2", "Регион"]),
+            {3: (None, "Уфа, Тула"), 9: ("0042", "=1+1")},
+        ),
+        ("marketing", "Лиды", ["Край"], {3: ("да",)}),
+    ):
+        without = written[name].table(sheet, "№")
+        rows = books[name].table(sheet, "№")
+        assert list(rows[0]) == [*without[0], *own]
+        assert {row["№"]: tuple(row[label] for label in own) for row in rows} == {
+            row["№"]: expected.get(row["№"], (None,) * len(own)) for row in without
+        }
+        assert [{label: row[label] for label in without[0]} for row in rows] == without
+    deals = openpyxl.load_workbook(folder / "sales_dynamics.xlsx")["Сделки"]
+    assert deals.auto_filter.ref == "A5:S13"
+    assert deals["S9"].number_format == "General"
+    assert (deals["R5"].data_type, deals["S9"].value, deals["S9"].data_type) == ("s", "=1+1", "s")
+
+
 def test_first_sheet_tells_data_period_settings_and_definitions(
     written: dict[str, Workbook], company: Warehouse
 ) -> None:
@@ -364,7 +526,7 @@ def test_lists_have_frozen_headings_filters_links_and_colours(
         if rule.type == "colorScale"
     }
     # Conversions of the two sources, not of the total.
-    assert {"G6:G7", "I6:I7", "K6:K7"} <= scales
+    assert {"H6:H7", "J6:J7", "L6:L7"} <= scales
     assert len(sources._charts) == 1
 
 
@@ -596,7 +758,7 @@ def test_the_site_holds_the_workbooks_also_when_built_again(
     excel(warehouse, settings)
     (tmp_path / "reports" / "build").mkdir(parents=True)
     monkeypatch.setattr(report_module, "REPORTS", tmp_path / "reports")
-    monkeypatch.setattr(report_module, "install_packages", lambda logs: None)
+    monkeypatch.setattr(report_module, "_install", lambda logs: None)
     monkeypatch.setattr(report_module, "_npm", lambda *_: None)
     monkeypatch.setattr(report_module.shutil, "which", lambda name: name)
     for _ in range(2):
@@ -792,9 +954,12 @@ def test_figures_are_those_of_the_semantic_layer(books: Books, sql: Sql) -> None
             f"select {name} from metrics.sales_dynamics"
             " where metric_time__month >= date '2026-02-01' order by metric_time__month desc"
         )
+        if name.startswith("sales_") or name == "potential_amount":
+            # Every amount of this company is known: what has none is the sum of nothing.
+            values = [tuple(value or 0 for value in row) for row in values]
         assert ((row[1],), (row[3],)) == (close(values[0]), close(values[1])), name
         compared += 1
-    assert compared == 35
+    assert compared == 37
 
 
 def test_months_are_those_of_the_marts(books: Books, sql: Sql) -> None:
@@ -813,7 +978,7 @@ def test_months_are_those_of_the_marts(books: Books, sql: Sql) -> None:
             (select count(*) from marts.fct_deals where is_counted and created_month = month),
             (select count(*) from marts.fct_deals
             where is_counted and date_trunc('month', sold_date) = month),
-            (select sum(base_amount) from marts.fct_deals
+            (select coalesce(sum(base_amount), 0) from marts.fct_deals
             where is_counted and date_trunc('month', sold_date) = month)
         from months
         """
@@ -956,6 +1121,13 @@ def test_what_needs_attention_adds_up_to_what_is_in_work(books: Books, sql: Sql)
     ):
         assert total[name] == approx(book.line("Показатели", name, RU["stock"])[1]), name
         assert total[name] == approx(sum(row[name] or 0 for row in rows)), name
+    for name, fact in (("Лиды без активности", "leads"), ("Сделки без активности", "deals")):
+        expected = sql(
+            f"select manager_name, count(*) from marts.fct_{fact}"
+            " where is_counted and is_idle group by all"
+        )
+        same([row for row in rows if row[name]], expected, "Менеджер", name)
+        assert total[name] == sum(row[1] for row in expected) > 0
     expected = sql(
         """
         select manager_name, count(*), sum(base_amount) from marts.fct_deals
@@ -1027,6 +1199,7 @@ def test_sources_are_those_of_the_semantic_layer(books: Books, sql: Sql) -> None
         "leads_junk",
         "leads_new",
         "leads_in_progress",
+        "leads_in_work",
         "leads_quality_cohort",
         "lead_to_quality_rate_cohort",
         "leads_with_deal_cohort",
@@ -1050,7 +1223,11 @@ def test_sources_are_those_of_the_semantic_layer(books: Books, sql: Sql) -> None
     )
     columns = [labels[name] for name in names]
     view = f"from metrics.marketing where {MARCH} and lead__source_name is not null"
-    expected = sql(f"select lead__source_name, {', '.join(names)} {view}")
+    # Every amount of this company is known: what has none is the sum of nothing.
+    selected = ", ".join(names).replace(
+        "sales_amount_of_leads_period", "coalesce(sales_amount_of_leads_period, 0)"
+    )
+    expected = sql(f"select lead__source_name, {selected} {view}")
     shown = {row["Источник"] for row in rows}
     same(rows, [row for row in expected if row[0] in shown], "Источник", *columns)
     # What is not shown has no lead, deal or sale in the month.
@@ -1122,7 +1299,8 @@ def test_utm_labels_are_those_of_the_semantic_layer(books: Books, sql: Sql) -> N
     ):
         expected = sql(
             f"""
-            select coalesce(lead__{column}, 'без метки'), sum(leads_received),
+            select coalesce(lead__{column}, 'без метки'), sum(leads_received), sum(leads_new),
+                sum(leads_in_progress), sum(leads_in_work),
                 sum(leads_quality_cohort) / sum(leads_received),
                 sum(leads_with_deal_cohort) / sum(leads_received),
                 sum(sales_amount_of_leads_cohort)
@@ -1131,7 +1309,8 @@ def test_utm_labels_are_those_of_the_semantic_layer(books: Books, sql: Sql) -> N
             """
         )
         columns = (
-            *("Значение", "Поступило лидов", "Конверсия в качественные, от созданных в периоде"),
+            *("Значение", "Поступило лидов", "Новые лиды", "Взяты в работу", "Лиды в работе"),
+            "Конверсия в качественные, от созданных в периоде",
             "Конверсия в сделку, от созданных в периоде",
             "Сумма продаж лидов, от созданных в периоде, ₽",
         )

@@ -17,7 +17,7 @@ from pipelines.check import complete
 from pipelines.errors import Bitrix24Error, SettingsError
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
-from scripts.demo_portal import Portal, serve
+from scripts.demo_portal import Fault, Portal, serve
 from tests.small_portal import (
     CURRENCIES,
     STATUSES,
@@ -253,6 +253,20 @@ def test_a_full_reading_is_due_after_the_set_days(portal: Portal, warehouse: War
     read(portal, warehouse)
     portal.set_now("2026-04-07T21:00:00+03:00")
     assert read(portal, warehouse).kind == "full"
+
+
+def test_a_full_reading_that_was_stopped_lets_changes_be_read_first(
+    portal: Portal, warehouse: Warehouse
+) -> None:
+    """One that never ends in its time keeps out no other: the refresh after it reads changes."""
+    read(portal, warehouse)
+    portal.set_now("2026-04-07T21:00:00+03:00")
+    portal.inject(Fault("http_500", times=None, after=10))
+    with pytest.raises(Bitrix24Error):
+        read(portal, warehouse)
+    portal.faults.clear()
+    kinds = [read(portal, warehouse).kind for _ in range(3)]
+    assert kinds == ["incremental", "full", "incremental"]
 
 
 def test_mass_deletion_stops_the_refresh(portal: Portal, warehouse: Warehouse) -> None:

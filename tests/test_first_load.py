@@ -20,7 +20,7 @@ from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import Summary, extract
 from pipelines.bitrix24.history import part_rows
 from pipelines.check import check, complete
-from pipelines.errors import Bitrix24Error
+from pipelines.errors import Bitrix24Error, SettingsError
 from pipelines.settings import Settings
 from pipelines.warehouse import ROOT, Warehouse
 from scripts.demo_portal import Portal, serve
@@ -232,9 +232,33 @@ def test_older_leads_of_deals_are_renewed_too(
         "select id, source_id, is_deleted from raw.leads where id < 371 and refresh_no = 2"
         " order by id",
     ) == [(360, "PARTNER", False), (365, None, True)]
+    # What no count tells of: the city has a time of change of its own.
+    portal.upsert("lead_addresses", {"ID": 360, "ADDRESS_CITY": "Омск"})
+    load(portal, warehouse, history_from=since, full=True)
+    cities = "select address_city from raw.lead_addresses where id = 360 order by refresh_no"
+    assert rows(warehouse, cities) == [("Город 360",), ("Омск",)]
     # Nothing changes any more, and nothing is appended.
     load(portal, warehouse, history_from=since, full=kind == "full")
-    assert rows(warehouse, "select count(*) from raw.leads where refresh_no = 3") == [(0,)]
+    assert rows(warehouse, "select count(*) from raw.leads where refresh_no = 4") == [(0,)]
+
+
+def test_a_part_that_begins_in_the_future_is_refused(portal: Portal, warehouse: Warehouse) -> None:
+    with pytest.raises(SettingsError, match="--history-from 2036-02-01 is in the future"):
+        load(portal, warehouse, history_from=dt.date(2036, 2, 1))
+
+
+def test_a_portal_that_finds_nothing_by_creation_is_read_in_one_part(
+    portal: Portal, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts of nothing would follow one another without end."""
+    created = history._created
+    monkeypatch.setattr(
+        history, "_created", lambda start: created(start and start + dt.timedelta(days=99_999))
+    )
+    with pytest.raises(Bitrix24Error, match=r"filter by createdTime finds 0 of .* without --hist"):
+        load(portal, warehouse, history_from=dt.date(2026, 2, 1))
+    assert load(portal, warehouse).history_from is None
+    assert holds_everything(warehouse)
 
 
 def test_what_changes_during_a_load_in_parts_is_read(

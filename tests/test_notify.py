@@ -164,8 +164,31 @@ def test_half_a_channel_and_plain_http_are_warned_of(monkeypatch: pytest.MonkeyP
     assert warnings == [
         "no messages: BITRIX24_CHAT_WEBHOOK_URL is set and BITRIX24_CHAT_ID is not",
         "no messages: TELEGRAM_CHAT_ID is set and TELEGRAM_BOT_TOKEN is not",
-        "no messages to the Bitrix24 chat: its address must begin with https://",
+        "no messages to the Bitrix24 chat: its address must begin with https://<host>/",
     ]
+
+
+def test_an_address_that_is_none_is_warned_of(named: Receiver) -> None:
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setenv("BITRIX24_CHAT_WEBHOOK_URL", f"https://[::1/rest/7/{CODE}/")
+        assert told(named, "text") == (
+            1,
+            ["no messages to the Bitrix24 chat: its address must begin with https://<host>/"],
+        )
+
+
+def test_a_missing_certificate_is_told_and_nothing_more(
+    named: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refresh that fails on it keeps its exit code: that of a wrong setting."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
+    monkeypatch.setenv("TELEGRAM_API_URL", "https://127.0.0.1:9")
+    assert told(named, "text") == (1, ["no message reached Telegram: OSError"])
+    monkeypatch.setenv("WAREHOUSE_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("BITRIX24_WEBHOOK_URL", "https://127.0.0.1:9/rest/1/planted-reader/")
+    monkeypatch.setattr(sys, "argv", ["pipelines", "refresh"])
+    assert command.main() == 2
+    assert "REQUESTS_CA_BUNDLE is " in named.posts[-1][2]["MESSAGE"]
 
 
 def refresh(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -238,13 +261,27 @@ def test_wrong_settings_are_told_and_a_second_refresh_is_not(
     assert len(receiver.posts) == 2
 
 
-@pytest.mark.parametrize(("choice", "messages"), [("always", 2), ("", 0)])
+@pytest.mark.parametrize(
+    ("choice", "messages", "warning"),
+    [
+        ("always", 2, ""),
+        ("Always ", 2, ""),
+        ("", 0, ""),
+        (
+            "success",
+            0,
+            "no messages of successes: NOTIFY is 'success', and `always` or nothing is allowed\n",
+        ),
+    ],
+)
 def test_success_is_told_on_request(
     named: Receiver,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
     choice: str,
     messages: int,
+    warning: str,
 ) -> None:
     run = Run(
         started_at=dt.datetime(2026, 3, 31, 17, tzinfo=dt.UTC),
@@ -273,6 +310,7 @@ def test_success_is_told_on_request(
     monkeypatch.setattr(sys, "argv", ["pipelines", "refresh"])
     assert command.main() == 0
     assert len(named.posts) == messages
+    assert capsys.readouterr().err == warning
     for _, _, body in named.posts:
         text = body.get("MESSAGE") or body["text"]
         assert text.splitlines() == [

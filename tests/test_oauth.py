@@ -494,6 +494,9 @@ def environment(**changed: str) -> dict[str, str]:
         ({"PORTAL": "acme.bitrix24.ru"}, "BITRIX24_PORTAL has not the form https://"),
         ({"PORTAL": "https://acme.bitrix24.ru/rest/1/planted/"}, "BITRIX24_PORTAL has not the fo"),
         ({"OAUTH_TOKEN_URL": "http://oauth.example/"}, "OAUTH_TOKEN_URL must start with https"),
+        ({"PORTAL": "https://planted:planted@acme.bitrix24.ru"}, "BITRIX24_PORTAL holds a login"),
+        ({"PORTAL": "https://[::1"}, "BITRIX24_PORTAL is no address"),
+        ({"OAUTH_TOKEN_URL": "https://planted@oauth.example/"}, "OAUTH_TOKEN_URL holds a login"),
     ],
 )
 def test_wrong_settings(
@@ -503,6 +506,20 @@ def test_wrong_settings(
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=message) as wrong:
         from_environment(warehouse)
+    assert "planted" not in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("https://planted:planted@acme.bitrix24.ru/rest/1/planted/", "holds a login: leave out"),
+        ("https://[::1/rest/1/planted/", "is no address"),
+        ("https://acme.bitrix24.ru/rest/planted/", "has not the form https://<portal>/rest/"),
+    ],
+)
+def test_a_wrong_webhook(url: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=f"^BITRIX24_WEBHOOK_URL {message}") as wrong:
+        Webhook(url)
     assert "planted" not in str(wrong.value)
 
 

@@ -12,10 +12,10 @@ import duckdb
 import pytest
 
 from pipelines.bitrix24.client import Client
-from pipelines.bitrix24.extract import extract
+from pipelines.bitrix24.extract import Reading, extract
 from pipelines.build import build
 from pipelines.check import check
-from pipelines.errors import SettingsError
+from pipelines.errors import Bitrix24Error, SettingsError
 from pipelines.excel.workbooks import excel
 from pipelines.publish import publish
 from pipelines.report import report
@@ -277,6 +277,28 @@ def test_full_has_all_and_none_after_it_forgets_it(portal: Portal, tmp_path: Pat
         if value in text and text not in earlier
     } == set()
     assert found((warehouse.published / "current").resolve()) == set()
+
+
+def test_what_a_stopped_reading_has_erased_comes_back_with_the_setting(
+    portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """full, then none, which erases and fails; then full again: no title is missing."""
+    warehouse = Warehouse(tmp_path)
+    full = settings(pii="full")
+    read(portal, warehouse, full)
+    with monkeypatch.context() as patched:
+        patched.setattr(Reading, "tables", fails)
+        with pytest.raises(Bitrix24Error, match="the portal went"):
+            read(portal, warehouse, settings())
+    read(portal, warehouse, full)
+    titles = warehouse.latest_versions("leads", ["id", "title"], ["id"])
+    assert titles is not None
+    assert titles["title"].to_list() == ["Заявка Пелагеи Ивановны"]
+
+
+def fails(_: Reading) -> Iterator[Any]:
+    raise Bitrix24Error("the portal went")
+    yield
 
 
 def test_titles_can_be_kept_alone(portal: Portal, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
+from pipelines.publish import prune
 from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
 from pipelines.warehouse import ROOT, Warehouse
@@ -284,6 +285,15 @@ def test_an_extraction_that_stops_half_way_is_invisible_to_build(
     summary = extract(Client(portal.webhook_url), warehouse, Settings.load())
     leads_read = summary.counts["leads"]
     assert leads_read.rows_living == leads_read.portal_total > 0
+
+
+def test_the_oldest_publications_go_first_whatever_their_numbers(tmp_path: Path) -> None:
+    """A restored warehouse begins again at 41; readers hold the newest of the old ones."""
+    for age, name in enumerate(["000040", "000050", "000051", "000041", "000042"]):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (age, age))
+    prune(tmp_path, "000042")
+    assert {path.name for path in tmp_path.iterdir()} == {"000051", "000041", "000042"}
 
 
 def test_files_are_replaced_whole(tmp_path: Path) -> None:

@@ -251,7 +251,9 @@ def test_a_user_field_is_a_filter_and_a_column(
     button = page.locator(f'[data-filter="{key}"] button').first
     expect(button).to_contain_text(label)
     button.click()
-    option = page.locator(f'[data-filter="{key}"] label').first
+    options = page.locator(f'[data-filter="{key}"] label')
+    expect(options.filter(has_text="не указано")).to_have_count(1)
+    option = page.locator(f'[data-filter="{key}"] label:not([data-value=""])').first
     value = option.inner_text()
     option.click()
     page.keyboard.press("Escape")

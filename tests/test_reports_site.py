@@ -218,6 +218,30 @@ def test_the_address_tells_a_choice_at_once(
     page.wait_for_url("**/sales/**")
     settle(page)
     expect_figures(page, marts, "/sales/", State(chosen={"manager": [manager]}))
+    page.get_by_role("link", name="Динамика продаж").first.click()
+    page.wait_for_url(f"{company}/sales/")
+    expect_figures(page, marts, "/sales/", State())
+    expect(page.locator('[data-chip="manager"]')).to_have_count(0)
+
+
+def test_the_address_tells_a_switch(
+    open_page: OpenPage, company: str, marts: duckdb.DuckDBPyConnection
+) -> None:
+    """The bridge of deals, reloaded: it is no longer that of leads, and the choice is the same."""
+    page = open_page(company, "/bridge/")
+    settle(page)
+    deals = page.locator('[data-switch="bridge_entity"] button').nth(1)
+    deals.click()
+    pipeline = choose(page, "pipeline", 0)
+    assert parse_qs(urlsplit(page.evaluate("location.href")).query) == {
+        "bridge_entity": ["deal"],
+        "pipeline": [pipeline],
+    }
+    page.reload()
+    settle(page)
+    expect(deals).to_have_attribute("aria-pressed", "true")
+    page.locator('[data-switch="bridge_entity"] button').first.click()
+    assert "bridge_entity" not in page.evaluate("location.href")
 
 
 @pytest.mark.parametrize("timezone", ["America/New_York", "Asia/Vladivostok"])

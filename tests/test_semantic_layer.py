@@ -183,6 +183,11 @@ def test_metrics_by_month_and_in_all(
             "lead__manager_name",
             {"Анна Орлова": 2 / 3, "Иван Котов": 0.5},
         ),
+        (
+            "leads_received",
+            "lead__state",
+            {"quality": 2, "junk": 1, "new": 1, "in_progress": 1},
+        ),
         # What happened within the period, by the source of the lead: deals 1 and 6; deal 2.
         ("leads_quality_period", "lead__source_name", {"Web": 1, "Ads": 1}),
         ("leads_with_deal_period", "lead__source_name", {"Web": 2, "Ads": 2}),

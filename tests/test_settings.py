@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipelines import notify
+from pipelines.bitrix24.access import Webhook, from_environment
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
-from pipelines.errors import SettingsError
+from pipelines.errors import NotEnoughSpace, SettingsError
 from pipelines.settings import DBT_PROJECT, Settings
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import ROOT, Warehouse
+from scripts import demo
 from scripts.demo_portal import Portal, serve
 from tests.small_portal import STATUSES, deal, deal_visit, lead, status, write_portal
 
@@ -61,11 +67,16 @@ def test_every_setting_has_a_default_and_a_description() -> None:
         ("sales_pipelines: [sales]", "setting sales_pipelines.0 = 'sales'"),
         ("max_deleted_share: 5", "setting max_deleted_share = 5"),
         ("stale_after_hours: 0", "setting stale_after_hours = 0"),
+        (
+            "refresh_overlap_minutes: 0",
+            "refresh_overlap_minutes = 0: Input should be greater than or equal to 1",
+        ),
         ("legacy_rules: [{stage: [NEW]}]", "legacy_rules.0.stage; did you mean stages?"),
         ("legacy_rules: [{entity: deal}]", "a rule without conditions would name every record"),
         ("legacy_rules: [{created_before: soon}]", "legacy_rules.0.created_before = 'soon'"),
         ("- nothing", "must hold `key: value` lines"),
         ("a: [", "is not YAML"),
+        ("legacy_rules: [{created_before: 2026-02-31}]", "is not YAML: day is out of range"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(
@@ -76,6 +87,74 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
     with pytest.raises(SettingsError) as caught:
         Settings.load(path)
     assert message in str(caught.value)
+
+
+def test_a_file_of_another_encoding_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yml"
+    path.write_text("city_field: Город\n", encoding="cp1251")
+    with pytest.raises(SettingsError, match=r"settings\.yml is not UTF-8: save it in UTF-8"):
+        Settings.load(path)
+
+
+@pytest.mark.parametrize(("named", "folder"), [("", "data"), (None, "data"), ("other", "other")])
+def test_an_empty_folder_of_the_warehouse_is_the_default(
+    monkeypatch: pytest.MonkeyPatch, named: str | None, folder: str
+) -> None:
+    monkeypatch.delenv("WAREHOUSE_DIR", raising=False)
+    if named is not None:
+        monkeypatch.setenv("WAREHOUSE_DIR", named)
+    assert Warehouse.from_environment().directory == ROOT / folder
+
+
+def test_a_folder_that_cannot_be_written_is_a_wrong_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "data" / "refresh.lock").mkdir(parents=True)
+    for folder in (tmp_path / "file", tmp_path / "file" / "data", tmp_path / "data"):
+        lock = re.escape(f"{folder / 'refresh.lock'} cannot be written (")
+        with (
+            pytest.raises(SettingsError, match=f"^{lock}.*name another one in WAREHOUSE_DIR$"),
+            Warehouse(folder).lock(),
+        ):
+            pass
+
+
+def test_a_full_disk_is_no_wrong_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "open", full)
+    warehouse = Warehouse(tmp_path)
+    with pytest.raises(OSError, match="No space left") as caught, warehouse.lock():
+        pass
+    assert isinstance(warehouse.full_disk(caught.value), NotEnoughSpace)
+
+
+def test_a_demo_meets_no_portal_and_no_chat_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    others = [
+        *("SETTINGS", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID", "NOTIFY"),
+        *(f"BITRIX24_{name}" for name in ("PORTAL", "CHAT_WEBHOOK_URL", "CHAT_ID")),
+        *(f"BITRIX24_OAUTH_{name}" for name in ("CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN")),
+    ]
+    for name in others:
+        monkeypatch.setenv(name, "of the company")
+    given: list[dict[str, str]] = []
+
+    def keep(command: list[str], env: dict[str, str], **_: Any) -> subprocess.CompletedProcess[str]:
+        given.append(env)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", keep)
+    assert demo.run_refresh("http://127.0.0.1:1/rest/1/demo/") == 0
+    # Empty and not absent: what is absent is taken from `.env`.
+    assert {name: given[0][name] for name in others} == dict.fromkeys(others, "")
+    for name, value in given[0].items():
+        monkeypatch.setenv(name, value)
+    assert isinstance(from_environment(Warehouse.from_environment()), Webhook)
+    warnings: list[str] = []
+    assert notify.channels(warnings.append) == []
+    assert (notify.tells_success(warnings.append), warnings) == (False, [])
 
 
 def test_the_file_of_the_environment_overrides_the_defaults(

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import requests
 
@@ -102,7 +102,8 @@ class Webhook:
     """An inbound webhook: its address holds the secret.
 
     Raises:
-        SettingsError: the address is missing, has another form, or is not https off loopback.
+        SettingsError: the address is missing, has another form, holds a login, or is not https off
+            loopback.
     """
 
     setting = "BITRIX24_WEBHOOK_URL"
@@ -117,7 +118,7 @@ class Webhook:
                 f"BITRIX24_WEBHOOK_URL is not set; it looks like {form}"
                 " (an application sets BITRIX24_OAUTH_CLIENT_ID and its companions instead)"
             )
-        parts = urlsplit(url.strip())
+        parts = _address("BITRIX24_WEBHOOK_URL", url.strip())
         path = [part for part in parts.path.split("/") if part]
         if not parts.hostname or len(path) != 3 or path[0] != "rest":
             raise SettingsError(f"BITRIX24_WEBHOOK_URL has not the form {form}")
@@ -193,7 +194,7 @@ class OAuth:
         missing = [name for name, value in needed.items() if not value]
         if missing:
             raise SettingsError(f"{', '.join(missing)} must be set, as other BITRIX24_OAUTH_* are")
-        parts = urlsplit(portal)
+        parts = _address("BITRIX24_PORTAL", portal)
         if not parts.hostname or parts.path.strip("/") or parts.query:
             raise SettingsError("BITRIX24_PORTAL has not the form https://<portal>")
         token_url = token_url or TOKEN_URL
@@ -379,8 +380,19 @@ def _why_refused(tokens: Tokens) -> str:
     )
 
 
+def _address(setting: str, url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise SettingsError(f"{setting} is no address: its host is written wrongly") from None
+    if "@" in parts.netloc:
+        # It would be published in the links to the portal.
+        raise SettingsError(f"{setting} holds a login: leave out what stands before the host")
+    return parts
+
+
 def _refuse_plain_http(setting: str, url: str) -> None:
-    parts = urlsplit(url)
+    parts = _address(setting, url)
     if parts.scheme != "https" and (parts.scheme != "http" or parts.hostname not in LOOPBACK_HOSTS):
         raise SettingsError(f"{setting} must start with https://")
 

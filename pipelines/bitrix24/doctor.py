@@ -41,6 +41,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 
 MOST_SKEW_SECONDS = 60
+CREATED_FIELD = "createdTime"
 # Lesser scopes that open user.get too.
 USER_SCOPES = {"user", "user_basic", "user_brief"}
 # The walk of a table begins with batches of 1, 7 and 49 pages.
@@ -280,9 +281,12 @@ class _Examination:
     # -- time filters
 
     def _time_filters(self) -> list[tuple[Table, str]]:
-        """What an incremental reading filters by."""
+        """What an incremental reading filters by, and a first load in parts."""
         older = [LEAD_ADDRESSES, *(DETAILS if self.settings.pii != "none" else ())]
+        completed = self.warehouse.last_refreshes()
+        is_loaded = bool(completed) and completed[0].history_from is None
         return [
+            *((table, CREATED_FIELD) for table in ENTITIES if not is_loaded),
             *((table, "updatedTime") for table in ENTITIES),
             *((table, ACTIVITY_FIELD) for table in ENTITIES if table.has_state),
             *((table, "DATE_MODIFY") for table in older),
@@ -299,24 +303,24 @@ class _Examination:
             if error.code != "INVALID_ARG_VALUE":
                 raise
             verdict, example = "refused", str(error)
-        mend = (
-            "read as the settings say: everything, every time"
-            if self.settings.full_read_every_days == 0
-            else "set full_read_every_days: 0 (read everything every time; now what is missed waits"
-            f" for the full reading, every {self.settings.full_read_every_days} days)"
-        )
-        level: Literal["warning", "problem"] = (
-            "warning" if self.settings.full_read_every_days == 0 else "problem"
-        )
+        level: Literal["warning", "problem"] = "problem"
+        slow = "refreshes read all rows, not only changed ones"
+        if name == CREATED_FIELD:
+            mend = "load without --history-from, and report this"
+            slow = "a first load comes in one piece, with --history-from too"
+        elif self.settings.full_read_every_days == 0:
+            mend, level = "read as the settings say: everything, every time", "warning"
+        else:
+            mend = (
+                "set full_read_every_days: 0 (read everything every time; now what is missed waits"
+                f" for the full reading, every {self.settings.full_read_every_days} days)"
+            )
         if verdict == "right":
             yield Finding("ok", f"{what} works in the form {example}")
         elif verdict == "few":
             yield Finding("ok", f"{what} was not tried: too few rows")
         elif verdict == "ignored":
-            yield Finding(
-                "warning",
-                f"{what} is ignored ({example}): refreshes read all rows, not only changed ones",
-            )
+            yield Finding("warning", f"{what} is ignored ({example}): {slow}")
         else:
             yield Finding(level, f"{what} {verdict} ({example}): {mend}")
 
@@ -413,6 +417,8 @@ class _Examination:
             text = "nothing is loaded yet: the first refresh reads everything"
         elif completed[0].scope != self.settings.scope:
             text = "the next refresh reads everything: pii, its key, titles or user fields changed"
+        elif full.refresh_no < self.warehouse.full_reading_owed_by():
+            text = "the next refresh reads everything: one is owed since an earlier one"
         elif days == 0:
             text = "every refresh reads everything (full_read_every_days: 0)"
         else:

@@ -192,7 +192,7 @@ class Reading:
             "kind": "full" if self.full else "incremental",
             "portal_url": self.client.portal_url,
             "crm_mode": mode,
-            "base_currency": str(currency),
+            "base_currency": currency or "",
             "utc_offset": server_time.strftime("%z"),
             "scope": self.settings.scope,
             "history_from": None,
@@ -279,15 +279,20 @@ class Reading:
 
     def _plan(self, upper: Mapping[str, int]) -> None:
         """How far back this reading goes, and behind what everything is read already."""
+        not_before = None
+        if self.not_before is not None:
+            offset = dt.datetime.fromisoformat(f"2000-01-01T00:00{self.header['utc_offset']}")
+            not_before = dt.datetime.combine(self.not_before, dt.time(), offset.tzinfo)
+            if not_before > self.as_of:
+                raise SettingsError(
+                    f"--history-from {self.not_before} is in the future of the portal: name the day"
+                    " since which records are to be read"
+                )
         newest = self.last.history_from if self.last else self.as_of
         if newest is None:
             self._read_to = WHOLE.floors
             return
         self._read_to = self.warehouse.unread_to(self.last.refresh_no) if self.last else upper
-        not_before = None
-        if self.not_before is not None:
-            offset = dt.datetime.fromisoformat(f"2000-01-01T00:00{self.header['utc_offset']}")
-            not_before = dt.datetime.combine(self.not_before, dt.time(), offset.tzinfo)
         self._reach = reach(self.client, self._read_to, newest, self.part_rows, not_before)
         start = self.header["history_from"] = self._reach.history_from
         self.goes_on = start is not None and (not_before is None or start > not_before)
@@ -586,8 +591,6 @@ class Reading:
             if not self._known[table.name]:
                 first = frame.head(KNOWN_RECORDS)
                 self._known[table.name] = dict(zip(first["id"], first["created_time"], strict=True))
-            if table is DEALS:
-                self._linked_leads.update(frame["lead_id"].drop_nulls().to_list())
             changed = self._new_versions(table, frame, previous)
             appended.update(changed["id"].to_list())
             yield changed
@@ -630,6 +633,8 @@ class Reading:
         frame = table.typed(rows, self.refresh_no)
         self._refuse_missing_values(table, rows)
         self.counts[table.name].rows_read += frame.height
+        if table is DEALS:
+            self._linked_leads.update(frame["lead_id"].drop_nulls().to_list())
         return frame
 
     def _refuse_missing_values(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -873,10 +878,12 @@ class Reading:
             changed = {**params, "filter": {">=DATE_MODIFY": self._since()}}
             yield from self._chunks(table, changed, to_id)
         yield from self._window(table, params, table.owner, to_id)
-        # Records that were hidden until now, or are linked to, have an old time of change.
-        asked = self._linked_leads if self.full else self._living[table.owner]
-        if table.owner == LEADS.name or not self.full:
-            yield from self._by_id(table, sorted(asked - living), params["select"])
+        # Records that were hidden until now, or are linked to, have an old time of change; the
+        # window of a full reading leaves out those before the loaded history.
+        floor = self._reach.floors[table.owner]
+        owners = self._living[table.owner]
+        asked = {item for item in owners if item <= floor} if self.full else owners - living
+        yield from self._by_id(table, sorted(asked), params["select"])
 
     def _history(self, table: Table) -> Iterator[pl.DataFrame]:
         """Stage history: all of it at a full reading, else that of the items that changed.
@@ -1115,15 +1122,25 @@ def _read(
     )
     if last_full is not None and not reading.full:
         age = reading.as_of - last_full.as_of
-        is_due = full is None and age >= dt.timedelta(days=settings.full_read_every_days)
+        # After one that was stopped changes are read first: a reading that never ends in its time
+        # must not keep all others out.
+        is_due = (
+            full is None
+            and age >= dt.timedelta(days=settings.full_read_every_days)
+            and not warehouse.full_reading_begun.exists()
+        )
         is_owed = last_full.refresh_no < warehouse.full_reading_owed_by()
         if is_due or is_owed or reading.fields_changed:
             reading.full = True
             reading.header["kind"] = "full"
 
     if last is not None and settings.is_stricter_than(last.scope):
+        # Should this reading fail and the setting go back, changes alone would not bring them back.
+        warehouse.owe_full_reading(reading.refresh_no)
         forget(warehouse, titles=settings.reads_titles)
     pipeline = raw_pipeline(warehouse)
+    if reading.full:
+        warehouse.full_reading_begun.touch()
 
     @dlt.resource(name="bitrix24", write_disposition="append", max_table_nesting=0)
     def versions() -> Iterator[Any]:
@@ -1142,6 +1159,7 @@ def _read(
             raise
     else:
         cause = None
+        warehouse.full_reading_begun.unlink(missing_ok=True)
     finally:
         if reading.clock_fell_meanwhile:
             warehouse.owe_full_reading(reading.refresh_no + 1)

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 
 from pipelines.bitrix24.client import Client, Command, number_of
 from pipelines.bitrix24.entities import ENTITIES, Table
+from pipelines.errors import Bitrix24Error
 
 FIRST_PART_ROWS = 50_000
 SMALLEST_PART_ROWS = 20_000
 LARGEST_PART_ROWS = 500_000
 PART_SECONDS = 300
+EPOCH = dt.timedelta(days=36_500)
 SPANS_DAYS = (1, 3, 7, 14, 31, 92, 183, 366)
 
 
@@ -59,9 +61,21 @@ def reach(
         newest: everything created since then is read, or nothing is and this is now.
         rows: as many rows as the part is to have, at most, where a day has not more.
         not_before: nothing older is wanted yet.
+
+    Raises:
+        Bitrix24Error: `not_before` is given, and the portal finds no records by their creation.
     """
     everything = _totals(client, unread_to, {"all": None})["all"]
     if not_before is None and sum(everything.values()) <= rows:
+        return WHOLE
+    epoch = _totals(client, unread_to, {"epoch": newest - EPOCH})["epoch"]
+    if sum(epoch.values()) < sum(everything.values()) / 2:
+        # Parts that find nothing would follow one another for ever.
+        if not_before is not None:
+            raise Bitrix24Error(
+                f"the portal's filter by createdTime finds {sum(epoch.values())} of"
+                f" {sum(everything.values())} records: run without --history-from"
+            )
         return WHOLE
     starts = {f"d{days}": newest - dt.timedelta(days=days) for days in SPANS_DAYS}
     if not_before is not None:

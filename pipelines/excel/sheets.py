@@ -7,7 +7,7 @@ are known by their ending (`_amount`, `_days`, `_date` …, see CONTRIBUTING.md)
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -262,7 +262,12 @@ class Sheet:
             self.file.write_number(self.row, column, value, form)
 
     def table(
-        self, columns: Sequence[str], rows: Iterable[Row], missing: str = DASH, filters: bool = True
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Row],
+        missing: str = DASH,
+        filters: bool = True,
+        labels: Mapping[str, str] | None = None,
     ) -> Placed | None:
         """Headings and rows; the row with `is_total` stands apart at the end.
 
@@ -271,17 +276,21 @@ class Sheet:
             rows: Read as they are written.
             missing: What stands for null.
             filters: Whether the headings filter; one table of a sheet can.
+            labels: Columns of texts that the CRM names, last and in this order.
 
         Returns:
             Where the body stands; None where there are no records.
         """
-        shown = [(name, at) for at, name in enumerate(columns) if name not in HIDDEN]
+        labels = labels or {}
+        own = [name for name in columns if name not in HIDDEN and name not in labels]
+        shown = [(name, columns.index(name)) for name in (*own, *labels)]
         total_at = columns.index("is_total") if "is_total" in columns else None
-        kinds = [self.book.kind(name) for name, _ in shown]
+        kinds = ["text" if name in labels else self.book.kind(name) for name, _ in shown]
         for column, ((name, _), kind) in enumerate(zip(shown, kinds, strict=True)):
             named = kind == "text" and (column == 0 or name.endswith("stage_name"))
             self.widen(column, NAMED if named else WIDTHS.get(kind, DEFAULT_WIDTH))
-        self.headings([self.book.heading(name) for name, _ in shown], kinds)
+        headings = [*map(self.book.heading, own), *labels.values()]
+        self.headings(headings, kinds)
         first_row = self.row
         writers = [
             self._writer(name, kind, columns) for (name, _), kind in zip(shown, kinds, strict=True)

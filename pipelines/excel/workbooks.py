@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,9 @@ DEAL_FIGURES = (
     "sales_amount_cohort",
     "average_sale_cohort",
     "sales_new_cohort",
+    "sales_new_amount_cohort",
     "sales_repeat_cohort",
+    "sales_repeat_amount_cohort",
     "days_to_close_avg_cohort",
     "days_to_close_median_cohort",
 )
@@ -268,9 +270,7 @@ def sales_dynamics(path: Path, published: Published, settings: Settings) -> None
         attention = report.sheet("attention")
         placed = report.table(attention, "attention")
         attention.shade(placed, ["leads_forgotten", "deals_forgotten"], "#F0A39B")
-        deals = report.sheet("deals")
-        placed = report.table(deals, "deals", missing="", freeze_columns=2)
-        deals.redden(placed, "is_forgotten")
+        _records(report, "deal")
 
 
 def marketing(path: Path, published: Published, settings: Settings) -> None:
@@ -315,9 +315,7 @@ def marketing(path: Path, published: Published, settings: Settings) -> None:
             size=(900, 300),
         )
         _managers(report, ("lead",))
-        leads = report.sheet("leads")
-        placed = report.table(leads, "leads", missing="", freeze_columns=2)
-        leads.redden(placed, "is_forgotten")
+        _records(report, "lead")
 
 
 class Report:
@@ -359,13 +357,18 @@ class Report:
         return sheet
 
     def table(
-        self, sheet: Sheet, query: str, missing: str = DASH, freeze_columns: int = 1
+        self,
+        sheet: Sheet,
+        query: str,
+        missing: str = DASH,
+        freeze_columns: int = 1,
+        labels: Mapping[str, str] | None = None,
     ) -> Placed | None:
         """A query as the only table of a sheet, with frozen headings and filters."""
         columns, rows = self.published.ask(query)
         sheet.file.freeze_panes(sheet.row + 1, freeze_columns)
         sheet.file.repeat_rows(sheet.row)
-        return sheet.table(columns, rows, missing)
+        return sheet.table(columns, rows, missing, labels=labels)
 
     def figures(
         self, sheet: Sheet, blocks: Sequence[tuple[str, Sequence[str]]], steps: Sequence[Step]
@@ -391,8 +394,8 @@ class Report:
             sheet.headings(headings)
             for name in names:
                 self._figure(sheet, name, now, before)
-        title = " → ".join(book[step] for step, *_ in steps)
-        sheet.block(f"{book['funnel']}: {title.lower()}")
+        title = " → ".join(_inside(book[step]) for step, *_ in steps)
+        sheet.block(f"{book['funnel']}: {title}")
         top = sheet.row
         shares = [book["of_received"], book["of_previous"]]
         sheet.headings([book["step"], book["cohort"], *shares, book["within_period"], *shares])
@@ -534,6 +537,23 @@ class Report:
         ]
 
 
+def _inside(label: str) -> str:
+    """A label within a title: only its first letter is small, a currency code stays."""
+    return label[:1].lower() + label[1:]
+
+
+def _records(report: Report, entity: str) -> None:
+    """The list of an entity, with a column per user field; what is forgotten stands on red."""
+    sheet = report.sheet(f"{entity}s")
+    labels = {
+        row["field_name"]: row["field_label"]
+        for row in report.published.all("user_fields")
+        if row["entity"] == entity
+    }
+    placed = report.table(sheet, f"{entity}s", missing="", freeze_columns=2, labels=labels)
+    sheet.redden(placed, "is_forgotten")
+
+
 def _month_charts(sheet: Sheet, placed: Placed | None, row: int, column: int, across: bool) -> None:
     """Leads by outcome, sales and their amount by month: beside or below each other."""
     book = sheet.book
@@ -612,7 +632,7 @@ def _managers(report: Report, entities: Sequence[str]) -> None:
         if entity not in found:
             continue
         rows = found[entity]
-        sheet.block(f"{report.book[f'entity.{entity}']}: {report.book.heading(measure).lower()}")
+        sheet.block(f"{report.book[f'entity.{entity}']}: {_inside(report.book.heading(measure))}")
         columns = list(rows[0])
         values = [tuple(row.values()) for row in rows]
         placed = sheet.matrix(columns, values, keys, "manager_name", measure, order)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,14 @@ from tests.calculation.metrics import Facts
 from tests.calculation.portal import Row, instant, link
 
 # Names that say "closed successfully", in the portal's two usual languages, without a "not".
-SUCCESS_NAME = re.compile(r"(?<!не )(?<!not )\b(успешн|оплачен|продан|success|won\b|paid\b)", re.I)
+SUCCESS_NAME = re.compile(
+    r"(?<!не )(?<!без )(?<!not )"
+    r"\b(успех|успешн|выигран|оплачен|продан|success|won\b|paid\b)",
+    re.I,
+)
+
+# The portal writes the first row of the history a moment after its item.
+FIRST_HISTORY = timedelta(minutes=1)
 
 # A day is an import where it has at least this many records and this many times the median of
 # the days that have any.
@@ -64,7 +71,10 @@ def _counts(facts: Facts) -> Iterable[Count]:
     yield count("deal_without_lead", "deal", deals.filter(no_lead), "base_amount")
     gone = deals.filter(pl.col("lead_link") == "deleted")
     yield count("deal_with_deleted_lead", "deal", gone, "base_amount")
-    yield count("sale_date_fallback", "deal", sales.filter(source.is_in(FALLBACKS)))
+    # What was moved after `as_of` gets its row of history with the next refresh.
+    moved_later = (source == "moved_time") & (pl.col("sold_at") > facts.as_of)
+    fallbacks = sales.filter(source.is_in(FALLBACKS) & ~moved_later)
+    yield count("sale_date_fallback", "deal", fallbacks)
     yield count("sale_without_date", "deal", sales.filter(pl.col("sold_at").is_null()))
     lead_dates = facts.leads.select("lead_id", lead_created_at="created_at")
     early = sales.join(lead_dates, on="lead_id").filter(
@@ -130,7 +140,7 @@ def _linked_leads(facts: Facts) -> list[int]:
 
 
 def _history_start(facts: Facts, entity: str) -> Count:
-    """Items created before the first row of the history, and the day of that row."""
+    """Items older than the first row of the history by more than a minute, and its day."""
     history = {
         "lead": facts.portal.lead_stage_history,
         "deal": facts.portal.deal_stage_history,
@@ -140,7 +150,7 @@ def _history_start(facts: Facts, entity: str) -> Count:
     items = facts.leads if entity == "lead" else facts.deals
     if first is None:
         return "history_begins", entity, None, items.height, None
-    earlier = items.filter(pl.col("created_at") < first).height
+    earlier = items.filter(pl.col("created_at") < first - FIRST_HISTORY).height
     day = first.astimezone(ZoneInfo(facts.settings.portal_timezone)).date()
     return "history_begins", entity, day.isoformat() if earlier else None, earlier, None
 

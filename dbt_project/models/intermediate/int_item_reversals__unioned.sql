@@ -61,16 +61,16 @@ recorded_events as (
 recorded as (
     select
         recorded_events.*,
-        refreshes.as_of as seen_at,
-        refreshes.previous_as_of as last_seen_at
+        refreshes.clock_at as seen_at,
+        refreshes.previous_clock_at as last_seen_at
     from recorded_events
     inner join refreshes
         on
             (
-                recorded_events.left_at > refreshes.previous_as_of
-                or refreshes.previous_as_of is null
+                recorded_events.left_at > refreshes.previous_clock_at
+                or refreshes.previous_clock_at is null
             )
-            and (recorded_events.left_at <= refreshes.as_of or refreshes.is_last)
+            and (recorded_events.left_at <= refreshes.clock_at or refreshes.is_last)
 ),
 
 versions_with_previous as (
@@ -117,8 +117,8 @@ seen as (
                 and recorded_events.item_id = seen_events.item_id
                 and recorded_events.kind = seen_events.kind
                 and (
-                    recorded_events.left_at > seen_events.previous_as_of
-                    or seen_events.previous_as_of is null
+                    recorded_events.left_at > seen_events.unseen_since
+                    or seen_events.unseen_since is null
                 )
                 and (
                     recorded_events.left_at < seen_events.valid_to
@@ -201,7 +201,7 @@ unioned as (
         previous_state as lost_state,
         cast(0 as bigint) as history_rows_count,
         cast(null as {{ type_instant() }}) as happened_at,
-        previous_as_of as last_seen_at,
+        previous_clock_at as last_seen_at,
         valid_from as seen_at
     from seen
     union all
@@ -217,7 +217,7 @@ unioned as (
         state as lost_state,
         cast(0 as bigint) as history_rows_count,
         cast(null as {{ type_instant() }}) as happened_at,
-        previous_as_of as last_seen_at,
+        previous_clock_at as last_seen_at,
         valid_from as seen_at
     from versions
     where
@@ -236,8 +236,8 @@ unioned as (
         vanished_ranked.stage_state as lost_state,
         vanished_ranked.history_rows_count,
         cast(null as {{ type_instant() }}) as happened_at,
-        refreshes.previous_as_of as last_seen_at,
-        refreshes.as_of as seen_at
+        refreshes.previous_clock_at as last_seen_at,
+        refreshes.clock_at as seen_at
     from vanished_ranked
     inner join refreshes
         on vanished_ranked.vanished_refresh_no = refreshes.refresh_no
@@ -279,15 +279,12 @@ final as (
             and unioned.item_id = versions.item_id
             and (
                 (
-                    unioned.last_seen_at >= versions.valid_from
-                    and (unioned.last_seen_at < versions.valid_to or versions.valid_to is null)
+                    unioned.seen_at > versions.valid_from
+                    and (unioned.seen_at <= versions.valid_to or versions.valid_to is null)
                 )
                 or (
                     versions.version_number = 1
-                    and (
-                        unioned.last_seen_at is null
-                        or unioned.last_seen_at < versions.valid_from
-                    )
+                    and unioned.seen_at <= versions.valid_from
                 )
             )
 )

@@ -31,8 +31,7 @@ carried as (
         case when is_deleted then lag(created_at) over item else created_at end as created_at,
         updated_at,
         is_deleted,
-        lag(is_deleted) over item as was_deleted,
-        seen_at
+        lag(is_deleted) over item as was_deleted
     from item_versions
     window item as (
         partition by entity, item_id
@@ -80,8 +79,9 @@ with_semantics as (
         compared.amount,
         compared.created_at,
         compared.updated_at,
-        compared.seen_at as valid_from,
-        refreshes.previous_as_of
+        refreshes.unseen_since,
+        refreshes.previous_clock_at,
+        refreshes.clock_at as valid_from
     from compared
     inner join refreshes
         on compared.refresh_no = refreshes.refresh_no
@@ -113,7 +113,8 @@ final as (
         amount,
         created_at,
         updated_at,
-        previous_as_of,
+        unseen_since,
+        previous_clock_at,
         valid_from,
         lead(valid_from) over item as valid_to
     from with_semantics

@@ -82,7 +82,7 @@ at_creation as (
             and items.item_id = versions.item_id
             and versions.version_number = 1
     where
-        items.created_at > versions.previous_as_of
+        items.created_at > versions.previous_clock_at
         or items.created_at >= versions.updated_at
 ),
 
@@ -91,13 +91,13 @@ sales as (
     select
         items.item_id,
         items.sold_at,
-        refreshes.as_of,
-        refreshes.previous_as_of
+        refreshes.clock_at,
+        refreshes.previous_clock_at
     from items
     inner join refreshes
         on
-            (items.sold_at > refreshes.previous_as_of or refreshes.previous_as_of is null)
-            and (items.sold_at <= refreshes.as_of or refreshes.is_last)
+            (items.sold_at > refreshes.previous_clock_at or refreshes.previous_clock_at is null)
+            and (items.sold_at <= refreshes.clock_at or refreshes.is_last)
     where items.sold_at is not null
 ),
 
@@ -110,10 +110,10 @@ at_sale as (
         on
             sales.item_id = versions.item_id
             and versions.entity = 'deal'
-            and sales.as_of >= versions.valid_from
-            and (sales.as_of < versions.valid_to or versions.valid_to is null)
+            and sales.clock_at >= versions.valid_from
+            and (sales.clock_at < versions.valid_to or versions.valid_to is null)
     where
-        sales.previous_as_of is not null
+        sales.previous_clock_at is not null
         or sales.sold_at >= versions.updated_at
 ),
 

@@ -5,6 +5,10 @@
     median of the days that have any: busy days do not, and small portals are left alone. #}
 {%- set import_records = 20 %}
 {%- set import_times_median = 10 %}
+
+{#- The portal writes the first row of the history after its item, seconds later where rules and
+    robots run in between: only what is more than this many seconds older lacks history. #}
+{%- set first_history_seconds = 60 %}
 with issue_kinds as (
     select * from {{ ref('issue_kinds') }}
 ),
@@ -107,6 +111,32 @@ items as (
     from deals
 ),
 
+last_refresh as (
+    select
+        crm_mode,
+        as_of
+    from refreshes
+    where is_last
+),
+
+-- Moved while the extraction ran: the stage is the new one already, its row of history is after
+-- as_of and comes with the next refresh.
+moved_meanwhile as (
+    select
+        'lead' as entity,
+        stg_leads.lead_id as item_id
+    from stg_leads
+    cross join last_refresh
+    where stg_leads.moved_at > last_refresh.as_of
+    union all
+    select
+        'deal' as entity,
+        stg_deals.deal_id as item_id
+    from stg_deals
+    cross join last_refresh
+    where stg_deals.moved_at > last_refresh.as_of
+),
+
 -- Names that say "closed successfully" in the portal's two usual languages, without a "not".
 success_stages as (
     select
@@ -119,12 +149,12 @@ success_stages as (
         and not is_deleted
         and regexp_extract(
             lower(stage_name),
-            '(^|[^a-zа-яё])(успешн|оплачен|продан|success|(won|paid)($|[^a-zа-яё]))',
+            '(^|[^a-zа-яё])(успе(шн|х)|оплачен|продан|выигран|success|(won|paid)($|[^a-zа-яё]))',
             2
         ) <> ''
         and regexp_extract(
             lower(stage_name),
-            '(^|[^a-zа-яё])(не|not) +(успешн|оплачен|продан|success|won|paid)',
+            '(^|[^a-zа-яё])(не|без|not) +(успе(шн|х)|оплачен|продан|выигран|success|won|paid)',
             2
         ) = ''
 ),
@@ -209,15 +239,21 @@ sale_without_date as (
 outcome_without_date as (
     select
         'outcome_without_date' as kind,
-        entity,
-        item_id,
-        'Неизвестно, с какого дня запись на этапе «' || stage_name || '»' as explanation_ru,
-        'Nothing says since when it stands on stage "' || stage_name || '"' as explanation_en
+        items.entity,
+        items.item_id,
+        'Неизвестно, с какого дня запись на этапе «' || items.stage_name || '»' as explanation_ru,
+        'Nothing says since when it stands on stage "' || items.stage_name || '"'
+            as explanation_en
     from items
+    left join moved_meanwhile
+        on
+            items.entity = moved_meanwhile.entity
+            and items.item_id = moved_meanwhile.item_id
     where
-        is_counted
-        and state in ('quality', 'junk', 'failed')
-        and closed_at is null
+        items.is_counted
+        and items.state in ('quality', 'junk', 'failed')
+        and items.closed_at is null
+        and moved_meanwhile.item_id is null
 ),
 
 unknown_semantics as (
@@ -239,20 +275,25 @@ sale_date_fallback as (
     select
         'sale_date_fallback' as kind,
         'deal' as entity,
-        deal_id as item_id,
-        case sold_at_source
+        deals.deal_id as item_id,
+        case deals.sold_at_source
             when 'close_date' then 'Дата продажи взята из даты закрытия: '
             else 'Дата продажи взята из последнего перемещения: '
-        end || cast(sold_date as string) as explanation_ru,
-        case sold_at_source
+        end || cast(deals.sold_date as string) as explanation_ru,
+        case deals.sold_at_source
             when 'close_date' then 'The date of the sale is the close date: '
             else 'The date of the sale is that of the last move: '
-        end || cast(sold_date as string) as explanation_en
+        end || cast(deals.sold_date as string) as explanation_en
     from deals
+    left join moved_meanwhile
+        on
+            moved_meanwhile.entity = 'deal'
+            and deals.deal_id = moved_meanwhile.item_id
     where
-        is_counted
-        and is_sale
-        and sold_at_source not in ('history', 'none')
+        deals.is_counted
+        and deals.is_sale
+        and deals.sold_at_source not in ('history', 'none')
+        and moved_meanwhile.item_id is null
 ),
 
 sale_before_lead as (
@@ -398,12 +439,6 @@ sale_not_quality as (
 ),
 
 -- Without leads (simple CRM) no deal can have one.
-last_refresh as (
-    select crm_mode
-    from refreshes
-    where is_last
-),
-
 without_lead as (
     select
         case when deals.is_sale then 'sale_without_lead' else 'deal_without_lead' end as kind,
@@ -612,7 +647,8 @@ history_begins as (
         on items.entity = history_starts.entity
     where
         history_starts.first_at is null
-        or items.created_at < history_starts.first_at
+        or {{ seconds_between('items.created_at', 'history_starts.first_at') }}
+        > {{ first_history_seconds }}
     group by
         items.entity,
         history_starts.first_at

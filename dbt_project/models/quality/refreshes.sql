@@ -14,7 +14,7 @@ deal_stage_history as (
 
 beginnings as (
     select
-        (select min(as_of) from refreshes) as first_as_of,
+        (select min(clock_at) from refreshes) as first_as_of,
         (select min(created_at) from lead_stage_history) as lead_history_at,
         (select min(created_at) from deal_stage_history) as deal_history_at
 ),

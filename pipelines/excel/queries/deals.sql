@@ -1,31 +1,48 @@
--- Deals in work, and those created, sold or failed in the period; the oldest in work first.
+-- Deals in work, and those created, sold or failed in the period; the oldest in work first. Their
+-- user fields that the settings name stand at the end, several values in their order.
 -- Grain: one row per deal.
-select
-    deal_id,
-    title,
-    state,
-    stage_name,
-    manager_name,
-    pipeline_name,
-    source_name,
-    lead_source_name,
-    age_days,
-    idle_days,
-    next_activity_date,
-    is_forgotten,
-    base_amount,
-    customer_kind,
-    created_date,
-    sold_date,
-    failed_date,
-    crm_url,
-from marts.fct_deals
-where
-    is_counted
-    and (
-        is_in_work
-        or created_date between getvariable('period_start') and getvariable('period_end')
-        or sold_date between getvariable('period_start') and getvariable('period_end')
-        or failed_date between getvariable('period_start') and getvariable('period_end')
+with deals as (
+    select * from marts.fct_deals
+),
+
+user_fields as (
+    pivot (
+        select * from marts.fct_user_field_values
+        where entity = 'deal'
     )
-order by is_in_work desc, age_days desc nulls last, deal_id
+    on field_name
+    using string_agg(field_value, ', ' order by value_number)
+    group by deal_id
+)
+
+select
+    deals.deal_id,
+    deals.title,
+    deals.state,
+    deals.stage_name,
+    deals.manager_name,
+    deals.pipeline_name,
+    deals.source_name,
+    deals.lead_source_name,
+    deals.age_days,
+    deals.idle_days,
+    deals.next_activity_date,
+    deals.is_forgotten,
+    deals.base_amount,
+    deals.customer_kind,
+    deals.created_date,
+    deals.sold_date,
+    deals.failed_date,
+    deals.crm_url,
+    user_fields.* exclude (deal_id),
+from deals
+left join user_fields on deals.deal_id = user_fields.deal_id
+where
+    deals.is_counted
+    and (
+        deals.is_in_work
+        or deals.created_date between getvariable('period_start') and getvariable('period_end')
+        or deals.sold_date between getvariable('period_start') and getvariable('period_end')
+        or deals.failed_date between getvariable('period_start') and getvariable('period_end')
+    )
+order by deals.is_in_work desc, deals.age_days desc nulls last, deals.deal_id

@@ -1,4 +1,5 @@
--- Figures of the period and of the one before it.
+-- Figures of the period and of the one before it. The amount of nothing is 0; that of deals
+-- of which no amount is known is null.
 -- Grain: one row per period.
 with periods as (
     select
@@ -88,7 +89,10 @@ deals_created as (
         count(deal_id) filter (where is_sale) as sales_cohort,
         sum(base_amount) filter (where is_sale) as sales_amount_cohort,
         count(deal_id) filter (where is_sale and is_new_customer) as sales_new_cohort,
+        sum(base_amount) filter (where is_sale and is_new_customer) as sales_new_amount_cohort,
         count(deal_id) filter (where is_sale and is_repeat_customer) as sales_repeat_cohort,
+        sum(base_amount) filter (where is_sale and is_repeat_customer)
+            as sales_repeat_amount_cohort,
         avg(days_to_close) as days_to_close_avg_cohort,
         median(days_to_close) as days_to_close_median_cohort,
     from periods
@@ -125,7 +129,22 @@ deals_closed as (
 )
 
 select
-    * exclude (period),
+    * exclude (period)
+    replace (
+        case when leads_with_sale_cohort = 0 then 0 else sales_amount_of_leads_cohort end
+            as sales_amount_of_leads_cohort,
+        case when deals_in_work = 0 then 0 else potential_amount end as potential_amount,
+        case when sales_cohort = 0 then 0 else sales_amount_cohort end as sales_amount_cohort,
+        case when sales_new_cohort = 0 then 0 else sales_new_amount_cohort end
+            as sales_new_amount_cohort,
+        case when sales_repeat_cohort = 0 then 0 else sales_repeat_amount_cohort end
+            as sales_repeat_amount_cohort,
+        case when sales_period = 0 then 0 else sales_amount_period end as sales_amount_period,
+        case when sales_new_period = 0 then 0 else sales_new_amount_period end
+            as sales_new_amount_period,
+        case when sales_repeat_period = 0 then 0 else sales_repeat_amount_period end
+            as sales_repeat_amount_period
+    ),
     leads_junk / nullif(leads_received, 0) as leads_junk_share,
     leads_in_work / nullif(leads_received, 0) as leads_in_work_share,
     leads_new / nullif(leads_received, 0) as leads_new_share,

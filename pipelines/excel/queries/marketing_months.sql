@@ -12,11 +12,13 @@ select
     sum(leads_quality_cohort) / nullif(sum(leads_received), 0) as lead_to_quality_rate_cohort,
     sum(leads_with_deal_cohort) / nullif(sum(leads_received), 0) as lead_to_deal_rate_cohort,
     sum(leads_with_sale_cohort) / nullif(sum(leads_received), 0) as lead_to_sale_rate_cohort,
-    sum(sales_amount_of_leads_cohort) as sales_amount_of_leads_cohort,
+    case when sum(leads_with_sale_cohort) = 0 then 0 else sum(sales_amount_of_leads_cohort) end
+        as sales_amount_of_leads_cohort,
     sum(sales_amount_of_leads_cohort) / nullif(sum(leads_received), 0) as revenue_per_lead_cohort,
     sum(leads_with_sale_period) as leads_with_sale_period,
     sum(leads_with_sale_period) / nullif(sum(leads_received), 0) as lead_to_sale_rate_period,
-    sum(sales_amount_of_leads_period) as sales_amount_of_leads_period,
+    case when sum(sales_of_leads_period) = 0 then 0 else sum(sales_amount_of_leads_period) end
+        as sales_amount_of_leads_period,
     case when sum(sales_of_leads_period) = 0 then 0 else sum(sales_amount_of_leads_period) end
     / nullif(sum(leads_received), 0) as revenue_per_lead_period,
     grouping(metric_time__month) = 1 as is_total,

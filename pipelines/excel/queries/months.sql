@@ -15,11 +15,14 @@ select
     sum(sales_period) as sales_period,
     sum(sales_new_period) as sales_new_period,
     sum(sales_repeat_period) as sales_repeat_period,
-    sum(sales_amount_period) as sales_amount_period,
-    sum(sales_new_amount_period) as sales_new_amount_period,
-    sum(sales_repeat_amount_period) as sales_repeat_amount_period,
+    case when sum(sales_period) = 0 then 0 else sum(sales_amount_period) end
+        as sales_amount_period,
+    case when sum(sales_new_period) = 0 then 0 else sum(sales_new_amount_period) end
+        as sales_new_amount_period,
+    case when sum(sales_repeat_period) = 0 then 0 else sum(sales_repeat_amount_period) end
+        as sales_repeat_amount_period,
     sum(sales_amount_period) / nullif(sum(sales_period), 0) as average_sale_period,
-    sum(potential_amount) as potential_amount,
+    case when sum(deals_in_work) = 0 then 0 else sum(potential_amount) end as potential_amount,
     grouping(metric_time__month) = 1 as is_total,
 from metrics.sales_dynamics
 group by grouping sets ((metric_time__month), ())

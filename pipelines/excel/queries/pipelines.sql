@@ -7,7 +7,8 @@ select
     count(*) filter (where is_forgotten) as deals_forgotten,
     count(*) filter (where is_failed) as deals_failed_cohort,
     count(*) filter (where is_sale) as sales_cohort,
-    sum(base_amount) filter (where is_sale) as sales_amount_cohort,
+    case when sales_cohort = 0 then 0 else sum(base_amount) filter (where is_sale) end
+        as sales_amount_cohort,
     grouping(pipeline_name) = 1 as is_total,
 from marts.fct_deals
 where

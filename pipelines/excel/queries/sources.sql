@@ -8,6 +8,7 @@ with sources as (
         count(*) filter (where is_created and is_junk) as leads_junk,
         count(*) filter (where is_created and is_new) as leads_new,
         count(*) filter (where is_created and is_in_progress) as leads_in_progress,
+        count(*) filter (where is_created and is_in_work) as leads_in_work,
         count(*) filter (where is_created and is_quality) as leads_quality_cohort,
         count(*) filter (where is_created and has_deal) as leads_with_deal_cohort,
         count(*) filter (where is_created and has_sale) as leads_with_sale_cohort,
@@ -67,6 +68,7 @@ select
     coalesce(leads_junk, 0) as leads_junk,
     coalesce(leads_new, 0) as leads_new,
     coalesce(leads_in_progress, 0) as leads_in_progress,
+    coalesce(leads_in_work, 0) as leads_in_work,
     coalesce(leads_quality_cohort, 0) as leads_quality_cohort,
     leads_quality_cohort / nullif(leads_received, 0) as lead_to_quality_rate_cohort,
     coalesce(leads_with_deal_cohort, 0) as leads_with_deal_cohort,
@@ -80,7 +82,8 @@ select
     leads_with_deal_period / nullif(leads_received, 0) as lead_to_deal_rate_period,
     coalesce(leads_with_sale_period, 0) as leads_with_sale_period,
     leads_with_sale_period / nullif(leads_received, 0) as lead_to_sale_rate_period,
-    sales_amount_of_leads_period,
+    case when sales_of_leads_period = 0 then 0 else sales_amount_of_leads_period end
+        as sales_amount_of_leads_period,
     case when sales_of_leads_period = 0 then 0 else sales_amount_of_leads_period end
     / nullif(leads_received, 0) as revenue_per_lead_period,
     is_total,

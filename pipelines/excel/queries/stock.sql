@@ -15,7 +15,8 @@ from (
 cross join (
     select
         count(*) filter (where is_in_work) as deals_in_work,
-        sum(base_amount) filter (where is_in_work) as potential_amount,
+        case when deals_in_work = 0 then 0 else sum(base_amount) filter (where is_in_work) end
+            as potential_amount,
         count(*) filter (where is_forgotten) as deals_forgotten,
         count(*) filter (where is_idle_without_plan) as deals_forgotten_without_plan,
         count(*) filter (where is_without_planned_activity) as deals_without_planned_activity,

@@ -18,6 +18,7 @@ const ru = {
 	asOf: 'Данные на',
 	portalTime: 'время портала',
 	excel: 'Скачать Excel',
+	excelNote: 'Таблицы страницы без её фильтров; период назван на первом листе',
 	definition: 'Что это значит',
 	openRecords: 'Открыть список',
 
@@ -208,6 +209,7 @@ const en = {
 	asOf: 'Data as of',
 	portalTime: 'portal time',
 	excel: 'Download Excel',
+	excelNote: 'The tables of the page without its filters; the first sheet names the period',
 	definition: 'What it means',
 	openRecords: 'Open the list',
 

@@ -18,6 +18,14 @@ completed as (
     group by refresh_no
 ),
 
+clocked as (
+    select
+        refresh_no,
+        base_currency,
+        {{ refresh_clock() }} as clock_at
+    from completed
+),
+
 versions as (
     select
         source.currency as currency_code,
@@ -25,11 +33,11 @@ versions as (
         source.amount as rate_amount,
         source.amount_cnt as rate_units,
         coalesce(source.is_deleted, false) as is_deleted,
-        completed.base_currency,
-        completed.as_of as valid_from
+        clocked.base_currency,
+        clocked.clock_at as valid_from
     from source
-    inner join completed
-        on source.refresh_no = completed.refresh_no
+    inner join clocked
+        on source.refresh_no = clocked.refresh_no
     qualify row_number() over (
             partition by source.currency, source.refresh_no
             order by source._dlt_load_id desc nulls last

@@ -63,9 +63,7 @@ unioned as (
 
 -- After a crash two identical versions of one refresh may exist.
 versions as (
-    select
-        unioned.*,
-        completed.as_of
+    select unioned.*
     from unioned
     inner join completed
         on unioned.refresh_no = completed.refresh_no
@@ -91,8 +89,7 @@ renamed as (
         coalesce(is_deleted, false) as is_deleted,
         opportunity as amount,
         created_time as created_at,
-        updated_time as updated_at,
-        as_of as seen_at
+        updated_time as updated_at
     from versions
     where
         created_time is null

@@ -31,6 +31,7 @@ renamed as (
         refresh_no = max(refresh_no) over () as is_last,
         as_of,
         {{ portal_date('as_of') }} as as_of_date,
+        {{ refresh_clock() }} as clock_at,
         started_at,
         history_from,
         {{ portal_date('history_from') }} as history_from_date
