@@ -55,6 +55,7 @@ from pipelines.bitrix24.history import FIRST_PART_ROWS, WHOLE, Reach, part_rows,
 from pipelines.check import check
 from pipelines.errors import Bitrix24Error, PipelineError, SettingsError
 from pipelines.personal_data import forget, protection
+from pipelines.run_file import write_atomically
 from pipelines.settings import Named, Settings, did_you_mean
 from pipelines.warehouse import Known, Refresh, Warehouse
 
@@ -1140,7 +1141,7 @@ def _read(
         forget(warehouse, titles=settings.reads_titles)
     pipeline = raw_pipeline(warehouse)
     if reading.full:
-        warehouse.full_reading_begun.touch()
+        write_atomically(warehouse.full_reading_begun, reading.refresh_no, private=True)
 
     @dlt.resource(name="bitrix24", write_disposition="append", max_table_nesting=0)
     def versions() -> Iterator[Any]:

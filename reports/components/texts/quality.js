@@ -159,7 +159,7 @@ const en = {
 	clean: 'Checked and not found',
 	list: 'Records',
 	rows: 'Rows',
-	listNote: 'The link opens the record in the CRM; the filters of the page hold here too. A day of an import or an unknown stage is one row for all its records',
+	listNote: 'The link opens the record in the CRM; the filters of the page hold here too. A day of imports or an unknown stage is one row for all its records',
 	entity: 'Object',
 	record: 'In the CRM',
 	title: 'Title',
