@@ -16,10 +16,10 @@ from pipelines.warehouse import LOCK_FD_VARIABLE, Warehouse
 
 
 def run_process(
-    command: list[str], cwd: Path, environment: dict[str, str], log: Path
+    command: list[str], cwd: Path, environment: dict[str, str], log: Path, *locks: int
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a step's program with its output in a file; it inherits the refresh lock."""
-    lock = os.environ.get(LOCK_FD_VARIABLE)
+    """Runs a step's program with its output in a file; it inherits the refresh lock and `locks`."""
+    refresh_lock = os.environ.get(LOCK_FD_VARIABLE)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as output:
         return subprocess.run(
@@ -31,7 +31,7 @@ def run_process(
             stdin=subprocess.DEVNULL,
             text=True,
             check=False,
-            pass_fds=(int(lock),) if lock else (),
+            pass_fds=(*locks, int(refresh_lock)) if refresh_lock else locks,
         )
 
 

@@ -79,7 +79,7 @@ def publish(warehouse: Warehouse) -> Path:
         # Half a copy never has the name of a publication, and takes none's place among the kept.
         fresh.rename(folder)
         switch_link(current, f".refreshes/{name}")
-    except (duckdb.Error, OSError) as error:
+    except (duckdb.Error, OSError, ValueError) as error:
         shutil.rmtree(fresh, ignore_errors=True)
         raise PublishFailed(f"the marts could not be copied: {error}") from error
     for shown in ("crm.duckdb", "parquet"):

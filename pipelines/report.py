@@ -43,10 +43,10 @@ def report(warehouse: Warehouse, settings: Settings) -> Path:
         "REPORT_LANG": settings.report_lang,
         "SEND_ANONYMOUS_USAGE_STATS": "no",
     }
-    with _building():
-        _install(logs)
+    with _building() as lock:
+        _install(logs, lock)
         for script in ("sources", "build"):
-            _npm(["run", script], environment, logs / f"report-{script}.log")
+            _npm(["run", script], environment, logs / f"report-{script}.log", lock)
         return _put_in_place(warehouse, settings, current)
 
 
@@ -111,29 +111,36 @@ def _write_status(
 
 
 @contextmanager
-def _building() -> Iterator[None]:
-    """`reports/` holds one site in the making: that of another warehouse waits for it."""
-    with (REPORTS / ".lock").open("w") as lock:
+def _building() -> Iterator[int]:
+    """`reports/` holds one site in the making: that of another warehouse waits for it.
+
+    Yields the lock, for the programs that build: it holds as long as one of them lives.
+    """
+    try:
+        lock = (REPORTS / ".lock").open("w")
+    except OSError as error:
+        raise ReportFailed(f"{REPORTS} cannot be written: {error.strerror}") from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock.fileno()
 
 
 def install_packages(logs: Path) -> None:
     """`npm ci` when the lock file is not the installed one."""
-    with _building():
-        _install(logs)
+    with _building() as lock:
+        _install(logs, lock)
 
 
-def _install(logs: Path) -> None:
-    lock = hashlib.sha256((REPORTS / "package-lock.json").read_bytes()).hexdigest()
-    if INSTALLED_LOCK.exists() and INSTALLED_LOCK.read_text(encoding="utf-8") == lock:
+def _install(logs: Path, lock: int) -> None:
+    locked = hashlib.sha256((REPORTS / "package-lock.json").read_bytes()).hexdigest()
+    if INSTALLED_LOCK.exists() and INSTALLED_LOCK.read_text(encoding="utf-8") == locked:
         return
-    _npm(["ci", "--no-audit", "--no-fund"], {}, logs / "report-install.log")
-    INSTALLED_LOCK.write_text(lock, encoding="utf-8")
+    _npm(["ci", "--no-audit", "--no-fund"], {}, logs / "report-install.log", lock)
+    INSTALLED_LOCK.write_text(locked, encoding="utf-8")
 
 
-def _npm(arguments: list[str], environment: dict[str, str], log: Path) -> None:
-    process = run_process(["npm", *arguments], REPORTS, environment, log)
+def _npm(arguments: list[str], environment: dict[str, str], log: Path, lock: int) -> None:
+    process = run_process(["npm", *arguments], REPORTS, environment, log, lock)
     if process.returncode != 0:
         tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-15:]
         raise ReportFailed(f"npm {' '.join(arguments)} failed ({log}):\n" + "\n".join(tail))

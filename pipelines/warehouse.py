@@ -101,7 +101,7 @@ class Warehouse:
     @property
     def full_reading_begun(self) -> Path:
         """Lies there while everything is read, and from then on until a reading ends well."""
-        return self.directory / "full_reading_begun"
+        return self.directory / ".dlt" / "full_reading_begun"
 
     @property
     def _owed_file(self) -> Path:

@@ -135,13 +135,13 @@ def test_the_site_of_another_warehouse_waits_for_the_one_in_the_making(
     (tmp_path / "build").mkdir()
     shown = tmp_path / "build" / "index.html"
 
-    def builds(command: list[str], environment: Mapping[str, str], log: Path) -> None:
+    def builds(command: list[str], environment: Mapping[str, str], *_: object) -> None:
         if command[-1] == "sources":
             shown.write_text(environment["PUBLISHED_PARQUET"])
         time.sleep(0.3)
 
     monkeypatch.setattr(report_module, "REPORTS", tmp_path)
-    monkeypatch.setattr(report_module, "_install", lambda logs: None)
+    monkeypatch.setattr(report_module, "_install", lambda *_: None)
     monkeypatch.setattr(report_module, "_npm", builds)
     warehouses = [Warehouse(tmp_path / name) for name in ("one", "other")]
     for warehouse in warehouses:
@@ -165,7 +165,7 @@ def test_a_site_built_anew_never_touches_the_one_that_is_shown(
     (tmp_path / "build").mkdir()
     (tmp_path / "build" / "index.html").write_text("old")
     monkeypatch.setattr(report_module, "REPORTS", tmp_path)
-    monkeypatch.setattr(report_module, "_install", lambda logs: None)
+    monkeypatch.setattr(report_module, "_install", lambda *_: None)
     monkeypatch.setattr(report_module, "_npm", lambda *arguments: None)
     report(warehouse, Settings.load())
     shown = warehouse.published / "site" / "index.html"

@@ -758,7 +758,7 @@ def test_the_site_holds_the_workbooks_also_when_built_again(
     excel(warehouse, settings)
     (tmp_path / "reports" / "build").mkdir(parents=True)
     monkeypatch.setattr(report_module, "REPORTS", tmp_path / "reports")
-    monkeypatch.setattr(report_module, "_install", lambda logs: None)
+    monkeypatch.setattr(report_module, "_install", lambda *_: None)
     monkeypatch.setattr(report_module, "_npm", lambda *_: None)
     monkeypatch.setattr(report_module.shutil, "which", lambda name: name)
     for _ in range(2):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -267,6 +268,20 @@ def test_a_full_reading_that_was_stopped_lets_changes_be_read_first(
     portal.faults.clear()
     kinds = [read(portal, warehouse).kind for _ in range(3)]
     assert kinds == ["incremental", "full", "incremental"]
+
+
+def test_where_every_reading_is_full_one_that_was_stopped_changes_nothing(
+    portal: Portal, warehouse: Warehouse
+) -> None:
+    """full_read_every_days: 0 is for portals whose filters by time miss changes."""
+    settings = Settings.model_validate({**Settings.load().model_dump(), "full_read_every_days": 0})
+    for faults in ([], [Fault("http_500", times=None, after=10)], []):
+        portal.faults.clear()
+        portal.inject(*faults)
+        with pytest.raises(Bitrix24Error) if faults else nullcontext():
+            summary = extract(Client(portal.webhook_url, retry_seconds=0.01), warehouse, settings)
+            complete(warehouse, summary.refresh_no)
+    assert [refresh.kind for refresh in warehouse.last_refreshes()] == ["full", "full"]
 
 
 def test_mass_deletion_stops_the_refresh(portal: Portal, warehouse: Warehouse) -> None:

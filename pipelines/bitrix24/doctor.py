@@ -421,6 +421,8 @@ class _Examination:
             text = "the next refresh reads everything: one is owed since an earlier one"
         elif days == 0:
             text = "every refresh reads everything (full_read_every_days: 0)"
+        elif self.warehouse.full_reading_begun.exists():
+            text = "a full reading was stopped: the next refresh reads changes, then all is read"
         else:
             due = full.as_of + dt.timedelta(days=days)
             text = (

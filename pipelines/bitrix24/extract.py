@@ -827,22 +827,23 @@ class Reading:
     def _by_id(
         self, table: Table, ids: Sequence[int], select: Sequence[str]
     ) -> Iterator[list[dict[str, Any]]]:
-        pages = self.client.lists(
-            {
-                f"i{piece[0]}": Command(
-                    table.method,
-                    {
-                        **table.params,
-                        "select": list(select),
-                        "order": {table.id_key: "ASC"},
-                        "filter": {f"@{table.id_key}": list(piece)},
-                    },
-                )
-                for piece in chunked(ids, PAGE_SIZE)
-            },
-            table.items_key,
-        )
-        yield from filter(None, pages.values())
+        for some in chunked(ids, ROWS_A_CHUNK):
+            pages = self.client.lists(
+                {
+                    f"i{piece[0]}": Command(
+                        table.method,
+                        {
+                            **table.params,
+                            "select": list(select),
+                            "order": {table.id_key: "ASC"},
+                            "filter": {f"@{table.id_key}": list(piece)},
+                        },
+                    )
+                    for piece in chunked(some, PAGE_SIZE)
+                },
+                table.items_key,
+            )
+            yield from filter(None, pages.values())
 
     # -- cities and histories
 
@@ -859,13 +860,15 @@ class Reading:
         if self.settings.pii != "full":
             params["select"] = [name for name in params["select"] if name != "COMMENTS"]
         living = set(previous["id"].to_list())
+        floor = self._reach.floors[table.owner]
         seen: set[int] = set()
         for rows in self._older_rows(table, params, to_id, living):
             rows = [row for row in rows if number_of(row, table.id_key, table.method) not in seen]
             if table in DETAILS:
                 rows = [dict(self._protect(row)) for row in rows]
             frame = table.typed(rows, self.refresh_no)
-            counts.rows_read += frame.height
+            # As the owner's living rows: of the loaded history.
+            counts.rows_read += int((frame["id"] > floor).sum())
             seen.update(frame["id"].to_list())
             living.update(frame["id"].to_list())
             yield self._only_changed(table, frame, previous)
@@ -1128,7 +1131,7 @@ def _read(
         is_due = (
             full is None
             and age >= dt.timedelta(days=settings.full_read_every_days)
-            and not warehouse.full_reading_begun.exists()
+            and not (settings.full_read_every_days and warehouse.full_reading_begun.exists())
         )
         is_owed = last_full.refresh_no < warehouse.full_reading_owed_by()
         if is_due or is_owed or reading.fields_changed:

@@ -75,9 +75,11 @@ select
     leads_with_deal_cohort / nullif(leads_received, 0) as lead_to_deal_rate_cohort,
     coalesce(leads_with_sale_cohort, 0) as leads_with_sale_cohort,
     leads_with_sale_cohort / nullif(leads_received, 0) as lead_to_sale_rate_cohort,
-    sales_amount_of_leads_cohort,
-    sales_amount_of_leads_cohort / nullif(leads_received, 0) as revenue_per_lead_cohort,
-    potential_amount_of_leads,
+    case when coalesce(leads_with_sale_cohort, 0) = 0 then 0 else sales_amount_of_leads_cohort end
+        as sales_amount_of_leads_cohort,
+    joined.sales_amount_of_leads_cohort / nullif(leads_received, 0) as revenue_per_lead_cohort,
+    case when coalesce(leads_received, 0) = 0 then 0 else potential_amount_of_leads end
+        as potential_amount_of_leads,
     coalesce(leads_with_deal_period, 0) as leads_with_deal_period,
     leads_with_deal_period / nullif(leads_received, 0) as lead_to_deal_rate_period,
     coalesce(leads_with_sale_period, 0) as leads_with_sale_period,

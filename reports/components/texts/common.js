@@ -18,7 +18,7 @@ const ru = {
 	asOf: 'Данные на',
 	portalTime: 'время портала',
 	excel: 'Скачать Excel',
-	excelNote: 'Таблицы страницы без её фильтров; период назван на первом листе',
+	excelNote: 'Книга без фильтров страницы; период назван на первом листе',
 	definition: 'Что это значит',
 	openRecords: 'Открыть список',
 
@@ -137,7 +137,7 @@ const ru = {
 		sold: 'Продана',
 		customer: 'Клиент',
 		potential: 'Потенциал',
-		nothing: 'Под выбранное в фильтрах и в «Показать» записи не подходят',
+		nothing: 'Нет записей, подходящих под фильтры, «Показать» и поиск',
 	},
 	sets: {
 		leads: {
@@ -161,7 +161,7 @@ const ru = {
 			quality_with_deal: 'качественные со сделкой, из поступивших',
 			quality_with_sale: 'качественные с продажей, из поступивших',
 			sale_not_quality: 'с продажей, но не качественные, из поступивших',
-			idle_planned_now: 'без активности дольше порога, с делом, за всё время',
+			idle_planned_now: 'без активности не меньше порога, с делом, за всё время',
 			forgotten_unplanned_now: 'забытые сейчас, без дел, за всё время',
 			potential: 'с деньгами в незакрытых сделках, из поступивших',
 			potential_now: 'с деньгами в незакрытых сделках, за всё время',
@@ -176,7 +176,7 @@ const ru = {
 			forgotten_now: 'забытые сейчас, за всё время',
 			without_activity: 'без дел, из созданных',
 			without_activity_now: 'без дел сейчас, за всё время',
-			idle_planned_now: 'без активности дольше порога, с делом, за всё время',
+			idle_planned_now: 'без активности не меньше порога, с делом, за всё время',
 			forgotten_unplanned_now: 'забытые сейчас, без дел, за всё время',
 			sales: 'продажи, из созданных',
 			sales_period: 'проданные в периоде',
@@ -209,7 +209,7 @@ const en = {
 	asOf: 'Data as of',
 	portalTime: 'portal time',
 	excel: 'Download Excel',
-	excelNote: 'The tables of the page without its filters; the first sheet names the period',
+	excelNote: 'The workbook, without the filters of the page; the first sheet names the period',
 	definition: 'What it means',
 	openRecords: 'Open the list',
 
@@ -328,7 +328,7 @@ const en = {
 		sold: 'Sold',
 		customer: 'Customer',
 		potential: 'Potential',
-		nothing: 'No records match the filters and "Show"',
+		nothing: 'No records match the filters, "Show" and the search',
 	},
 	sets: {
 		leads: {
@@ -352,7 +352,7 @@ const en = {
 			quality_with_deal: 'quality with a deal, of those received',
 			quality_with_sale: 'quality with a sale, of those received',
 			sale_not_quality: 'with a sale, but not quality, of those received',
-			idle_planned_now: 'idle beyond the threshold, with something planned, of all time',
+			idle_planned_now: 'idle for the threshold or longer, with something planned, of all time',
 			forgotten_unplanned_now: 'forgotten now, nothing planned, of all time',
 			potential: 'with money in open deals, of those received',
 			potential_now: 'with money in open deals, of all time',
@@ -367,7 +367,7 @@ const en = {
 			forgotten_now: 'forgotten now, of all time',
 			without_activity: 'nothing planned, of those created',
 			without_activity_now: 'nothing planned now, of all time',
-			idle_planned_now: 'idle beyond the threshold, with something planned, of all time',
+			idle_planned_now: 'idle for the threshold or longer, with something planned, of all time',
 			forgotten_unplanned_now: 'forgotten now, nothing planned, of all time',
 			sales: 'sales, of those created',
 			sales_period: 'sold in the period',
