@@ -250,6 +250,8 @@ class _Calculation:
                 "contact_ids": _contacts(row),
             }
             lead["is_in_progress"] = in_work and not lead["is_new"]
+            work = "new" if lead["is_new"] else "in_progress"
+            lead["state"] = work if in_work else lead["outcome"]
             lead["is_first_time"] = not lead["is_repeat"]
             lead["quality_date"] = self.day(lead["quality_at"])
             self.add_forgotten(lead, self.settings.forgotten_lead_days)
@@ -518,6 +520,7 @@ LEADS: dict[str, Any] = {
     "lead_id": pl.Int64,
     **_ITEM,
     "outcome": pl.String,
+    "state": pl.String,
     "is_quality": pl.Boolean,
     "is_junk": pl.Boolean,
     "is_new": pl.Boolean,
