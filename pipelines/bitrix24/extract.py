@@ -602,12 +602,7 @@ class Reading:
         older = {item for item in living - seen if item <= floor}
         if older and not self.goes_on:
             # No count of the portal tells of single records before the loaded history.
-            found: set[int] = set()
-            for rows in self._by_id(table, sorted(older), self.asked_fields(table)):
-                frame = self._typed(table, rows)
-                found.update(frame["id"].to_list())
-                yield self._new_versions(table, frame, previous)
-            vanished |= older - found
+            vanished |= older - (yield from self._renewed(table, older, previous))
         gone = (gone | (vanished & living_before)) - missing
         living = (living | missing) - vanished
         self._refuse_loss(table, len(gone), len(living_before))
@@ -758,16 +753,27 @@ class Reading:
             here = {item for window in swept for item in ids.filter(_inside(ids, window)).to_list()}
             missing = on_portal - here
             vanished = here - on_portal
-            found: set[int] = set()
-            for rows in self._by_id(table, sorted(missing), self.asked_fields(table)):
-                frame = self._typed(table, rows)
-                found.update(frame["id"].to_list())
-                yield self._new_versions(table, frame, previous)
+            found = yield from self._renewed(table, missing, previous)
             # What the portal lists and does not give stays a difference, for the checks to refuse.
             refused = self._sweep(table, [(item - 1, item) for item in sorted(missing - found)])
             missing = found
             counts.portal_total = ids.len() + len(missing) + len(refused) - len(vanished)
         return missing, vanished
+
+    def _renewed(
+        self, table: Table, ids: set[int], previous: pl.DataFrame
+    ) -> Generator[pl.DataFrame, None, set[int]]:
+        """Changed versions of the records with these IDs.
+
+        Returns:
+            The IDs that the portal gave.
+        """
+        found: set[int] = set()
+        for rows in self._by_id(table, sorted(ids), self.asked_fields(table)):
+            frame = self._typed(table, rows)
+            found.update(frame["id"].to_list())
+            yield self._new_versions(table, frame, previous)
+        return found
 
     def _portal_totals(
         self, table: Table, windows: Sequence[tuple[int, int]], width: int

@@ -20,6 +20,11 @@ with items as (
     where is_counted
 ),
 
+fields as (
+    select distinct entity, field_name
+    from published.fct_user_field_values
+),
+
 named as (
     select 'source' as key, source_name as value from items
     union all
@@ -65,15 +70,14 @@ named as (
         on items.entity = field_values.entity and items.item_id = field_values.item_id
     union all
     select fields.field_name as key, null as value
-    from (select distinct entity, field_name from published.fct_user_field_values) as fields
+    from fields
     inner join items
         on fields.entity = items.entity
-    left join published.fct_user_field_values as field_values
+    anti join published.fct_user_field_values as field_values
         on
             items.entity = field_values.entity
             and items.item_id = field_values.item_id
             and fields.field_name = field_values.field_name
-    where field_values.item_id is null
 ),
 
 counted as (
