@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
@@ -28,10 +29,26 @@ LEAD, DEAL, CONTACT, COMPANY = 1, 2, 3, 4
 ACTIVITY_FIELD = "lastActivityTime"
 
 
+# Controls and halves of characters: XML and Unicode forbid them, a zero ends SQL, terminals obey.
+_UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
 def _text(value: Any) -> str | None:
     if not isinstance(value, str | None):
         raise TypeError("no text")
-    return value or None
+    return _readable(value) or None
+
+
+def _readable(value: Any) -> Any:
+    """The value with the sign of the unknown, U+FFFD, for what no text can hold."""
+    match value:
+        case str():
+            return _UNREADABLE.sub("\ufffd", value)
+        case list():
+            return [_readable(one) for one in value]
+        case dict():
+            return {key: _readable(one) for key, one in value.items()}
+    return value
 
 
 def _integer(value: Any) -> int | None:
@@ -83,9 +100,7 @@ def _boolean(value: Any) -> bool | None:
 def _json(value: Any) -> str | None:
     if value is None or value == "":
         return None
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
-    # Half of an emoji, as a cut text may end with, is no Unicode.
-    return text.encode(errors="replace").decode()
+    return json.dumps(_readable(value), ensure_ascii=False, sort_keys=True, default=str)
 
 
 def _values(value: Any) -> str:
