@@ -339,23 +339,43 @@ def test_user_field_names() -> None:
     assert taken == {"UF_CRM_LEAD_TYPE": "UF_CRM_LEAD_TYPE", "UF_CRM_LEADTYPE": "ufCrmLeadtype"}
 
 
-def test_user_fields_in_camel_case_unless_asked(reader: Portal) -> None:
+@pytest.mark.parametrize("said", [{}, {"useOriginalUfNames": "N"}])
+def test_user_fields_in_camel_case(reader: Portal, said: dict[str, str]) -> None:
     row = items(
-        reader, select=["id", "ufCrmCity", "ufCrm_1700000000"], filter={"ufCrmCity": "Omsk"}
+        reader,
+        select=["id", "ufCrmCity", "ufCrm_1700000000", "UF_CRM_VIP"],
+        filter={"ufCrmCity": "Omsk"},
+        order={"ufCrmCity": "DESC"},
+        **said,
     )
     assert row == [{"id": 1, "ufCrmCity": "Omsk", "ufCrm_1700000000": None}]
-    original = items(
-        reader,
-        select=["id", "UF_CRM_CITY"],
-        filter={"UF_CRM_CITY": "Omsk"},
-        useOriginalUfNames="Y",
-    )
-    assert original == [{"id": 1, "UF_CRM_CITY": "Omsk"}]
+    for part in ("filter", "order"):
+        status, body = ask(
+            reader, "crm.item.list", entityTypeId=1, **{part: {"UF_CRM_CITY": "ASC"}}, **said
+        )
+        assert (status, body["error"]) == (400, "INVALID_ARG_VALUE")
+        assert "'UF_CRM_CITY' is not allowed" in body["error_description"]
+
+
+def test_original_names_leave_only_the_user_fields_of_a_select(reader: Portal) -> None:
+    """As github.com/bitrix-tools/b24-rest-docs/issues/368 and 263 report."""
+
+    def rows(*select: str) -> list[Any]:
+        return items(reader, select=list(select), filter={"@id": [1, 2]}, useOriginalUfNames="Y")
+
+    assert rows("id", "title", "stageId") == [[], []]
+    assert rows("id", "UF_CRM_CITY") == [{"UF_CRM_CITY": "Omsk"}, {"UF_CRM_CITY": None}]
+    assert rows("id", "ufCrmCity") == [[], []]
+    assert [row["UF_CRM_CITY"] for row in rows()] == ["Omsk", None]
+    assert [row["title"] for row in rows("*")] == [LEADS[0]["title"], LEADS[1]["title"]]
+    found = items(reader, filter={"UF_CRM_CITY": "Omsk"}, useOriginalUfNames="Y")
+    assert [row["id"] for row in found] == [1]
 
 
 def test_select_returns_the_named_fields_only(reader: Portal) -> None:
     assert items(reader, select=["title"], filter={"id": 3}) == [{"title": "Alphabet"}]
     assert items(reader, select=["id", "fm", "nothing"], filter={"id": 1}) == [{"id": 1}]
+    assert items(reader, select=["nothing"], filter={"id": 1}) == [[]]
 
 
 # Filters

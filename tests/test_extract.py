@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from pipelines.errors import Bitrix24Error, SettingsError
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Fault, Portal, serve
+from scripts.demo_portal.methods import Reply
 from tests.small_portal import (
     CURRENCIES,
     STATUSES,
@@ -294,6 +297,76 @@ def test_mass_deletion_stops_the_refresh(portal: Portal, warehouse: Warehouse) -
 
     summary = read(portal, warehouse, accept_loss=True)
     assert summary.counts["leads"].rows_living == 80
+
+
+# The names of user fields: by their digits, by their words, mixed, and two that would be one name.
+USER_FIELDS = {
+    "UF_CRM_1720019876534": "Казань",
+    "UF_CRM_SOME_NAME": "окна",
+    "UF_CRM_PART2": "б",
+    "UF_CRM_A_B": "в",
+    "UF_CRM_A__B": "г",
+}
+SHOWN = ("ufCrm_1720019876534", "ufCrmSomeName", "ufCrm_PART2", "ufCrmAB", "UF_CRM_A__B")
+
+
+@pytest.fixture
+def with_user_fields(tmp_path: Path) -> Iterator[Portal]:
+    folder = write_portal(
+        tmp_path / "fields", leads=[lead(1, **USER_FIELDS), lead(2)], deals=[deal(1)]
+    )
+    with serve(folder, log=True) as running:
+        yield running
+
+
+def everything() -> Settings:
+    return Settings.model_validate(Settings.load().model_dump() | {"pii": "full"})
+
+
+def test_user_fields_are_asked_for_in_camel_case_and_stored_under_their_codes(
+    with_user_fields: Portal, warehouse: Warehouse
+) -> None:
+    client = Client(with_user_fields.webhook_url)
+    complete(warehouse, extract(client, warehouse, everything()).refresh_no)
+    with_user_fields.change("leads", 2, {"UF_CRM_SOME_NAME": "двери"})
+    complete(warehouse, extract(client, warehouse, everything()).refresh_no)
+    stored = rows(warehouse, "select id, refresh_no, user_fields from raw.leads order by all")
+    empty = dict.fromkeys(USER_FIELDS)
+    assert [(item, number, json.loads(fields)) for item, number, fields in stored] == [
+        (1, 1, USER_FIELDS),
+        (2, 1, empty),
+        (2, 2, empty | {"UF_CRM_SOME_NAME": "двери"}),
+    ]
+    described = rows(warehouse, "select field_name from raw.fields where field_name ilike 'uf%'")
+    assert sorted(name for (name,) in described) == sorted(USER_FIELDS)
+    asked = [params for method, params in with_user_fields.log if method == "crm.item.list"]
+    assert all("useOriginalUfNames" not in params for _, params in with_user_fields.log)
+    assert {name for params in asked for name in params["select"] if name[:2] in "UFuf"} == {*SHOWN}
+
+
+def test_a_user_field_that_does_not_come_is_no_empty_one(
+    with_user_fields: Portal, warehouse: Warehouse
+) -> None:
+    listed = with_user_fields.methods.by_name["crm.item.list"][1]
+
+    def answer_without(*names: str) -> None:
+        def answer(params: Any) -> Reply:
+            reply = listed(params)
+            items = [
+                {k: v for k, v in row.items() if k not in names} for row in reply.result["items"]
+            ]
+            return replace(reply, result={"items": [row or [] for row in items]})
+
+        with_user_fields.methods.by_name["crm.item.list"] = ("crm", answer)
+
+    client = Client(with_user_fields.webhook_url)
+    answer_without("ufCrm_PART2")
+    with pytest.raises(Bitrix24Error, match="leads 1 came without the field UF_CRM_PART2, which"):
+        extract(client, warehouse, everything())
+    answer_without("id", "createdTime")
+    with pytest.raises(Bitrix24Error, match=r"crm\.item\.list with empty rows.* a proxy"):
+        extract(client, warehouse, everything())
+    assert "leads" not in warehouse.raw_tables() or rows(warehouse, "from raw.leads") == []
 
 
 def test_a_value_of_the_wrong_type_is_named() -> None:

@@ -184,7 +184,7 @@ def test_by_default_nothing_personal_is_asked_for_or_written(
         for value in secrets
         if value in text
     ] == []
-    for name in ("NAME'", "PHONE", "EMAIL", "COMMENTS", "'title'", "UF_CRM_NOTE"):
+    for name in ("NAME'", "PHONE", "EMAIL", "COMMENTS", "'title'", "UF_CRM_NOTE", "ufCrmNote"):
         assert not any(name in commands for commands in asked), name
 
 

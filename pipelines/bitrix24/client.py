@@ -487,10 +487,17 @@ def rows_of(result: Any, items_key: str | None, method: str) -> list[dict[str, A
     """The rows of a list method's result.
 
     Raises:
-        Bitrix24Error: the result is no list of objects.
+        Bitrix24Error: the result is no list of objects, or one of them is empty.
     """
     if items_key and isinstance(result, dict):
         result = result.get(items_key)
+    if isinstance(result, list) and any(row in ([], {}) for row in result):
+        raise Bitrix24Error(
+            f"the portal answered {method} with empty rows, without the fields of our select, as"
+            " it does where a request says useOriginalUfNames=Y (ours do not:"
+            " github.com/bitrix-tools/b24-rest-docs/issues/368): look whether a proxy changes our"
+            " requests, and report it to Bitrix24"
+        )
     if not isinstance(result, list) or not all(isinstance(row, dict) for row in result):
         raise Bitrix24Error(f"the portal answered {method} in an unknown form")
     return result

@@ -403,7 +403,7 @@ class _Examination:
             raise Bitrix24Error("the portal tells no total")
         params: dict[str, Any] = {**table.params, "order": {key: "ASC"}, "start": -1}
         if self._reading and table in ENTITIES:
-            params["select"] = self._reading.asked_fields(table)
+            params["select"] = list(self._reading.asked_fields(table).values())
         began = time.monotonic()
         answer = self.client.call(table.method, params)
         taken = time.monotonic() - began if answer.seconds is None else answer.seconds

@@ -284,17 +284,13 @@ def _hash(text: str) -> str:
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
-def _item_params(entity_type_id: int) -> dict[str, Any]:
-    return {"entityTypeId": entity_type_id, "useOriginalUfNames": "Y"}
-
-
 LEADS = Table(
     name="leads",
     kind="entity",
     method="crm.item.list",
     items_key="items",
     id_key="id",
-    params=_item_params(LEAD),
+    params={"entityTypeId": LEAD},
     entity_type_id=LEAD,
     has_user_fields=True,
     has_state=True,
@@ -331,7 +327,7 @@ DEALS = Table(
     method="crm.item.list",
     items_key="items",
     id_key="id",
-    params=_item_params(DEAL),
+    params={"entityTypeId": DEAL},
     entity_type_id=DEAL,
     has_user_fields=True,
     has_state=True,
@@ -375,7 +371,7 @@ CONTACTS = Table(
     method="crm.item.list",
     items_key="items",
     id_key="id",
-    params=_item_params(CONTACT),
+    params={"entityTypeId": CONTACT},
     entity_type_id=CONTACT,
     has_user_fields=True,
     filled=("created_time", "updated_time"),
@@ -396,7 +392,7 @@ COMPANIES = Table(
     method="crm.item.list",
     items_key="items",
     id_key="id",
-    params=_item_params(COMPANY),
+    params={"entityTypeId": COMPANY},
     entity_type_id=COMPANY,
     has_user_fields=True,
     filled=("created_time", "updated_time"),

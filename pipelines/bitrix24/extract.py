@@ -135,7 +135,7 @@ class Reading:
     _linked_leads: set[int] = field(default_factory=set, init=False)
     _living: dict[str, set[int]] = field(default_factory=dict, init=False)
     _changed: dict[str, list[int]] = field(default_factory=dict, init=False)
-    _select: dict[int, list[str]] = field(default_factory=dict, init=False)
+    _select: dict[str, dict[str, str]] = field(default_factory=dict, init=False)
     _directories: dict[str, list[dict[str, Any]]] = field(default_factory=dict, init=False)
     _known: dict[str, dict[int, dt.datetime]] = field(default_factory=dict, init=False)
     _given: dict[str, set[str]] = field(default_factory=dict, init=False)
@@ -371,15 +371,19 @@ class Reading:
         rows: list[dict[str, Any]] = []
         for table in ENTITIES:
             result = answers[table.name].result
-            fields = result.get("fields") if isinstance(result, dict) else None
-            if not isinstance(fields, dict):
+            described = result.get("fields") if isinstance(result, dict) else None
+            if not isinstance(described, dict):
                 raise Bitrix24Error("the portal answered crm.item.fields in an unknown form")
-            if not all(isinstance(meta, dict) for meta in fields.values()):
+            if not all(isinstance(meta, dict) for meta in described.values()):
                 raise Bitrix24Error("the portal answered crm.item.fields in an unknown form")
+            fields = {
+                _own_name(table, name, meta): (name, meta) for name, meta in described.items()
+            }
             self._refuse_vanished_fields(table, fields, before)
-            assert table.entity_type_id is not None
-            self._select[table.entity_type_id] = self._asked(table, fields)
-            for name, meta in fields.items():
+            self._select[table.name] = {
+                name: fields[name][0] for name in self._asked(table, fields)
+            }
+            for name, (_, meta) in fields.items():
                 label = meta.get("listLabel") or meta.get("formLabel") or meta.get("title")
                 rows.append(
                     {
@@ -411,7 +415,6 @@ class Reading:
                 " refreshes read: nothing was published; if it was really removed, run the refresh"
                 " once with --full"
             )
-        self._given[table.name] &= fields.keys()
         if before is not None:
             known = before.filter(entity_type_id=table.entity_type_id)["field_name"].to_list()
             asked_then, asked_now = (
@@ -419,10 +422,9 @@ class Reading:
             )
             self.fields_changed |= asked_then != asked_now
 
-    def asked_fields(self, table: Table) -> list[str]:
-        """Fields of an entity that a reading asks for."""
-        assert table.entity_type_id is not None
-        return self._select[table.entity_type_id]
+    def asked_fields(self, table: Table) -> dict[str, str]:
+        """Fields of an entity that a reading asks for: our name → the portal's."""
+        return self._select[table.name]
 
     def _asked(self, table: Table, fields: Mapping[str, Any]) -> list[str]:
         """Fields of an entity that are read: what marts need, and what `pii` allows."""
@@ -618,42 +620,46 @@ class Reading:
     def _older_leads_of_deals(self) -> Iterator[pl.DataFrame]:
         """Leads before the loaded history that its deals came from: no deal loses its source."""
         self._linked_leads -= self._living[LEADS.name]
-        for rows in self._by_id(LEADS, sorted(self._linked_leads), self.asked_fields(LEADS)):
+        asked = self.asked_fields(LEADS).values()
+        for rows in self._by_id(LEADS, sorted(self._linked_leads), asked):
             frame = self._typed(LEADS, rows)
             self._living[LEADS.name].update(frame["id"].to_list())
             self._changed[LEADS.name] += frame["id"].to_list()
             yield frame
 
     def _typed(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-        """Rows of an entity as versions, counted; each has the fields that others have."""
-        frame = table.typed(rows, self.refresh_no)
-        self._refuse_missing_values(table, rows)
+        """Rows of an entity as versions, counted."""
+        frame = table.typed(self._under_own_names(table, rows), self.refresh_no)
         self.counts[table.name].rows_read += frame.height
         if table is DEALS:
             self._linked_leads.update(frame["lead_id"].drop_nulls().to_list())
         return frame
 
-    def _refuse_missing_values(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """A field that other rows have, now or in earlier refreshes, is in every row.
+    def _under_own_names(
+        self, table: Table, rows: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Rows of an entity with the fields that were asked for, user fields as `UF_CRM_*`.
 
         Raises:
-            Bitrix24Error: a row came without it, which would read as an empty value.
+            Bitrix24Error: a row came without one of them, which would read as an empty value.
         """
-        given = self._given[table.name]
-        given.update(*rows)
-        needed = given.intersection(self.asked_fields(table))
-        for row in rows:
-            if missing := needed - row.keys():
-                raise Bitrix24Error(
-                    f"{table.name} {row['id']} came without the field {min(missing)}, which others"
-                    " have: run the refresh again; if it stays, report it as an error"
-                )
+        names = self.asked_fields(table)
+        try:
+            return [{own: row[name] for own, name in names.items()} for row in rows]
+        except KeyError:
+            asked = set(names.values())
+            row = next(row for row in rows if asked - row.keys())
+            missing = min(own for own, name in names.items() if name not in row)
+            raise Bitrix24Error(
+                f"{table.name} {row.get(table.id_key)} came without the field {missing}, which was"
+                " asked for: run the refresh again; if it stays, the doctor names the cause"
+            ) from None
 
     def _entity_rows(
         self, table: Table, to_id: int, known_to: int
     ) -> Iterator[list[dict[str, Any]]]:
         assert table.entity_type_id is not None
-        params = {**table.params, "select": self.asked_fields(table)}
+        params = {**table.params, "select": list(self.asked_fields(table).values())}
         if not self.full:
             since = self._since()
             yield from self._chunks(table, {**params, "filter": {">=updatedTime": since}}, to_id)
@@ -769,7 +775,7 @@ class Reading:
             The IDs that the portal gave.
         """
         found: set[int] = set()
-        for rows in self._by_id(table, sorted(ids), self.asked_fields(table)):
+        for rows in self._by_id(table, sorted(ids), self.asked_fields(table).values()):
             frame = self._typed(table, rows)
             found.update(frame["id"].to_list())
             yield self._new_versions(table, frame, previous)
@@ -831,7 +837,7 @@ class Reading:
         return {number_of(row, "id", table.method) for rows in pages.values() for row in rows}
 
     def _by_id(
-        self, table: Table, ids: Sequence[int], select: Sequence[str]
+        self, table: Table, ids: Sequence[int], select: Collection[str]
     ) -> Iterator[list[dict[str, Any]]]:
         for some in chunked(ids, ROWS_A_CHUNK):
             pages = self.client.lists(
@@ -964,6 +970,26 @@ class Reading:
                 if len(rows) == PAGE_SIZE:
                     unfinished.append((piece, number_of(rows[-1], "ID", table.method)))
             pending = unfinished
+
+
+def _own_name(table: Table, name: str, meta: Mapping[str, Any]) -> str:
+    """`UF_CRM_*` of a user field; a system field is called by the portal's name.
+
+    Bitrix24 makes the names of user fields in two ways and keeps `UF_CRM_*` where two would be the
+    same, so that only `upperName` tells which field one is.
+
+    Raises:
+        Bitrix24Error: a user field came without it.
+    """
+    original = meta.get("upperName", name)
+    if isinstance(original, str) and original.startswith("UF_"):
+        return original
+    if name.startswith("uf"):
+        raise Bitrix24Error(
+            f"crm.item.fields of {table.name} gave the user field {name} without its upperName: run"
+            " the refresh again; if it stays, report it as an error"
+        )
+    return name
 
 
 def our_time() -> dt.datetime:

@@ -54,8 +54,8 @@ SELECT = [
     "utmContent",
     "utmTerm",
     "sourceDescription",
-    "UF_CRM_CITY",
-    "UF_CRM_BUDGET",
+    "ufCrmCity",
+    "ufCrmBudget",
 ]
 STARTED = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -118,7 +118,6 @@ def chained_pages(after: int, select: list[str], extra: Mapping[str, Any]) -> di
         last = f"$result[page{number - 1}][items][49][id]" if number else str(after)
         query = {
             "entityTypeId": 1,
-            "useOriginalUfNames": "Y",
             "start": -1,
             "order[id]": "ASC",
             "filter[>id]": last,

@@ -151,12 +151,15 @@ class Entity:
         return names | user_field_names(user, set(names))
 
     def item_column(self, name: str, names: Mapping[str, str]) -> str | None:
-        """Column of a name that a ``crm.item.*`` request uses (createdTime or CREATED_TIME)."""
+        """Column of a name that a ``crm.item.*`` request uses (createdTime or CREATED_TIME).
+
+        A user field has only the name that the request's ``useOriginalUfNames`` says.
+        """
         if name in self.system and self.system[name].name:
             return name
         if name in self._upper_names:
             return self._upper_names[name]
-        return next((column for column, shown in names.items() if name in (shown, column)), None)
+        return next((column for column, shown in names.items() if name == shown), None)
 
     def legacy_names(self) -> dict[str, str]:
         """Column to name in ``crm.lead.list`` and the like."""

@@ -122,7 +122,8 @@ class Methods:
 
     def _item_list(self, params: Params) -> Reply:
         entity = self._entity(params)
-        names = entity.item_names(params.get("useOriginalUfNames") in ("Y", True, "true", 1, "1"))
+        original = _original_user_names(params)
+        names = entity.item_names(original)
 
         def column_of(name: str) -> str | None:
             return entity.item_column(name, names)
@@ -137,6 +138,10 @@ class Methods:
             # Multifields cannot be selected by name, only with '*'.
             wanted = {column_of(name) for name in select} - {"fm"}
             chosen = {column: name for column, name in names.items() if column in wanted}
+            if original:
+                # github.com/bitrix-tools/b24-rest-docs/issues/368 and 263: only user fields of
+                # the select are left.
+                chosen = {column: name for column, name in chosen.items() if name[:3] == "UF_"}
         positions, start = self._engine_query(params, entity.table, column_of, entity.flags)
         return self._engine_page(
             entity.table,
@@ -147,7 +152,7 @@ class Methods:
 
     def _item_rows(
         self, entity: Entity, rows: pl.DataFrame, chosen: Mapping[str, str]
-    ) -> list[dict[str, Any]]:
+    ) -> list[dict[str, Any] | list[Any]]:
         size = rows.height
         shown = []
         for column in chosen:
@@ -162,11 +167,12 @@ class Methods:
             else:
                 decoded = [[] if _is_multiple(entity, column) else None] * size
             shown.append(decoded)
-        return _rows(list(chosen.values()), shown, size)
+        # PHP writes an empty object as an empty list.
+        return [row or [] for row in _rows(list(chosen.values()), shown, size)]
 
     def _item_fields(self, params: Params) -> Reply:
         entity = self._entity(params)
-        original = params.get("useOriginalUfNames") in ("Y", True, "true", 1, "1")
+        original = _original_user_names(params)
         fields: dict[str, Any] = {}
         for name, field in entity.system.items():
             if field.name:
@@ -676,6 +682,10 @@ def _either(params: Params, name: str) -> Any:
 
 def _mapping(params: Params, name: str) -> dict[str, Any]:
     return as_mapping(_either(params, name)) or {}
+
+
+def _original_user_names(params: Params) -> bool:
+    return params.get("useOriginalUfNames") in ("Y", True, "true", 1, "1")
 
 
 def _strings(value: Any) -> list[str]:
