@@ -15,6 +15,7 @@ import pytest
 from pipelines.bitrix24.access import OAuth
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.doctor import Estimate, Finding, Load, estimate, examine
+from pipelines.bitrix24.entities import ENTITIES
 from pipelines.bitrix24.extract import extract
 from pipelines.check import complete
 from pipelines.settings import Settings
@@ -23,7 +24,7 @@ from scripts.demo_portal import Portal, serve
 from scripts.demo_portal.methods import Reply
 from tests.small_portal import deal, lead, lead_visit, write_portal
 
-FIELD = "UF_CRM_1720019876534"
+FIELD, SHOWN = "UF_CRM_1720019876534", "ufCrm_1720019876534"
 
 
 @pytest.fixture(scope="module")
@@ -219,17 +220,50 @@ def test_user_fields_that_the_settings_name(tmp_path: Path, warehouse: Warehouse
     with serve(folder) as portal:
         findings = doctor(portal, warehouse, city_field=FIELD)
         assert f"leads: {FIELD} can be read" in told(findings, "ok")
-        listed = portal.methods.by_name["crm.item.list"]
-
-        def hidden(params: Mapping[str, Any]) -> Reply:
-            reply = listed[1](params)
-            for row in reply.result["items"]:
-                row.pop(FIELD, None)
-            return reply
-
-        portal.methods.by_name["crm.item.list"] = ("crm", hidden)
+        leave_out(portal, SHOWN)
         findings = doctor(portal, warehouse, city_field=FIELD)
-    assert with_text(findings, f"leads: the portal does not give {FIELD}").level == "problem"
+        assert told(findings, "problem") == [
+            f"leads: the portal does not give {FIELD}: allow the webhook's owner to see these"
+            " fields"
+        ]
+        # All user fields are asked for, though no setting names one.
+        findings = doctor(portal, warehouse, pii="full")
+        assert with_text(findings, f"leads: the portal does not give {FIELD}").level == "problem"
+
+
+def leave_out(portal: Portal, *names: str) -> None:
+    """Rows of crm.item.list come without the fields; what is left of none is PHP's empty list."""
+    listed = portal.methods.by_name["crm.item.list"][1]
+
+    def answer(params: Mapping[str, Any]) -> Reply:
+        reply = listed(params)
+        rows = [{k: v for k, v in row.items() if k not in names} for row in reply.result["items"]]
+        return Reply({"items": [row or [] for row in rows]}, reply.total, reply.next)
+
+    portal.methods.by_name["crm.item.list"] = ("crm", answer)
+
+
+def test_rows_without_the_fields_that_were_asked_for(portal: Portal, warehouse: Warehouse) -> None:
+    leave_out(portal, "opportunity", "stageId")
+    findings = doctor(portal, warehouse)
+    for name in ("leads", "deals"):
+        found = with_text(findings, f"{name}: rows come without stageId, opportunity: the portal")
+        assert (found.level, "does not keep to the `select`" in found.text) == ("problem", True)
+    assert len(told(findings, "problem")) == 2
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_empty_rows_are_one_problem_with_its_cause(
+    portal: Portal, warehouse: Warehouse, loaded: bool
+) -> None:
+    """As github.com/bitrix-tools/b24-rest-docs/issues/368 shows: `[]` in the place of each row."""
+    if loaded:
+        complete(warehouse, extract(Client(portal.webhook_url), warehouse, settings()).refresh_no)
+    asked = {source for table in ENTITIES for source, _ in table.columns.values()}
+    leave_out(portal, *asked)
+    (problem,) = told(doctor(portal, warehouse), "problem")
+    assert problem.startswith("the portal answered crm.item.list with empty rows, without the")
+    assert "useOriginalUfNames=Y" in problem
 
 
 # Portals whose time filters or start=-1 go wrong

@@ -128,6 +128,8 @@ class _Examination:
     _sees_crm: bool = field(default=False, init=False)
     _offset: dt.tzinfo | None = field(default=None, init=False)
     _reading: Reading | None = field(default=None, init=False)
+    _whole: set[str] = field(default_factory=set, init=False)
+    _told: set[str] = field(default_factory=set, init=False)
 
     def findings(self) -> Iterator[Finding]:
         yield from self._way_in()
@@ -140,20 +142,24 @@ class _Examination:
         yield from self._guarded(self._mode)
         if self._is_open:
             yield from self._guarded(self._names)
-        if self._reading:
-            yield from self._guarded(self._user_fields)
+        for table in ENTITIES:
+            yield from self._guarded(partial(self._fields_of_rows, table))
         yield from self._guarded(self._history_without_count)
         for table, name in self._time_filters():
+            if table in ENTITIES and table.name not in self._whole:
+                continue
             yield from self._guarded(partial(self._time_filter, table, name))
         yield from self._totals()
         yield from self._next_full_reading()
 
-    @staticmethod
-    def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    def _guarded(self, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
         try:
             yield from check()
         except Bitrix24Error as error:
-            yield Finding("problem", str(error))
+            # One cause may stop several checks.
+            if str(error) not in self._told:
+                self._told.add(str(error))
+                yield Finding("problem", str(error))
         except SettingsError as error:
             yield Finding("problem", str(error), error.exit_code)
 
@@ -242,24 +248,33 @@ class _Examination:
             + (f"; it knows all {len(named)} that the settings name" if named else ""),
         )
 
-    def _user_fields(self) -> Iterator[Finding]:
-        """The fields that the settings name must come with the rows."""
-        assert self._reading is not None
-        for table in ENTITIES:
-            if not table.has_state:
-                continue
+    def _fields_of_rows(self, table: Table) -> Iterator[Finding]:
+        """The fields that a reading asks for must come with the rows."""
+        if self._reading:
             asked = self._reading.asked_fields(table)
-            named = sorted(self.settings.named_user_fields & set(asked))
-            rows = self._rows(table, {**table.params, "select": [table.id_key, *named]})
-            lacking = [name for name in named if rows and not any(name in row for row in rows)]
-            if lacking:
-                yield Finding(
-                    "problem",
-                    f"{table.name}: the portal does not give {', '.join(lacking)}: allow"
-                    f" {self.client.access.owner} to see these fields",
-                )
-            elif named and rows:
+        else:
+            asked = {name: name for name in (table.id_key, CREATED_FIELD)}
+        rows = self._rows(table, {**table.params, "select": list(asked.values())})
+        lacking = [own for own, name in asked.items() if not all(name in row for row in rows)]
+        named = sorted(self.settings.named_user_fields & asked.keys())
+        if not lacking:
+            self._whole.add(table.name)
+            if named and rows:
                 yield Finding("ok", f"{table.name}: {', '.join(named)} can be read")
+        elif all(name.startswith("UF_") for name in lacking):
+            self._whole.add(table.name)
+            yield Finding(
+                "problem",
+                f"{table.name}: the portal does not give {_listed(lacking)}: allow"
+                f" {self.client.access.owner} to see these fields",
+            )
+        else:
+            yield Finding(
+                "problem",
+                f"{table.name}: rows come without {_listed(lacking)}: the portal does not keep to"
+                " the `select` of our requests (as in"
+                " github.com/bitrix-tools/b24-rest-docs/issues/368): report it to Bitrix24",
+            )
 
     def _history_without_count(self) -> Iterator[Finding]:
         """`start=-1` and a keyset must bring the rows that the counted pages bring."""
@@ -435,6 +450,11 @@ class _Examination:
     def _rows(self, table: Table, params: dict[str, Any]) -> list[dict[str, Any]]:
         answer = self.client.call(table.method, params)
         return rows_of(answer.result, table.items_key, table.method)
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _duration(seconds: float) -> str:
