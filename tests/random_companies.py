@@ -70,10 +70,22 @@ DEAL_STAGES = [
     ("APOLOGY", 15, "F"),
 ]
 GONE = "UC_GONE"
-CITIES = ["Казань", "Тверь", "Омск"]
+CITIES = ["Казань", "Тверь", "Омск", "Казань\n"]
 CITY_FIELD = "UF_CRM_CITY"
 UTM = ("utmSource", "utmMedium", "utmCampaign", "utmContent", "utmTerm")
-UTM_VALUES = [None, None, "", "yandex", "google", "весна"]
+UTM_VALUES = [None, None, "", "yandex", "Yandex", "google", "весна", "\u200bвесна\t", "\u3000"]
+# Names that several have, that end as if an ID were there, or that reports make up; unseen signs.
+USER_NAMES = [
+    ("Иван", "Иванов"),
+    ("Иван\u00a0", "\tИванов\u200b"),
+    ("Иван Иванов", "(ID 11)"),
+    ("пользователь", "15"),
+    ("без", "ответственного"),
+    ("\u200b", "\n"),
+]
+DEPARTMENT_NAMES = ["Продажи", " Продажи\u2060", "без отдела", "удалённый отдел (19)", "\t"]
+SOURCE_NAMES = ["Реклама", "Реклама\t", "без источника", "без лида", "\u200b"]
+PIPELINE_NAMES = ["Продажи", "\ufeffПродажи", "удалённая воронка (13)", "\u00a0"]
 IMPORT_DAY = "2025-11-11"
 
 
@@ -182,21 +194,29 @@ class _Company:
         self.managers: list[Any] = [seed * 10 + n for n in range(1, 6)]
         departments = [[seed * 10 + 1, seed * 10 + 2], [seed * 10 + 2], [], [seed * 10 + 9]]
         # The fifth manager is no user of the portal, the third has no name.
+        names_of_users = [{"NAME": f"Менеджер {n}", "LAST_NAME": f"из {seed}"} for n in range(4)]
+        names_of_users[2] = {"NAME": ""}
+        for n in (0, 3):
+            name, last_name = self.pick(USER_NAMES)
+            if self.often(0.5):
+                names_of_users[n] = {"NAME": name, "LAST_NAME": last_name}
         for n, (user, department) in enumerate(zip(self.managers, departments, strict=False)):
-            names = {"NAME": f"Менеджер {n}", "LAST_NAME": f"из {seed}"} if n != 2 else {"NAME": ""}
-            row = {"ID": str(user), "ACTIVE": n != 1, "UF_DEPARTMENT": department, **names}
-            tables["users"].append(row)
+            row = {"ID": str(user), "ACTIVE": n != 1, "UF_DEPARTMENT": department}
+            tables["users"].append({**row, **names_of_users[n]})
         for n in (1, 2):
-            row = {"ID": str(seed * 10 + n), "NAME": f"Отдел {n} из {seed}", "SORT": n}
-            tables["departments"].append(row)
+            name = self.pick([f"Отдел {n} из {seed}", *DEPARTMENT_NAMES])
+            tables["departments"].append({"ID": str(seed * 10 + n), "NAME": name, "SORT": n})
         self.managers += [None]
         for code in ("WEB", "ADS"):
-            row = _status(tables["statuses"], "SOURCE", f"S{seed}_{code}", f"{code} из {seed}")
+            name = self.pick([f"{code} из {seed}", *SOURCE_NAMES])
+            row = _status(tables["statuses"], "SOURCE", f"S{seed}_{code}", name)
             tables["statuses"].append(row)
         self.sources = [f"S{seed}_WEB", f"S{seed}_ADS", f"S{seed}_GONE", "WEB", None, ""]
+        self.sources += [f"s{seed}_web", "web\u200b"]
         sales, delivery = seed * 10 + 1, seed * 10 + 2
         for pipeline, name in ((sales, "Продажи"), (delivery, "Доставка")):
-            row = {"id": pipeline, "name": f"{name} {seed}", "sort": pipeline, "isDefault": "N"}
+            name = self.pick([f"{name} {seed}", *PIPELINE_NAMES])
+            row = {"id": pipeline, "name": name, "sort": pipeline, "isDefault": "N"}
             tables["categories"].append(row)
             directory = f"DEAL_STAGE_{pipeline}"
             _add_stages(tables["statuses"], directory, f"C{pipeline}:", DEAL_STAGES, pipeline)
@@ -314,7 +334,7 @@ class _Company:
             "companyId": self.pick([None, None, 0, *self.companies]),
             "isReturnCustomer": self.pick(["Y", "N", "N"]),
             "originatorId": self.pick(["import", "1C", *[None] * 8]),
-            CITY_FIELD: self.pick([None, "", 0, 1, 2, 3, 3]),
+            CITY_FIELD: self.pick([None, "", 0, 1, 2, 3, 3, 4, 5]),
             **{name: self.pick(UTM_VALUES) for name in UTM},
         }
         return row

@@ -92,3 +92,26 @@
 {% macro default__portal_time_text(instant) -%}
     strftime(timezone('{{ var("portal_timezone") }}', {{ instant }}), '%d.%m.%Y %H:%M')
 {%- endmacro %}
+
+{#
+    Text without the white space (of all Unicode, control characters with it) and the characters
+    without width around it; null where nothing is left.
+#}
+{% macro trimmed(text) %}{{ return(adapter.dispatch('trimmed')(text)) }}{% endmacro %}
+{% macro default__trimmed(text) -%}
+    {%- set unseen = '[\\p{Z}\\p{Cc}\\x{AD}\\x{180E}\\x{200B}-\\x{200F}\\x{202A}-\\x{202E}'
+        ~ '\\x{2060}-\\x{2064}\\x{2066}-\\x{206F}\\x{2800}\\x{3164}\\x{FEFF}]' -%}
+    nullif(regexp_replace({{ text }}, '^{{ unseen }}+|{{ unseen }}+$', '', 'g'), '')
+{%- endmacro %}
+
+{#
+    Text that people read, as it looks: trimmed, each white space within (tabs and line ends too) one
+    blank, without breaks of no width. Joiners of letters and of signs stay.
+#}
+{% macro one_line(text) %}{{ return(adapter.dispatch('one_line')(text)) }}{% endmacro %}
+{% macro default__one_line(text) -%}
+    {%- set visible -%}
+        regexp_replace({{ text }}, '[\x{AD}\x{200B}\x{2060}\x{FEFF}]', '', 'g')
+    {%- endset -%}
+    {{ trimmed("regexp_replace(" ~ visible ~ ", '[\\p{Z}\\p{Cc}]+', ' ', 'g')") }}
+{%- endmacro %}

@@ -1,13 +1,16 @@
 {#
     Names that the marts make up where the portal has none, in the language of the reports.
-    with: an SQL expression for the id that stands in the name.
+    A % stands for an id.
 #}
-{% macro label(key, with=none) -%}
+{% macro label_text(key) -%}
     {%- set labels = {
         'lead_title': ('Лид №%', 'Lead no. %'),
         'deal_title': ('Сделка №%', 'Deal no. %'),
         'no_source': ('без источника', 'no source'),
         'deleted_source': ('удалённый источник (%)', 'deleted source (%)'),
+        'source_in_other_case': (
+            '% (нет в справочнике; есть %)', '% (not in the directory; it has %)'
+        ),
         'no_lead': ('без лида', 'no lead'),
         'lead_deleted': ('лид удалён', 'lead deleted'),
         'lead_legacy': ('лид импортирован', 'lead imported'),
@@ -17,21 +20,62 @@
         'deleted_pipeline': ('удалённая воронка (%)', 'deleted pipeline (%)'),
         'no_manager': ('без ответственного', 'no manager'),
         'unknown_user': ('пользователь %', 'user %'),
+        'nameless': ('без названия (%)', 'no name (%)'),
         'no_department': ('без отдела', 'no department'),
         'deleted_department': ('удалённый отдел (%)', 'deleted department (%)'),
         'deleted_value': ('удалённое значение (%)', 'deleted value (%)'),
         'yes': ('да', 'yes'),
         'no': ('нет', 'no'),
     } -%}
-    {%- set parts = labels[key][0 if var('report_lang') == 'ru' else 1].split('%') -%}
-    {%- if with -%}
-        ('{{ parts[0] }}' || cast({{ with }} as string) || '{{ parts[1] }}')
-    {%- else -%}
-        '{{ parts[0] }}'
+    {{- labels[key][0 if var('report_lang') == 'ru' else 1] -}}
+{%- endmacro %}
+
+{# A made-up name in SQL. with: the SQL expression of the id in it, or a list of two. #}
+{% macro label(key, with=none) -%}
+    {%- set ids = [with] if with is string else with or [] -%}
+    {%- set parts = label_text(key).split('%') -%}
+    {{ "(" if ids }}'{{ parts[0] }}'
+    {%- for id in ids %} || cast({{ id }} as string) || '{{ parts[loop.index] }}'{% endfor -%}
+    {{ ")" if ids }}
+{%- endmacro %}
+
+{# Whether a name could be a made-up one: an id that ends it is a number, any other is in brackets. #}
+{% macro reads_like_label(name, key) -%}
+    {%- set text = label_text(key) -%}
+    {{ name }} like '{{ text }}'
+    {%- if text.endswith('%') %}
+        and try_cast(substr({{ name }}, {{ text | length }}) as bigint) is not null
     {%- endif -%}
+{%- endmacro %}
+
+{#
+    Whether a name needs its ID beside it to be told apart, a window over the rows of the directory:
+    several have it, it ends as if it had an ID, or reads like a name that the marts make up.
+    within: columns outside which names may be equal. labels: keys of the names that are made up
+    where this one is shown.
+    A name with the ID ends with its own, one without ends with none: no two are ever equal.
+#}
+{% macro needs_id(name, labels, within=none) -%}
+    coalesce(
+        count(*) over (partition by {{ within ~ ", " if within }}{{ name }}) > 1
+        or {{ name }} like '%(ID %)'
+        {%- for key in labels %}
+        or {{ reads_like_label(name, key) }}
+        {%- endfor %},
+        false
+    )
+    and {{ name }} is not null
+{%- endmacro %}
+
+{# The name as it is shown: with the ID where it needs one. #}
+{% macro name_with_id(name, id, needs_id) -%}
+    case
+        when {{ needs_id }} then {{ name }} || ' (ID ' || cast({{ id }} as string) || ')'
+        else {{ name }}
+    end
 {%- endmacro %}
 
 {# Title of a lead or deal; its number where there is none, or the setting `pii` left it unread. #}
 {% macro item_title(entity, id) -%}
-    coalesce(nullif(trim(title), ''), {{ label(entity ~ '_title', id) }})
+    coalesce({{ one_line('title') }}, {{ label(entity ~ '_title', id) }})
 {%- endmacro %}

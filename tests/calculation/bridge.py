@@ -11,7 +11,7 @@ import polars as pl
 
 from tests.calculation.directory import Rates, to_base
 from tests.calculation.metrics import Facts
-from tests.calculation.portal import Row, business_date, instant, link, money, start_of, text
+from tests.calculation.portal import Row, business_date, instant, line, link, money, start_of, text
 from tests.calculation.stages import FAILURE, OPEN, SUCCESS, read_history, start_of_stay
 
 # The portal knows its own semantics alone.
@@ -93,7 +93,7 @@ def _described(facts: Facts, rates: Rates, entity: str, row: Row) -> dict[str, A
     return {
         "entity": entity,
         "item_id": int(row["id"]),
-        "title": text(row.get("title")),
+        "title": line(row.get("title")),
         "portal_state": STATE[_meaning(facts, entity, row)],
         "manager_name": directory.manager_name(link(row.get("assignedById"))),
         "source_name": directory.source_name(text(row.get("sourceId"))),

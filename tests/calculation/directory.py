@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
-from tests.calculation.portal import Portal, instant, links, money, text
+from tests.calculation.portal import Portal, instant, line, links, money, text
 
 NO_SOURCE = "без источника"
 NO_LEAD = "без лида"
@@ -24,11 +27,42 @@ def deleted_stage(stage_id: str) -> str:
     return f"удалённый этап ({stage_id})"
 
 
+Id = TypeVar("Id", str, int)
+
+# What the reports write where the portal has no name.
+MADE_UP = {
+    "source": re.compile(
+        r"без источника|без лида|лид удалён|лид импортирован|удалённый источник \(.*\)"
+        r"|.* \(нет в справочнике; есть .*\)"
+    ),
+    "stage": re.compile(r"без этапа|создан проваленным|удалённый этап \(.*\)"),
+    "pipeline": re.compile(r"без названия \(.*\)|удалённая воронка \(.*\)"),
+    "user": re.compile(r"без ответственного|пользователь -?\d+"),
+    "department": re.compile(r"без отдела|без названия \(.*\)|удалённый отдел \(.*\)"),
+    "item": re.compile(r"удалённое значение \(.*\)"),
+}
+
+
+def told_apart(kind: str, names: Mapping[Id, str]) -> dict[Id, str]:
+    """Names by ID, with the ID where several share one, or it ends like that or seems made up."""
+    times = Counter(names.values())
+    return {
+        found: f"{name} (ID {found})"
+        if times[name] > 1 or re.fullmatch(r".*\(ID .*\)", name) or MADE_UP[kind].fullmatch(name)
+        else name
+        for found, name in names.items()
+    }
+
+
 @dataclass(frozen=True)
 class Stage:
-    """A row of the stage directory; semantics P, S or F."""
+    """A row of the stage directory; semantics P, S or F.
+
+    `own_name` is the portal's, `name` one that no other stage of the pipeline has.
+    """
 
     stage_id: str
+    own_name: str
     name: str
     sort: int
     semantics: str
@@ -42,11 +76,12 @@ class Directory:
     def __init__(self, portal: Portal) -> None:
         self.lead_stages: dict[str, Stage] = {}
         self.deal_stages: dict[str, Stage] = {}
-        self.sources: dict[str, str] = {}
+        sources: dict[str, str] = {}
         for row in portal.statuses:
-            entity, code = str(row["ENTITY_ID"]), str(row["STATUS_ID"])
+            entity, code = str(row["ENTITY_ID"]), text(row["STATUS_ID"]) or ""
+            name = line(row["NAME"]) or code
             if entity == "SOURCE":
-                self.sources[code] = str(row["NAME"])
+                sources[code] = name
                 continue
             if entity == "STATUS":
                 stages = self.lead_stages
@@ -57,24 +92,44 @@ class Directory:
             semantics = text(row.get("SEMANTICS"))
             stages[code] = Stage(
                 stage_id=code,
-                name=str(row["NAME"]),
+                own_name=name,
+                name=name,
                 sort=int(row.get("SORT") or 0),
                 semantics=semantics if semantics in ("S", "F") else "P",
                 row_id=int(row.get("ID") or 0),
                 pipeline_id=None if entity == "STATUS" else int(entity[11:] or 0),
             )
+        self.sources = told_apart("source", sources)
+        for stages in (self.lead_stages, self.deal_stages):
+            for pipeline_id in {stage.pipeline_id for stage in stages.values()}:
+                own = {
+                    code: stage.own_name
+                    for code, stage in stages.items()
+                    if stage.pipeline_id == pipeline_id
+                }
+                for code, name in told_apart("stage", own).items():
+                    stages[code] = replace(stages[code], name=name)
         first = min(self.lead_stages.values(), key=lambda s: (s.sort, s.row_id), default=None)
         self.first_lead_stage = first.stage_id if first else None
-        self.pipelines = {int(row["id"]): str(row["name"]) for row in portal.categories}
+        pipelines = {int(row["id"]): line(row["name"]) for row in portal.categories}
+        self.pipelines = _named("pipeline", pipelines)
         self.users = {int(row["ID"]): row for row in portal.users}
-        self.departments = {int(row["ID"]): str(row["NAME"]) for row in portal.departments}
+        people = {
+            user_id: line(" ".join(str(user.get(key) or "") for key in ("NAME", "LAST_NAME")))
+            for user_id, user in self.users.items()
+        }
+        self.people = told_apart("user", {one: name for one, name in people.items() if name})
+        departments = {int(row["ID"]): line(row["NAME"]) for row in portal.departments}
+        self.departments = _named("department", departments)
         self._labels: dict[tuple[int, str], dict[str, str]] = {}
         for row in portal.fields:
             for name, about in row["fields"].items():
                 if about and about.get("items"):
-                    self._labels[int(row["entityTypeId"]), name] = {
-                        str(item["ID"]): str(item["VALUE"]) for item in about["items"]
+                    items = {
+                        str(item["ID"]): line(item["VALUE"]) or str(item["ID"])
+                        for item in about["items"]
                     }
+                    self._labels[int(row["entityTypeId"]), name] = told_apart("item", items)
 
     def stages(self, entity: str) -> dict[str, Stage]:
         """Stages of leads or deals by ID."""
@@ -93,8 +148,15 @@ class Directory:
         return stage.name if stage else deleted_stage(stage_id)
 
     def source_name(self, code: str | None) -> str:
-        """The source's name; a source that the directory no longer has is named as such."""
-        return self.sources.get(code, f"удалённый источник ({code})") if code else NO_SOURCE
+        """The source's name; one that the directory has not, or in another case, is told as such."""
+        if code is None:
+            return NO_SOURCE
+        if code in self.sources:
+            return self.sources[code]
+        alike = [known for known in self.sources if known.lower() == code.lower()]
+        if alike:
+            return f"{code} (нет в справочнике; есть {min(alike)})"
+        return f"удалённый источник ({code})"
 
     def pipeline_name(self, pipeline_id: int) -> str:
         """The pipeline's name; a deleted pipeline is named as such."""
@@ -104,9 +166,7 @@ class Directory:
         """Name and last name; the number of a user without a name or that the portal has not."""
         if user_id is None:
             return NO_MANAGER
-        user = self.users.get(user_id, {})
-        name = " ".join(filter(None, (text(user.get("NAME")), text(user.get("LAST_NAME")))))
-        return name or f"пользователь {user_id}"
+        return self.people.get(user_id, f"пользователь {user_id}")
 
     def department_name(self, user_id: int | None) -> str:
         """The first department of the user."""
@@ -130,7 +190,13 @@ class Directory:
         # An empty list field is 0 in some answers of the API.
         if labels and str(value) in ("0", "false"):
             return None
-        return labels.get(str(value), str(value)).strip() or None
+        return labels.get(str(value)) or line(value)
+
+
+def _named(kind: str, names: Mapping[int, str | None]) -> dict[int, str]:
+    """Names told apart; without one it is the ID that is shown."""
+    nameless = {found: f"без названия ({found})" for found, name in names.items() if not name}
+    return nameless | told_apart(kind, {found: name for found, name in names.items() if name})
 
 
 class Rates:

@@ -26,6 +26,7 @@ from tests.calculation.portal import (
     Row,
     business_date,
     instant,
+    line,
     link,
     links,
     money,
@@ -150,7 +151,7 @@ class _Calculation:
         source_id = text(row.get("sourceId"))
         city_field = self.settings.city_field
         item: dict[str, Any] = {
-            "title": text(row.get("title")),
+            "title": line(row.get("title")),
             "created_at": created_at,
             "created_date": created_date,
             "stage_id": stage_id,
@@ -186,7 +187,7 @@ class _Calculation:
         }
         for name in UTM:
             word = name.removeprefix("utm_").capitalize()
-            item[name] = text(row.get(f"utm{word}"))
+            item[name] = line(row.get(f"utm{word}"))
         for name in self.settings.user_fields:
             item[name] = self.directory.decode(entity_type, name, row.get(name))
         return item
@@ -222,7 +223,7 @@ class _Calculation:
             steps = history.get(lead_id, [])
             lead = {"lead_id": lead_id} | self.item("lead", row, lead_id, created_at, steps)
             if not self.settings.city_field:
-                lead["city"] = (text(cities.get(lead_id)) or "").strip() or None
+                lead["city"] = line(cities.get(lead_id))
             meaning = self.lead_meaning(lead["stage_id"], lead["semantics"])
             outcome_at = start_of_stay(steps, meaning) or instant(row.get("dateClosed"))
             in_work = meaning == OPEN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
@@ -88,9 +89,35 @@ def _rows(folder: Path, name: str) -> Iterable[Row]:
                     yield json.loads(line, parse_float=Decimal)
 
 
+# Format characters that take no place, marks of direction among them, and two signs that are blank.
+NO_PLACE = {0xAD, 0x180E, 0xFEFF, 0x2800, 0x3164, *range(0x200B, 0x2010), *range(0x202A, 0x202F)}
+NO_PLACE |= {*range(0x2060, 0x2065), *range(0x2066, 0x2070)}
+# Of those, what joins no letters and shows no direction: within a text it is nothing at all.
+BREAKS = dict.fromkeys([0xAD, 0x200B, 0x2060, 0xFEFF])
+
+
 def text(value: Any) -> str | None:
-    """A text, null where the API gives an empty value."""
-    return None if value is None or value == "" else str(value)
+    """A text without what is not seen around it, null where nothing is left."""
+    if value is None:
+        return None
+    letters = str(value)
+    seen = [
+        at for at, sign in enumerate(letters) if not _is_blank(sign) and ord(sign) not in NO_PLACE
+    ]
+    return letters[seen[0] : seen[-1] + 1] if seen else None
+
+
+def line(value: Any) -> str | None:
+    """A text that people read: on one line, with single blanks."""
+    if value is None:
+        return None
+    letters = str(value).translate(BREAKS)
+    blanks = "".join(" " if _is_blank(sign) else sign for sign in letters)
+    return text(" ".join(filter(None, blanks.split(" "))))
+
+
+def _is_blank(sign: str) -> bool:
+    return unicodedata.category(sign) in ("Zs", "Zl", "Zp", "Cc")
 
 
 def link(value: Any) -> int | None:

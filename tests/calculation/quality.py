@@ -160,7 +160,7 @@ def _success_stages(facts: Facts) -> pl.DataFrame:
     stages = [
         stage.stage_id
         for stage in facts.directory.deal_stages.values()
-        if stage.semantics == "P" and SUCCESS_NAME.search(stage.name)
+        if stage.semantics == "P" and SUCCESS_NAME.search(stage.own_name)
     ]
     return (
         facts.deals.filter(pl.col("stage_id").is_in(stages) & (pl.col("semantics") == "P"))

@@ -13,13 +13,31 @@ exploded as (
     where items is not null
 ),
 
-final as (
+items as (
     select
         exploded.entity,
         exploded.field_name,
         exploded.list_item.id as item_id,
-        exploded.list_item.value as item_value
+        coalesce({{ one_line('exploded.list_item.value') }}, exploded.list_item.id) as item_value
     from exploded
+),
+
+compared as (
+    select
+        *,
+        {{ needs_id('item_value', ['deleted_value'], within='entity, field_name') }}
+            as is_name_with_id
+    from items
+),
+
+final as (
+    select
+        entity,
+        field_name,
+        item_id,
+        {{ name_with_id('item_value', 'item_id', 'is_name_with_id') }} as item_value,
+        is_name_with_id
+    from compared
 )
 
 select * from final

@@ -24,7 +24,7 @@ directory as (
     select
         case when directory = 'STATUS' then 'lead' else 'deal' end as entity,
         status_code as stage_id,
-        status_name,
+        coalesce(status_name, status_code) as stage_name,
         pipeline_id,
         sort_order,
         coalesce(semantics, 'P') as semantics,
@@ -35,6 +35,20 @@ directory as (
         ) = 1 as is_first
     from statuses
     where directory = 'STATUS' or pipeline_id is not null
+),
+
+-- Each pipeline may have its "New"; within one no two stages are called alike.
+compared as (
+    select
+        *,
+        {{
+            needs_id(
+                'stage_name',
+                ['no_stage', 'deleted_stage', 'created_failed'],
+                within='entity, pipeline_id'
+            )
+        }} as is_name_with_id
+    from directory
 ),
 
 seen as (
@@ -83,14 +97,15 @@ unioned as (
     select
         entity,
         stage_id,
-        coalesce(status_name, stage_id) as stage_name,
+        {{ name_with_id('stage_name', 'stage_id', 'is_name_with_id') }} as stage_name,
         pipeline_id,
         sort_order,
         semantics,
         color,
         is_first,
-        false as is_deleted
-    from directory
+        false as is_deleted,
+        is_name_with_id
+    from compared
     union all
     select
         entity,
@@ -101,7 +116,8 @@ unioned as (
         cast(null as string) as semantics,
         cast(null as string) as color,
         false as is_first,
-        true as is_deleted
+        true as is_deleted,
+        false as is_name_with_id
     from deleted
 )
 

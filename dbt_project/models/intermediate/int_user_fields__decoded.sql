@@ -1,6 +1,5 @@
 -- Values of the user fields that the settings name (user_fields, city_field), decoded to text.
 -- Grain: one row per entity, item, user field and value.
-{%- set names = (var('user_fields') or []) + ([var('city_field')] if var('city_field') else []) %}
 with leads as (
     select * from {{ ref('stg_bitrix24__leads') }}
 ),
@@ -9,8 +8,8 @@ deals as (
     select * from {{ ref('stg_bitrix24__deals') }}
 ),
 
-fields as (
-    select * from {{ ref('stg_bitrix24__fields') }}
+named_fields as (
+    select * from {{ ref('int_user_fields__named') }}
 ),
 
 field_items as (
@@ -18,13 +17,7 @@ field_items as (
 ),
 
 users as (
-    select * from {{ ref('stg_bitrix24__users') }}
-),
-
-named_fields as (
-    select *
-    from fields
-    where field_name in ({{ text_list(names) or "null" }})
+    select * from {{ ref('int_users__named') }}
 ),
 
 items as (
@@ -100,10 +93,10 @@ decoded as (
             when exploded.field_type = 'datetime'
                 then coalesce(
                         cast({{ portal_date('exploded.moment') }} as string),
-                        trim(exploded.raw_value)
+                        {{ one_line('exploded.raw_value') }}
                     )
             when exploded.field_type = 'date' then substr(exploded.raw_value, 1, 10)
-            else trim(exploded.raw_value)
+            else {{ one_line('exploded.raw_value') }}
         end as field_value
     from with_moments as exploded
     left join field_items
@@ -117,7 +110,7 @@ decoded as (
             and exploded.raw_value = cast(users.user_id as string)
     where
         exploded.raw_value is not null
-        and trim(exploded.raw_value) <> ''
+        and {{ one_line('exploded.raw_value') }} is not null
         -- An empty list field is 0 or false in some answers of the API.
         and not (
             exploded.field_type in ('enumeration', 'employee')

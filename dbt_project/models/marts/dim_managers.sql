@@ -1,11 +1,11 @@
 -- Users of the portal, and every id that items still name (bots, integrators, deleted users).
 -- Grain: one row per user.
 with users as (
-    select * from {{ ref('stg_bitrix24__users') }}
+    select * from {{ ref('int_users__named') }}
 ),
 
 departments as (
-    select * from {{ ref('stg_bitrix24__departments') }}
+    select * from {{ ref('int_departments__named') }}
 ),
 
 leads as (
@@ -43,7 +43,8 @@ final as (
         end as department_name,
         users.work_position,
         coalesce(users.is_active, false) as is_active,
-        users.user_id is null as is_unknown
+        users.user_id is null as is_unknown,
+        coalesce(users.is_name_with_id, false) as is_name_with_id
     from seen
     left join users
         on seen.manager_id = users.user_id

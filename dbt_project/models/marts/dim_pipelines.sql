@@ -16,6 +16,26 @@ visits as (
     select * from {{ ref('int_stage_visits__spanned') }}
 ),
 
+compared as (
+    select
+        *,
+        {{ needs_id('pipeline_name', ['nameless', 'deleted_pipeline']) }}
+            as is_name_with_id
+    from categories
+),
+
+named as (
+    select
+        pipeline_id,
+        coalesce(
+            {{ name_with_id('pipeline_name', 'pipeline_id', 'is_name_with_id') }},
+            {{ label('nameless', with='pipeline_id') }}
+        ) as pipeline_name,
+        sort_order,
+        is_name_with_id
+    from compared
+),
+
 seen as (
     select pipeline_id from categories
     union
@@ -32,15 +52,16 @@ final as (
     select
         seen.pipeline_id,
         coalesce(
-            categories.pipeline_name,
+            named.pipeline_name,
             {{ label('deleted_pipeline', with='seen.pipeline_id') }}
         ) as pipeline_name,
-        categories.sort_order,
+        named.sort_order,
         {{ is_sales_pipeline('seen.pipeline_id') }} as is_sales_pipeline,
-        categories.pipeline_id is null as is_deleted
+        named.pipeline_id is null as is_deleted,
+        coalesce(named.is_name_with_id, false) as is_name_with_id
     from seen
-    left join categories
-        on seen.pipeline_id = categories.pipeline_id
+    left join named
+        on seen.pipeline_id = named.pipeline_id
 )
 
 select * from final

@@ -23,7 +23,8 @@ final as (
         end as stage_state,
         stages.color,
         stages.is_first,
-        stages.is_deleted
+        stages.is_deleted,
+        stages.is_name_with_id
     from stages
     left join pipelines
         on

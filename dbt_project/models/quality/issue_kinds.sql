@@ -179,6 +179,31 @@ with kinds as (
             'Stage history begins later than the records',
             'Отчёты по этапам верны с этой даты.',
             'Stage reports are right from this date on.'
+        ),
+        (
+            31, 'unknown_source', 'warning',
+            'Источника нет в справочнике',
+            'Source is not in the directory',
+            'В отчётах это отдельная строка. Исправьте код источника у записей (регистр букв '
+            || 'важен) или верните источник в справочник.',
+            'It is a row of its own in the reports. Mend the code of the source in the records '
+            || '(case matters), or put the source back into the directory.'
+        ),
+        (
+            32, 'utm_case', 'info',
+            'UTM-метки, которые отличаются регистром букв',
+            'UTM values that differ in case only',
+            'В отчётах это разные строки. Пишите метку в ссылках всегда одинаково.',
+            'They are different rows in the reports. Write the value in links always alike.'
+        ),
+        (
+            33, 'name_not_unique', 'info',
+            'Неоднозначное имя',
+            'Ambiguous name',
+            'Так же называется что-то ещё, поэтому в отчётах рядом с именем стоит ID. Дайте в CRM '
+            || 'разные имена, если это мешает.',
+            'Something else is called so too, so the ID stands beside the name in the reports. '
+            || 'Give them different names in the CRM if that is in the way.'
         )
     ) as listed (
         sort_order, kind, severity, label_ru, label_en, what_to_do_ru, what_to_do_en

@@ -33,6 +33,10 @@ managers as (
     select * from {{ ref('dim_managers') }}
 ),
 
+name_issues as (
+    select * from {{ ref('name_issues') }}
+),
+
 load_completeness as (
     select * from {{ ref('load_completeness') }}
 ),
@@ -137,15 +141,28 @@ moved_meanwhile as (
     where stg_deals.moved_at > last_refresh.as_of
 ),
 
+-- As the portal calls them: the ID in a name says nothing of what the stage means.
+deal_stages as (
+    select
+        stage_id,
+        semantics,
+        is_deleted,
+        case
+            when is_name_with_id then replace(stage_name, ' (ID ' || stage_id || ')', '')
+            else stage_name
+        end as stage_name
+    from stages
+    where entity = 'deal'
+),
+
 -- Names that say "closed successfully" in the portal's two usual languages, without a "not".
 success_stages as (
     select
         stage_id,
         stage_name
-    from stages
+    from deal_stages
     where
-        entity = 'deal'
-        and semantics = 'P'
+        semantics = 'P'
         and not is_deleted
         and regexp_extract(
             lower(stage_name),
@@ -677,6 +694,8 @@ record_groups as (
     select * from history_begins
     union all
     select * from rows_missing
+    union all
+    select * from name_issues
 ),
 
 unioned as (

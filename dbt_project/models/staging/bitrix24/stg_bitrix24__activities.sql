@@ -10,7 +10,7 @@ renamed as (
         case owner_type_id when 1 then 'lead' when 2 then 'deal' end as entity,
         owner_id as item_id,
         type_id,
-        nullif(trim(provider_id), '') as provider_id,
+        {{ trimmed('provider_id') }} as provider_id,
         nullif(responsible_id, 0) as manager_id,
         created as created_at,
         deadline as deadline_at

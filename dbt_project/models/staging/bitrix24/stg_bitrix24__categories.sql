@@ -7,7 +7,7 @@ with source as (
 renamed as (
     select
         id as pipeline_id,
-        nullif(trim(name), '') as pipeline_name,
+        {{ one_line('name') }} as pipeline_name,
         sort as sort_order,
         coalesce(is_default = 'Y', false) as is_default
     from source

@@ -7,10 +7,10 @@ with source as (
 renamed as (
     select
         id as company_id,
-        nullif(trim(name), '') as name,
+        {{ one_line('name') }} as name,
         phones,
         emails,
-        nullif(trim(comments), '') as comments
+        {{ trimmed('comments') }} as comments
     from source
 )
 

@@ -7,10 +7,10 @@ with source as (
 renamed as (
     select
         id as contact_id,
-        nullif(trim(concat_ws(' ', name, second_name, last_name)), '') as name,
+        {{ one_line("concat_ws(' ', name, second_name, last_name)") }} as name,
         phones,
         emails,
-        nullif(trim(comments), '') as comments
+        {{ trimmed('comments') }} as comments
     from source
 )
 

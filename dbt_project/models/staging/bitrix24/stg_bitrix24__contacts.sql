@@ -10,7 +10,7 @@ renamed as (
         nullif(company_id, 0) as company_id,
         nullif(lead_id, 0) as lead_id,
         nullif(assigned_by_id, 0) as manager_id,
-        nullif(trim(source_id), '') as source_id,
+        {{ trimmed('source_id') }} as source_id,
         created_time as created_at,
         updated_time as updated_at,
         user_fields

@@ -7,7 +7,7 @@ with source as (
 renamed as (
     select
         currency as currency_code,
-        nullif(trim(full_name), '') as currency_name,
+        {{ one_line('full_name') }} as currency_name,
         amount as rate_amount,
         amount_cnt as rate_units,
         sort as sort_order,

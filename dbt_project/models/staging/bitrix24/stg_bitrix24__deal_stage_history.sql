@@ -10,8 +10,8 @@ renamed as (
         owner_id as deal_id,
         category_id as pipeline_id,
         type_id,
-        nullif(trim(stage_id), '') as stage_id,
-        nullif(trim(stage_semantic_id), '') as semantics,
+        {{ trimmed('stage_id') }} as stage_id,
+        {{ trimmed('stage_semantic_id') }} as semantics,
         created_time as created_at
     from source
 )

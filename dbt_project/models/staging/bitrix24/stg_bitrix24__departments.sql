@@ -8,7 +8,7 @@ renamed as (
     select
         id as department_id,
         nullif(parent_id, 0) as parent_department_id,
-        nullif(trim(name), '') as department_name,
+        {{ one_line('name') }} as department_name,
         sort as sort_order
     from source
 )

@@ -13,7 +13,7 @@ renamed as (
             when 4 then 'company'
         end as entity,
         field_name,
-        coalesce(nullif(trim(label), ''), field_name) as field_label,
+        coalesce({{ one_line('label') }}, field_name) as field_label,
         type as field_type,
         coalesce(is_multiple, false) as is_multiple,
         items

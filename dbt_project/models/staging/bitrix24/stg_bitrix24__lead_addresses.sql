@@ -7,7 +7,7 @@ with source as (
 renamed as (
     select
         id as lead_id,
-        nullif(trim(address_city), '') as city
+        {{ one_line('address_city') }} as city
     from source
 )
 

@@ -9,8 +9,8 @@ renamed as (
         id as history_id,
         owner_id as lead_id,
         type_id,
-        nullif(trim(stage_id), '') as stage_id,
-        nullif(trim(stage_semantic_id), '') as semantics,
+        {{ trimmed('stage_id') }} as stage_id,
+        {{ trimmed('stage_semantic_id') }} as semantics,
         created_time as created_at
     from source
 )

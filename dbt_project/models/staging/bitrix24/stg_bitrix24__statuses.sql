@@ -8,10 +8,10 @@ renamed as (
     select
         id as status_row_id,
         entity_id as directory,
-        nullif(trim(status_id), '') as status_code,
-        nullif(trim(name), '') as status_name,
+        {{ trimmed('status_id') }} as status_code,
+        {{ one_line('name') }} as status_name,
         sort as sort_order,
-        nullif(trim(semantics), '') as semantics,
+        {{ trimmed('semantics') }} as semantics,
         case
             when entity_id = 'DEAL_STAGE' or entity_id like 'DEAL_STAGE~_%' escape '~'
                 then coalesce(
@@ -20,7 +20,7 @@ renamed as (
                         0
                     )
         end as pipeline_id,
-        nullif(trim(color), '') as color
+        {{ trimmed('color') }} as color
     from source
 )
 

@@ -8,10 +8,8 @@ renamed as (
     select
         id as user_id,
         {{ json_first_int('department_ids') }} as department_id,
-        nullif(
-            concat_ws(' ', nullif(trim(name), ''), nullif(trim(last_name), '')), ''
-        ) as user_name,
-        nullif(trim(work_position), '') as work_position,
+        {{ one_line("concat_ws(' ', name, last_name)") }} as user_name,
+        {{ one_line('work_position') }} as work_position,
         coalesce(active, false) as is_active
     from source
 )

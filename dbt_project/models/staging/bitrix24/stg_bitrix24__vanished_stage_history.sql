@@ -100,8 +100,8 @@ renamed as (
         item_id,
         pipeline_id,
         vanished_refresh_no,
-        nullif(trim(stage_id), '') as stage_id,
-        nullif(trim(stage_semantic_id), '') as semantics,
+        {{ trimmed('stage_id') }} as stage_id,
+        {{ trimmed('stage_semantic_id') }} as semantics,
         created_time as created_at
     from ordered
     where
