@@ -1103,13 +1103,14 @@ def test_transitions_are_those_of_the_semantic_layer(books: Books, sql: Sql) -> 
         f"""
         select
             case stage__entity when 'lead' then 'Лиды' else 'Сделки' end, stage__pipeline_name,
-            stage__stage_name, stage__next_stage_name, sum(transitions),
+            stage__stage_name, stage__next_stage_name, stage__next_pipeline_name, sum(transitions),
             case when stage__is_back_move then 'да' else 'нет' end
         from metrics.stage_transitions where {MARCH} group by all
         """
     )
     rows = books["sales_dynamics"].table("Переходы", "Что")
-    same(rows, expected, "Что", "Воронка", "Этап", "Следующий этап", "Переходы", "Назад")
+    columns = ("Что", "Воронка", "Этап", "Следующий этап", "Воронка следующего этапа")
+    same(rows, expected, *columns, "Переходы", "Назад")
 
 
 def test_what_needs_attention_adds_up_to_what_is_in_work(books: Books, sql: Sql) -> None:

@@ -109,6 +109,7 @@ RENAMED = {
     "is_forward": "is_forwarded",
     "to_stage_id": "next_stage_id",
     "to_stage_name": "next_stage_name",
+    "to_pipeline_name": "next_pipeline_name",
     "is_back": "is_back_move",
 }
 # What the marts do not hold as a column of the record.
@@ -135,7 +136,7 @@ TIMES = ("day", "week", "month", "quarter", "year")
 MAIN = {"source_name", "manager_name", "pipeline_name", "customer_kind", "lead_source_name"}
 MAIN |= {"stage_name", "city", "utm_source"}
 # Of a move, not of a visit: only moves are counted by them.
-OF_MOVES = ("next_stage_id", "next_stage_name", "is_back_move")
+OF_MOVES = ("next_stage_id", "next_stage_name", "next_pipeline_name", "is_back_move")
 
 
 @dataclass(frozen=True)

@@ -289,7 +289,10 @@ class Sheet:
         for column, ((name, _), kind) in enumerate(zip(shown, kinds, strict=True)):
             named = kind == "text" and (column == 0 or name.endswith("stage_name"))
             self.widen(column, NAMED if named else WIDTHS.get(kind, DEFAULT_WIDTH))
-        headings = [*map(self.book.heading, own), *labels.values()]
+        headings = list(map(self.book.heading, own))
+        headings += [
+            f"{label} (ID {name})" if label in headings else label for name, label in labels.items()
+        ]
         self.headings(headings, kinds)
         first_row = self.row
         writers = [
@@ -372,6 +375,7 @@ class Sheet:
         measure: str,
         order: Sequence[Any],
         totals: bool = True,
+        beside: Sequence[str] = (),
     ) -> Placed | None:
         """A table with a column for every value of `across`.
 
@@ -383,15 +387,16 @@ class Sheet:
             measure: What stands in the cells.
             order: The values of `across`, in the order of the columns.
             totals: Whether a column of totals stands before them: rows with null in `across`.
+            beside: Columns that tell apart rows of the same keys, and are not shown.
         """
         at = {name: number for number, name in enumerate(columns)}
         lines: dict[tuple[Any, ...], dict[Any, Any]] = {}
         for row in rows:
-            key = (*(row[at[name]] for name in keys), row[at["is_total"]])
+            key = (*(row[at[name]] for name in (*keys, *beside)), row[at["is_total"]])
             lines.setdefault(key, {})[row[at[across]]] = row[at[measure]]
         kind = self.book.kind(measure)
         ordered = [*([None] if totals else []), *order]
-        placed = {name: column for column, name in enumerate([*keys, *ordered])}
+        placed = {value: column for column, value in enumerate(ordered, len(keys))}
         names = [self.book["total"] if value is None else value for value in ordered]
         self.book.heading(measure)
         for column, name in enumerate([*keys, *ordered]):
@@ -407,7 +412,7 @@ class Sheet:
             if total:
                 self.file.set_row(self.row, 3)
                 self.row += 1
-            for column, (name, text) in enumerate(zip(keys, texts, strict=True)):
+            for column, (name, text) in enumerate(zip(keys, texts, strict=False)):
                 if total and column == 0:
                     self.cell(0, "text", self.book["total"], total)
                 else:

@@ -635,7 +635,8 @@ def _managers(report: Report, entities: Sequence[str]) -> None:
         sheet.block(f"{report.book[f'entity.{entity}']}: {_inside(report.book.heading(measure))}")
         columns = list(rows[0])
         values = [tuple(row.values()) for row in rows]
-        placed = sheet.matrix(columns, values, keys, "manager_name", measure, order)
+        beside = [name for name in columns if name == "stage_id"]
+        placed = sheet.matrix(columns, values, keys, "manager_name", measure, order, beside=beside)
         sheet.shade_together(placed, order)
 
 

@@ -148,7 +148,7 @@ class Directory:
         return stage.name if stage else deleted_stage(stage_id)
 
     def source_name(self, code: str | None) -> str:
-        """The source's name; one that the directory has not, or in another case, is told as such."""
+        """The source's name; one that the directory has not, or in other case, is told as such."""
         if code is None:
             return NO_SOURCE
         if code in self.sources:

@@ -393,6 +393,7 @@ class Facts:
         ).with_columns(
             to_stage_id=pl.lit(None, pl.String),
             to_stage_name=pl.lit(None, pl.String),
+            to_pipeline_name=pl.lit(None, pl.String),
             is_back=pl.lit(False),
         )
         base = _grouped(on_any_stage, by, item.n_unique().alias("items"))
@@ -548,9 +549,7 @@ class Facts:
             )
             parts += [visits, created_failed]
         return pl.concat(parts, how="diagonal_relaxed").with_columns(
-            pl.col("pipeline_id")
-            .replace_strict(self._pipeline_names, default=None, return_dtype=pl.String)
-            .alias("pipeline_name")
+            self._name_of(pl.col("pipeline_id")).alias("pipeline_name")
         )
 
     @cached_property
@@ -568,8 +567,14 @@ class Facts:
             .with_columns(
                 is_back=same_pipeline
                 & pl.col("to_is_open").fill_null(False)
-                & (~pl.col("is_open") | to_earlier)
+                & (~pl.col("is_open") | to_earlier),
+                to_pipeline_name=self._name_of(pl.col("to_pipeline_id")),
             )
+        )
+
+    def _name_of(self, pipeline_id: pl.Expr) -> pl.Expr:
+        return pipeline_id.replace_strict(
+            self._pipeline_names, default=None, return_dtype=pl.String
         )
 
     @cached_property
@@ -593,6 +598,7 @@ class Facts:
 
 STAGE_KEYS = ("pipeline_id", "stage_id", "stage_name")
 STAGE_DETAILS = ["stage_id", "stage_name", "stage_sort", "to_stage_id", "to_stage_name", "is_back"]
+STAGE_DETAILS += ["to_pipeline_name"]
 STAGE_COLUMNS = {"entity", "pipeline_id", "pipeline_name", "to_pipeline_id", *STAGE_DETAILS}
 
 

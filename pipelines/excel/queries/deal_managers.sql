@@ -16,15 +16,16 @@ with deals as (
 
 select
     pipeline_name,
+    stage_id,
     stage_name,
     manager_name,
     count(*) as deals_created,
     sum(base_amount) as base_amount,
-    grouping(stage_name) = 1 as is_total,
+    grouping(stage_id) = 1 as is_total,
 from deals
 group by grouping sets (
-    (pipeline_name, stage_name, manager_name),
-    (pipeline_name, stage_name),
+    (pipeline_name, stage_id, stage_name, manager_name),
+    (pipeline_name, stage_id, stage_name),
     (manager_name),
     ()
 )
@@ -34,4 +35,5 @@ order by
     pipeline_name,
     min(sort_order) nulls last,
     stage_name,
+    stage_id,
     manager_name nulls last

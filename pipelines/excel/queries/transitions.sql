@@ -5,6 +5,7 @@ select
     pipeline_name,
     stage_name,
     next_stage_name,
+    next_pipeline_name,
     count(*) as transitions,
     is_back_move,
 from marts.fct_stage_visits
@@ -13,11 +14,21 @@ where
     is_counted
     and not is_current
     and item_created_date between getvariable('period_start') and getvariable('period_end')
-group by entity, pipeline_name, stage_name, next_stage_name, is_back_move
+group by
+    entity,
+    pipeline_id,
+    pipeline_name,
+    stage_id,
+    stage_name,
+    next_stage_id,
+    next_stage_name,
+    next_pipeline_name,
+    is_back_move
 order by
     entity desc,
     min(dim_pipelines.sort_order) nulls last,
     pipeline_name,
     transitions desc,
     stage_name,
-    next_stage_name
+    next_stage_name,
+    next_pipeline_name
