@@ -98,7 +98,7 @@ SALES = Filters(
         "manager": ("manager_name", "manager_name"),
         "source": ("source_name", "source_name"),
         "city": ("city", "city"),
-        "deal_stage": (None, "stage_name"),
+        "deal_stage": (None, "pipeline_name || ' / ' || stage_name"),
         "state": (None, "state"),
         "lead_stage": ("stage_name", None),
         "lead_state": (LEAD_STATE, None),

@@ -15,7 +15,7 @@ export const SALES_FILTERS = [
 	{ key: 'manager', label: t.manager, columns: { leads: 'manager_name', deals: 'manager_name' } },
 	{ key: 'source', label: t.source, columns: { leads: 'source_name', deals: 'source_name' } },
 	{ key: 'city', label: t.city, columns: { leads: 'city', deals: 'city' } },
-	{ key: 'deal_stage', label: t.dealStage, columns: { deals: 'stage_name' } },
+	{ key: 'deal_stage', label: t.dealStage, columns: { deals: 'pipeline_stage_name' } },
 	{ key: 'state', label: t.dealState, columns: { deals: 'state' }, values: t.states, more: true },
 	{ key: 'lead_stage', label: t.leadStage, columns: { leads: 'stage_name' }, more: true },
 	{ key: 'lead_state', label: t.leadState, columns: { leads: 'state' }, values: t.leadStates, more: true },

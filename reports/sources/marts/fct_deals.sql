@@ -9,6 +9,7 @@ select
     lead_crm_url,
     pipeline_name,
     deals.stage_name,
+    pipeline_name || ' / ' || deals.stage_name as pipeline_stage_name,
     stages.sort_order as stage_order,
     deals.state,
     customer_kind,

@@ -7,6 +7,7 @@ select
     visits.stage_name,
     visits.sort_order as stage_order,
     visits.next_stage_name,
+    visits.next_pipeline_name,
     visits.is_open,
     visits.is_current,
     visits.is_forwarded,

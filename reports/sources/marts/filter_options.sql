@@ -13,7 +13,8 @@ with items as (
     union all
     select
         source_name, manager_name, city, utm_source, utm_medium, utm_campaign, utm_content, utm_term,
-        pipeline_name, null as lead_stage_name, stage_name as deal_stage_name, state,
+        pipeline_name, null as lead_stage_name,
+        pipeline_name || ' / ' || stage_name as deal_stage_name, state,
         lead_source_name, lead_utm_source, lead_utm_medium, lead_utm_campaign, lead_utm_content,
         lead_utm_term, null as lead_state, false as is_lead, 'deal' as entity, deal_id as item_id,
     from published.fct_deals
