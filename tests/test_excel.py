@@ -254,14 +254,47 @@ def test_transitions_with_those_back(written: dict[str, Workbook]) -> None:
     """Deal 6 was won, reopened and won again."""
     rows = written["sales_dynamics"].table("Переходы", "Что")
     assert [tuple(row.values()) for row in rows] == [
-        ("Лиды", None, "New", "Converted", 1, "нет"),
-        ("Лиды", None, "New", "Junk", 1, "нет"),
-        ("Сделки", "Продажи", "Prep", "Won", 3, "нет"),
-        ("Сделки", "Продажи", "New", "Prep", 2, "нет"),
-        ("Сделки", "Продажи", "New", "Won", 2, "нет"),
-        ("Сделки", "Продажи", "New", "Lose", 1, "нет"),
-        ("Сделки", "Продажи", "Won", "Prep", 1, "да"),
+        ("Лиды", None, "New", "Converted", None, 1, "нет"),
+        ("Лиды", None, "New", "Junk", None, 1, "нет"),
+        ("Сделки", "Продажи", "Prep", "Won", "Продажи", 3, "нет"),
+        ("Сделки", "Продажи", "New", "Prep", "Продажи", 2, "нет"),
+        ("Сделки", "Продажи", "New", "Won", "Продажи", 2, "нет"),
+        ("Сделки", "Продажи", "New", "Lose", "Продажи", 1, "нет"),
+        ("Сделки", "Продажи", "Won", "Prep", "Продажи", 1, "да"),
     ]
+
+
+def test_what_shares_a_name_has_rows_of_its_own(
+    company: Warehouse, settings: Settings, tmp_path: Path, written: dict[str, Workbook]
+) -> None:
+    """Two stages are called Won, a manager like a column, a field of deals like another column."""
+    warehouse = edited(
+        company,
+        tmp_path,
+        "update marts.fct_deals set stage_name = 'Won' where stage_id = 'LOSE'",
+        "update marts.fct_deals set manager_name = 'stage_name' where manager_name = 'Иван Котов'",
+        "update marts.fct_stage_visits set next_stage_name = 'Won' where next_stage_name = 'Lose'",
+        "insert into marts.fct_user_field_values (entity, item_id, deal_id, field_name,"
+        " field_label, value_number, field_value)"
+        " values ('deal', 3, 3, 'UF_CRM_A', 'Название', 1, 'Уфа')",
+    )
+    book = read(excel(warehouse, settings))["sales_dynamics"]
+    after = "Сделки: создано сделок"
+    usual = written["sales_dynamics"].table("Менеджеры", "Воронка", after=after)
+    expected = [
+        ("Won" if row["Этап"] == "Lose" else row["Этап"], row["Всего"], row["Иван Котов"])
+        for row in usual
+    ]
+    rows = book.table("Менеджеры", "Воронка", after=after)
+    assert [(row["Этап"], row["Всего"], row["stage_name"]) for row in rows] == expected
+    moves = book.table("Переходы", "Что")
+    assert [(row["Этап"], row["Переходы"]) for row in moves if row["Следующий этап"] == "Won"] == [
+        ("Prep", 3),
+        ("New", 2),
+        ("New", 1),
+    ]
+    deals = {row["№"]: row for row in book.table("Сделки", "№")}
+    assert deals[3]["Название (ID UF_CRM_A)"] == "Уфа"
 
 
 def test_what_is_forgotten_or_without_a_plan_by_manager(written: dict[str, Workbook]) -> None:
