@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import pytest
@@ -55,3 +57,14 @@ def olist_dir() -> Path:
     if not (folder / "portal" / "leads.jsonl").exists():
         pytest.skip(f"the Olist set is not in {folder}: set OLIST_DIR to run this test")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def bitrix24_spec() -> dict[str, dict[str, Any]]:
+    """The vendor's descriptions of REST methods, by method."""
+    shared = ROOT / ".." / "shared" / "data" / "bitrix24_spec"
+    folder = Path(os.environ.get("BITRIX24_SPEC", shared))
+    if not (folder / "crm.item.list.json").exists():
+        pytest.skip(f"descriptions of methods are not in {folder}: set BITRIX24_SPEC to check them")
+    described = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+    return {method["method"]: method for method in described}

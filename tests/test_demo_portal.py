@@ -537,6 +537,23 @@ def test_pages(
             assert int(rows[0].get("id", rows[0].get("ID"))) == first
 
 
+def test_a_long_directory_comes_in_pages(portal: Portal) -> None:
+    rows = [
+        {"ID": str(n), "ENTITY_ID": "SOURCE", "STATUS_ID": f"S{n}", "SORT": "10"}
+        for n in range(1, 71)
+    ]
+    portal.replace("statuses", rows)
+    body = ok(portal, "crm.status.list", order={"ID": "ASC"})
+    assert ([row["ID"] for row in body["result"]], body["next"], body["total"]) == (
+        [str(n) for n in range(1, 51)],
+        50,
+        70,
+    )
+    body = ok(portal, "crm.status.list", order={"ID": "ASC"}, start=50)
+    assert [row["ID"] for row in body["result"]] == [str(n) for n in range(51, 71)]
+    assert "next" not in body
+
+
 def test_a_full_last_page_has_no_next(crowd: Portal) -> None:
     for method, key, params in (
         ("crm.item.list", "<=id", {"entityTypeId": 1}),

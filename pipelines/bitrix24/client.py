@@ -357,13 +357,14 @@ class Client:
         for _ in range(SHORT_PAGE_TRIES):
             rows: list[dict[str, Any]] = []
             totals: set[int] = set()
-            start: int | None = 0
-            while start is not None:
-                answer = self.call(method, {**params, "start": start})
+            # Directories that are given whole do not know `start`.
+            page: dict[str, int] | None = {}
+            while page is not None:
+                answer = self.call(method, {**params, **page})
                 rows += rows_of(answer.result, items_key, method)
                 # crm.currency.list always counts 0.
                 totals |= {answer.total} if answer.total else set()
-                start = answer.next
+                page = None if answer.next is None else {"start": answer.next}
             if totals <= {len(rows)}:
                 return rows
         raise Bitrix24Error(

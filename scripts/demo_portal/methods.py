@@ -494,11 +494,15 @@ class Methods:
         positions = self._legacy_query(
             params, table, lambda name: name if name in fields else None, ("SORT", False)
         )
-        rows = self._plain_rows(table, table.rows(positions), fields)
-        for row in rows:
-            if row.get("EXTRA") is None:
-                row.pop("EXTRA", None)
-        return Reply(rows, total=len(rows))
+
+        def shown(found: pl.DataFrame) -> list[dict[str, Any]]:
+            rows = self._plain_rows(table, found, fields)
+            for row in rows:
+                if row.get("EXTRA") is None:
+                    row.pop("EXTRA", None)
+            return rows
+
+        return self._legacy_page(params, table, positions, shown)
 
     def _currency_list(self, params: Params) -> Reply:
         table = self.data.tables["currencies"]
