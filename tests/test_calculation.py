@@ -427,6 +427,51 @@ def test_semantics_own_then_directory_then_in_process() -> None:
     assert issue(found, "unknown_semantics", "lead") == 1
 
 
+def test_what_shares_a_name_is_told_apart_by_its_id() -> None:
+    """User 4 is called as 2 is shown, user 5 like a user that the portal has not."""
+    found = facts(
+        statuses=[
+            *STATUSES,
+            status(23, "DEAL_STAGE_1", "C1:OFFER", "Предложение", 30, None),
+            status(24, "DEAL_STAGE", "UC_OFFER", "\u200bПредложение\u00a0", 35, None),
+            status(33, "SOURCE", "AD", "Сайт\t", 30, None),
+        ],
+        users=[
+            *USERS,
+            {"ID": "3", "NAME": "Пётр\n", "LAST_NAME": "\u2003"},
+            {"ID": "4", "NAME": "Пётр", "LAST_NAME": "(ID 2)"},
+            {"ID": "5", "NAME": "пользователь", "LAST_NAME": "9"},
+        ],
+        leads=[
+            lead(number, "03-01", assignedById=number, sourceId=source, utmSource=utm)
+            for number, source, utm in (
+                (1, "WEB", "Ya"),
+                (2, "web", "ya "),
+                (3, "AD", "ya\u3000"),
+                (4, "OLD", None),
+                (5, None, "\t"),
+                (9, None, None),
+            )
+        ],
+        deals=[
+            deal(1, "03-01", "OFFER"),
+            deal(2, "03-01", "C1:OFFER"),
+            deal(3, "03-01", "UC_OFFER"),
+        ],
+    )
+    names = ["Анна Ли", "Пётр (ID 2)", "Пётр (ID 3)", "Пётр (ID 2) (ID 4)"]
+    names += ["пользователь 9 (ID 5)", "пользователь 9"]
+    assert by(found, "leads_received", "manager_name") == dict.fromkeys(names, 1)
+    assert by(found, "leads_received", "source_name") == {
+        **{"Сайт (ID WEB)": 1, "Сайт (ID AD)": 1, "удалённый источник (OLD)": 1},
+        **{"web (нет в справочнике; есть WEB)": 1, "без источника": 2},
+    }
+    assert by(found, "leads_received", "utm_source") == {"Ya": 1, "ya": 2, None: 3}
+    assert by(found, "deals_created", "stage_name") == {
+        **{"Предложение (ID OFFER)": 1, "Предложение (ID UC_OFFER)": 1, "Предложение": 1}
+    }
+
+
 def test_lead_stage_outcomes_override_semantics_and_dates() -> None:
     found = facts(
         Settings(lead_stage_outcomes={"MEET": "quality"}),

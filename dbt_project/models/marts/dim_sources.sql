@@ -1,15 +1,11 @@
--- Sources of leads and deals: the directory, and every code that items still name.
+-- Sources of leads and deals: the directory, and every code that items name or named.
 -- Grain: one row per source.
 with statuses as (
     select * from {{ ref('stg_bitrix24__statuses') }}
 ),
 
-leads as (
-    select * from {{ ref('stg_bitrix24__leads') }}
-),
-
-deals as (
-    select * from {{ ref('stg_bitrix24__deals') }}
+item_versions as (
+    select * from {{ ref('stg_bitrix24__item_versions') }}
 ),
 
 sources as (
@@ -57,10 +53,7 @@ folded as (
 seen as (
     select source_id from directory
     union
-    select source_id from leads
-    where source_id is not null
-    union
-    select source_id from deals
+    select source_id from item_versions
     where source_id is not null
 ),
 
