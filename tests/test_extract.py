@@ -11,11 +11,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from pipelines.bitrix24.client import Client
-from pipelines.bitrix24.entities import LEADS
-from pipelines.bitrix24.extract import Summary, extract
+from pipelines.bitrix24.entities import CONTACTS, LEADS, Table
+from pipelines.bitrix24.extract import Reading, Summary, extract
 from pipelines.check import complete
 from pipelines.errors import Bitrix24Error, SettingsError
 from pipelines.settings import Settings
@@ -204,6 +205,130 @@ def test_a_deletion_and_a_change_missed_by_time_are_both_mended(
     living = warehouse.latest_versions("leads", ["id"], ["id"])
     assert living is not None
     assert {50, 121} & set(living["id"]) == {121}
+
+
+def customers(warehouse: Warehouse, table: str) -> list[tuple[Any, ...]]:
+    """(ID, company, contact, contacts) of living records that have any."""
+    columns = ["id", "company_id", "contact_id", "contact_ids"]
+    versions = warehouse.latest_versions(table, columns, ["id"])
+    assert versions is not None
+    return sorted(row for row in versions.rows() if row[1:] != (None, None, "[]"))
+
+
+@pytest.fixture
+def customers_portal(tmp_path: Path) -> Iterator[Portal]:
+    """Contacts 2–5 of companies 5 and 6 stand on leads and deals; 60 more leads have none."""
+    times = {"createdTime": T0, "updatedTime": T0}
+    folder = write_portal(
+        tmp_path / "customers",
+        leads=[
+            lead(1, contactId=2, contactIds=[2, 3], companyId=5),
+            lead(2, contactId=4, contactIds=[4]),
+            *(lead(number) for number in range(3, 63)),
+        ],
+        deals=[
+            deal(1, leadId=1, contactId=3, contactIds=[3, 2]),
+            deal(2, leadId=2, contactId=2, contactIds=[2], companyId=6),
+            deal(3, contactId=5, contactIds=[5, 4, 2], companyId=5),
+        ],
+        contacts=[
+            {"id": 2, "companyId": 5, **times},
+            {"id": 3, **times},
+            {"id": 4, **times},
+            {"id": 5, "companyId": 6, **times},
+        ],
+        companies=[{"id": 5, **times}, {"id": 6, **times}],
+    )
+    with serve(folder, log=True) as running:
+        yield running
+
+
+def test_what_names_a_merged_contact_is_read_again(
+    customers_portal: Portal, warehouse: Warehouse
+) -> None:
+    """No time of change moves: the vanished contact is the only sign."""
+    portal = customers_portal
+    read(portal, warehouse)
+    portal.set_now(LATER)
+    portal.merge("contacts", 2, 4)
+    summary = read(portal, warehouse)
+
+    assert summary.kind == "incremental"
+    assert appended(summary) == {"contacts": 2, "leads": 1, "deals": 3}
+    assert summary.counts["contacts"].rows_deleted == 1
+    assert customers(warehouse, "leads") == [(1, 5, 4, "[4, 3]"), (2, None, 4, "[4]")]
+    assert customers(warehouse, "deals") == [
+        (1, None, 3, "[3, 4]"),
+        (2, 6, 4, "[4]"),
+        (3, 5, 5, "[5, 4]"),
+    ]
+    # Histories are read of what was read again; nothing of it is read twice.
+    assert appended(read(portal, warehouse)) == {}
+    assert appended(read(portal, warehouse, full=True)) == {}
+
+
+def test_what_names_a_merged_company_is_read_again(
+    customers_portal: Portal, warehouse: Warehouse
+) -> None:
+    """Its contacts, too."""
+    portal = customers_portal
+    read(portal, warehouse)
+    portal.merge("companies", 5, 6)
+    assert appended(read(portal, warehouse)) == {
+        "companies": 2,
+        "contacts": 1,
+        "leads": 1,
+        "deals": 1,
+    }
+    assert customers(warehouse, "leads")[0] == (1, 6, 2, "[2, 3]")
+    assert customers(warehouse, "deals")[2] == (3, 6, 5, "[5, 4, 2]")
+    assert rows(warehouse, "select company_id from raw.contacts where id = 2") == [(5,), (6,)]
+    assert appended(read(portal, warehouse, full=True)) == {}
+
+
+def test_what_names_a_deleted_contact_company_or_lead_is_read_again(
+    customers_portal: Portal, warehouse: Warehouse
+) -> None:
+    """The portal takes it off the leads and deals; a deal keeps the number of its lead."""
+    portal = customers_portal
+    read(portal, warehouse)
+    portal.delete("contacts", [2, 5])
+    portal.delete("companies", 6)
+    portal.delete("leads", 2)
+    summary = read(portal, warehouse)
+    assert appended(summary) == {"contacts": 2, "companies": 1, "leads": 2, "deals": 3}
+    assert customers(warehouse, "deals") == [(1, None, 3, "[3]"), (3, 5, 4, "[4]")]
+    assert summary.counts["deals"].rows_read == 3
+    assert appended(read(portal, warehouse, full=True)) == {}
+
+
+def test_a_merge_while_the_portal_is_read_waits_for_the_next_refresh(
+    customers_portal: Portal, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Merged into a new contact when contacts were read, and leads and deals not yet."""
+    portal = customers_portal
+    read(portal, warehouse)
+    portal.set_now(LATER)
+    portal.upsert("deals", {"id": 1, "opportunity": 7, "updatedTime": LATER})
+    entity = Reading._entity
+
+    def merged_behind_contacts(
+        reading: Reading, table: Table, to_id: int
+    ) -> Iterator[pl.DataFrame]:
+        yield from entity(reading, table, to_id)
+        if table is CONTACTS:
+            portal.upsert("contacts", {"id": 9, "createdTime": LATER, "updatedTime": LATER})
+            portal.merge("contacts", 2, 9)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Reading, "_entity", merged_behind_contacts)
+        assert appended(read(portal, warehouse)) == {"deals": 1}
+    # The contact that was merged is known, the one that remains not yet.
+    assert customers(warehouse, "deals")[:2] == [(1, None, 3, "[3, 9]"), (2, 6, 2, "[2]")]
+
+    assert appended(read(portal, warehouse)) == {"contacts": 2, "leads": 1, "deals": 2}
+    assert customers(warehouse, "deals")[1] == (2, 6, 9, "[9]")
+    assert appended(read(portal, warehouse, full=True)) == {}
 
 
 def test_directories_lose_what_left_the_portal(portal: Portal, warehouse: Warehouse) -> None:

@@ -610,6 +610,17 @@ FIELDS = Table(
 )
 
 ENTITIES = (LEADS, DEALS, CONTACTS, COMPANIES)
+# Columns by which one names another. Where a contact or company is merged into another one or
+# deleted, the portal changes these alone, and no time of change moves (the vendor's
+# ContactMerger::rebind, DealContactTable::unbindAllDeals).
+LINKS = {
+    "company_id": COMPANIES,
+    "contact_id": CONTACTS,
+    "contact_ids": CONTACTS,
+    "lead_id": LEADS,
+}
+# What is named comes before what names it.
+READING_ORDER = (COMPANIES, CONTACTS, LEADS, DEALS)
 HISTORIES = (LEAD_STAGE_HISTORY, DEAL_STAGE_HISTORY)
 DIRECTORIES = (STATUSES, CATEGORIES, USERS, DEPARTMENTS, CURRENCIES)
 DETAILS = (LEAD_DETAILS, CONTACT_DETAILS, COMPANY_DETAILS)

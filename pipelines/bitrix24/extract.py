@@ -43,10 +43,13 @@ from pipelines.bitrix24.entities import (
     ENTITIES,
     FIELDS,
     HISTORIES,
+    ID_LIST,
     INSTANT,
     LEAD_ADDRESSES,
     LEAD_STAGE_HISTORY,
     LEADS,
+    LINKS,
+    READING_ORDER,
     STATUSES,
     TABLES,
     Table,
@@ -136,6 +139,7 @@ class Reading:
     _living: dict[str, set[int]] = field(default_factory=dict, init=False)
     _changed: dict[str, list[int]] = field(default_factory=dict, init=False)
     _select: dict[str, dict[str, str]] = field(default_factory=dict, init=False)
+    _vanished: dict[str, set[int]] = field(default_factory=dict, init=False)
     _directories: dict[str, list[dict[str, Any]]] = field(default_factory=dict, init=False)
     _known: dict[str, dict[int, dt.datetime]] = field(default_factory=dict, init=False)
     _given: dict[str, set[str]] = field(default_factory=dict, init=False)
@@ -265,7 +269,7 @@ class Reading:
         self._plan(upper)
         for table in (FIELDS, *DIRECTORIES):
             yield from self._counted(table, self._snapshot(table, self._directories[table.name]))
-        for table in ENTITIES:
+        for table in READING_ORDER:
             yield from self._counted(table, self._entity(table, upper[table.name]))
         if self._reach.floors[LEADS.name]:
             yield from self._counted(LEADS, self._older_leads_of_deals())
@@ -601,12 +605,15 @@ class Reading:
         gone = {item for item in living_before - seen if item > floor} if self.full else set[int]()
         living -= gone
         missing, vanished = yield from self._reconcile(table, (floor, to_id), living, previous)
-        older = {item for item in living - seen if item <= floor}
-        if older and not self.goes_on:
-            # No count of the portal tells of single records before the loaded history.
-            vanished |= older - (yield from self._renewed(table, older, previous))
+        unseen = living - seen - vanished
+        # No count of the portal tells of single records before the loaded history.
+        older = set[int]() if self.goes_on else {item for item in unseen if item <= floor}
+        again = older | (unseen & self._naming_vanished(table))
+        if again:
+            vanished |= older - (yield from self._renewed(table, again, previous))
         gone = (gone | (vanished & living_before)) - missing
         living = (living | missing) - vanished
+        self._vanished[table.name] = living_before - living
         self._refuse_loss(table, len(gone), len(living_before))
         # What has a version of this refresh and went since gets its tombstone from the next one.
         gone -= appended
@@ -616,6 +623,27 @@ class Reading:
             )
         counts.rows_living = sum(item > floor for item in living)
         self._living[table.name] = living
+
+    def _naming_vanished(self, table: Table) -> set[int]:
+        """Records whose last version names what this reading found gone."""
+        gone = {
+            name: self._vanished[LINKS[name].name]
+            for name in table.columns
+            if name in LINKS and self._vanished.get(LINKS[name].name)
+        }
+        if not gone:
+            return set()
+        versions = self.warehouse.latest_versions(table.name, ["id", *gone], ["id"])
+        if versions is None:
+            return set()
+        found: set[int] = set()
+        for name, numbers in gone.items():
+            links = versions.select("id", name)
+            if table.columns[name][1] is ID_LIST:
+                links = links.with_columns(pl.col(name).str.json_decode(pl.List(pl.Int64())))
+                links = links.explode(name)
+            found.update(links.filter(pl.col(name).is_in(numbers))["id"].to_list())
+        return found
 
     def _older_leads_of_deals(self) -> Iterator[pl.DataFrame]:
         """Leads before the loaded history that its deals came from: no deal loses its source."""

@@ -8,7 +8,8 @@ until it is stopped; in Python::
         portal.upsert("leads", {"id": 5, "stageId": "JUNK"})
 
 ``upsert``, ``delete``, ``replace``, ``set_now`` and ``set_rights`` change the portal while it is
-served. ``create``, ``change`` and ``move`` are what people do to leads and deals.
+served. ``create``, ``change`` and ``move`` are what people do to leads and deals, ``merge`` to
+contacts and companies.
 
 ``inject`` lets things go wrong, by chance, repeatably and counted; ``FAULTS`` lists them, and
 ``python -m scripts.demo_portal DATA_DIR --fault http_502 --fault short_page --seed 7`` lets them
@@ -22,7 +23,8 @@ What it does as Bitrix24 does: pages of 50 with ``next`` and ``total``, ``start=
 prefixes, ``select``, ``order``, ``batch`` with ``$result[...]`` and ``halt``, value formats of each
 method family, error bodies and statuses, the request bucket (503) and the operating-time limit
 (429), the rotating tokens of an application in the webhook's place (``oauth``), stage history and
-activities that go with their deal, pipelines hidden from who was let in. Facts come from
+activities that go with their deal, links that follow a merged or deleted contact without a time of
+change, pipelines hidden from who was let in. Facts come from
 apidocs.bitrix24.com.
 
 Where it departs, or the documentation leaves a choice:

@@ -27,6 +27,11 @@ from scripts.demo_portal.table import Table
 
 ENTITY_TABLES = {LEAD: "leads", DEAL: "deals", CONTACT: "contacts", COMPANY: "companies"}
 HISTORY_TABLES = {LEAD: "lead_stage_history", DEAL: "deal_stage_history"}
+# Fields that name contacts or companies: the first one, and all.
+CUSTOMER_FIELDS = {
+    "contacts": ("contactId", "contactIds"),
+    "companies": ("companyId", "companyIds"),
+}
 
 HISTORY_FIELDS = {
     LEAD: ("ID", "TYPE_ID", "OWNER_ID", "CREATED_TIME", "STATUS_SEMANTIC_ID", "STATUS_ID"),
@@ -289,13 +294,18 @@ class PortalData:
             table.upsert(row)
 
     def delete(self, name: str, ids: int | Iterable[int]) -> None:
-        """Delete rows; a lead or a deal takes its history and its own activities with it."""
+        """Delete rows; a lead or a deal takes its history and its own activities with it.
+
+        What named a contact or company no longer does.
+        """
         table = self.table(name)
         gone = [ids] if isinstance(ids, int) else [int(number) for number in ids]
         table.delete(gone)
         type_id = next((key for key, value in ENTITY_TABLES.items() if value == name), None)
         if type_id is None:
             return
+        if name in CUSTOMER_FIELDS:
+            self.rebind(name, gone)
         if type_id in HISTORY_TABLES:
             history = self.tables[HISTORY_TABLES[type_id]]
             history.delete(history.ids_where("OWNER_ID", gone))
@@ -304,6 +314,23 @@ class PortalData:
         activities = self.tables["activities"]
         owned = set(activities.ids_where("OWNER_ID", gone))
         activities.delete(owned & set(activities.ids_where("OWNER_TYPE_ID", [type_id])))
+
+    def rebind(self, name: str, gone: Collection[int], other: int | None = None) -> None:
+        """Leads, deals and contacts that name contacts or companies name another one, or none.
+
+        No time of theirs moves: the vendor's DealContactTable::rebindAllDeals and unbindAllDeals
+        write the bindings alone. Where the first contact goes, the lowest of the others is it.
+        """
+        first, several = CUSTOMER_FIELDS[name]
+        for table in (self.tables["leads"], self.tables["deals"], self.tables["contacts"]):
+            for row in table.rows_naming([first, several], gone):
+                kept = [other if number in gone else number for number in row.get(several) or []]
+                bound = [number for number in dict.fromkeys(kept) if number]
+                if several in row:
+                    row[several] = bound
+                if row.get(first) in gone:
+                    row[first] = other or min(bound, default=None)
+                table.upsert(row)
 
     def replace(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Put ``rows`` in the place of all rows of a file."""

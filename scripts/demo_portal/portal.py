@@ -132,7 +132,7 @@ class Portal:
             self.data.upsert(name, rows)
 
     def delete(self, name: str, ids: int | Iterable[int]) -> None:
-        """Delete rows; a lead or a deal takes its history and its own activities with it."""
+        """Delete rows, and what goes with them (``PortalData.delete``)."""
         with self._lock:
             self.data.delete(name, ids)
 
@@ -192,7 +192,7 @@ class Portal:
             return int(row["id"])
 
     def change(self, name: str, number: int, values: Mapping[str, Any]) -> None:
-        """Change fields of a lead or deal."""
+        """Change fields of a lead, deal, contact or company."""
         with self._lock:
             self.data.upsert(name, {"id": number, **values, "updatedTime": self._now})
 
@@ -207,6 +207,16 @@ class Portal:
                 moved["closed"] = "N" if moved["stageSemanticId"] == "P" else "Y"
             self.change(name, number, {**moved, "movedTime": self._now})
             self._visit(name, {**row, **moved})
+
+    def merge(self, name: str, number: int, into: int) -> None:
+        """Merge a contact or company into another one, as the list of duplicates does.
+
+        What named the one names the other, without a new time of change; the one is gone.
+        """
+        with self._lock:
+            self.data.rebind(name, [number], into)
+            self.change(name, into, {})
+            self.data.delete(name, number)
 
     @property
     def _now(self) -> str:

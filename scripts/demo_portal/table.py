@@ -8,7 +8,7 @@ and every count of an ID window is a binary search too.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, timezone
 from itertools import islice
 from pathlib import Path
@@ -175,6 +175,20 @@ class Table:
             return []
         found = self.frame.filter(pl.col(column).is_in(list(values)))
         return found.get_column(self.key).to_list()
+
+    def rows_naming(self, columns: Sequence[str], numbers: Collection[int]) -> list[dict[str, Any]]:
+        """Key and ``columns`` (numbers or lists of numbers) of the rows that name ``numbers``."""
+        self.settle()
+        shown = [name for name in columns if name in self.kinds]
+        named = [
+            pl.col(name).list.eval(pl.element().is_in(list(numbers))).list.any()
+            if self.kinds[name] == Kind.INTS
+            else pl.col(name).is_in(list(numbers))
+            for name in shown
+        ]
+        if not shown:
+            return []
+        return self.frame.filter(pl.any_horizontal(named)).select(self.key, *shown).to_dicts()
 
     def settle(self) -> None:
         """Apply the pending changes in one go: a table of a million rows is copied once."""
