@@ -163,6 +163,8 @@ def extract(
             f"  deleted {counts.rows_deleted:>7,}  living {counts.rows_living:>9,}"
         )
     click.echo(f"refresh {summary.refresh_no} ({summary.kind}), {summary.requests} requests")
+    for warning in summary.warnings:
+        click.echo(f"warning: {warning}")
 
 
 @cli.command()

@@ -43,6 +43,7 @@ class Run:
     refresh_no: int | None = None
     kind: str | None = None
     history_from: dt.datetime | None = None
+    warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     requests: int = 0
     entities: dict[str, dict[str, int | None]] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class Run:
         self.as_of = summary.as_of
         self.kind = summary.kind
         self.history_from = summary.history_from
+        self.warnings = list(summary.warnings)
         self.requests = summary.requests
         self.entities = {name: asdict(counts) for name, counts in summary.counts.items()}
 
@@ -89,6 +91,7 @@ class Run:
                 f"history: from {self.history_from:%Y-%m-%d} on; {unread:,} older records are not"
                 " loaded yet: a refresh without --history-from loads them"
             )
+        lines += [f"warning: {text}" for text in self.warnings]
         if self.checks_passed or self.checks_failed:
             accepted = f", {self.checks_accepted} accepted" if self.checks_accepted else ""
             lines.append(

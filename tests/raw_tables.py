@@ -168,6 +168,7 @@ RUN_TABLES: dict[str, dict[str, str]] = {
         "base_currency": "varchar",
         "utc_offset": "varchar",
         "history_from": _INSTANT,
+        "written_times": "varchar",
     },
     "load_completeness": {
         "refresh_no": "bigint",

@@ -132,6 +132,26 @@ def test_a_sound_portal(portal: Portal, warehouse: Warehouse) -> None:
     assert fine[-1] == "nothing is loaded yet: the first refresh reads everything"
 
 
+def test_another_offset_than_that_of_the_timezone_is_never_fine(
+    portal: Portal, warehouse: Warehouse
+) -> None:
+    findings = doctor(portal, warehouse, portal_timezone="Asia/Yekaterinburg")
+    found = with_text(findings, "its clock shows")
+    assert found.level == "warning"
+    assert "+03:00 where Asia/Yekaterinburg (portal_timezone) has +05:00, in 1 of 1" in found.text
+    assert len(told(findings, "warning")) == 2
+
+
+def test_an_offset_that_only_now_is_that_of_the_timezone(
+    portal: Portal, warehouse: Warehouse
+) -> None:
+    """Kyiv has +02:00 until 29 March 2026; leads came on 1–10 March, "now" is 31 March."""
+    findings = doctor(portal, warehouse, portal_timezone="Europe/Kyiv")
+    assert with_text(findings, "its clock shows").level == "ok"
+    found = with_text(findings, "where Europe/Kyiv (portal_timezone) has +02:00")
+    assert (found.level, "the first in 2026-03" in found.text) == ("warning", True)
+
+
 def test_it_only_reads(portal: Portal, warehouse: Warehouse) -> None:
     doctor(portal, warehouse)
     assert {name for name in portal.calls if name.split(".")[-1] not in ("list", "fields")} == {

@@ -129,6 +129,26 @@ def test_unchanged_portal_appends_nothing(portal: Portal, warehouse: Warehouse) 
     assert portal.requests - before == 3 + 5 + 6 + 4 + 1 + 1 + 3
 
 
+def test_a_portal_with_another_offset_than_the_timezone_is_told(
+    portal: Portal, warehouse: Warehouse
+) -> None:
+    """Kyiv has +02:00 on 1 March 2026, when all was created, and +03:00 on 31 March, which is now.
+
+    A refresh that reads nothing new knows it from the records by which the portal is known again.
+    """
+    kyiv = Settings.load().model_copy(update={"portal_timezone": "Europe/Kyiv"})
+    client = Client(portal.webhook_url, retry_seconds=0.01)
+    for _ in range(2):
+        summary = extract(client, warehouse, kyiv)
+        complete(warehouse, summary.refresh_no)
+        (warning,) = summary.warnings
+        assert "2026-03-01T10:00:00+03:00 where Europe/Kyiv (portal_timezone) has +02:00" in warning
+    for (written,) in rows(warehouse, "select written_times from raw.refreshes"):
+        first, last = json.loads(written)["times"]
+        assert (first, last[:10]) == ("2026-03-01T10:00:00+03:00", "2026-03-31")
+    assert read(portal, warehouse).warnings == []
+
+
 def test_a_changed_lead_brings_its_history(portal: Portal, warehouse: Warehouse) -> None:
     read(portal, warehouse)
     portal.set_now(LATER)

@@ -36,6 +36,7 @@ from scripts.demo_portal import serve
 from tests import calculation
 from tests.calculation.bridge import Deleted
 from tests.calculation.metrics import METRICS, STAGE_METRICS
+from tests.calculation.quality import offset_differs
 from tests.random_companies import (
     CITY_FIELD,
     IMPORT_DAY,
@@ -341,6 +342,15 @@ def test_marts_equal_the_calculation_record_by_record(builds: dict[str, Build], 
         ),
     ]
     assert not found, shown(name, found)
+
+
+def test_another_offset_of_the_portal_is_known(builds: dict[str, Build]) -> None:
+    for name, build in builds.items():
+        ((differs,),) = build.rows(
+            "select max(offset_differences_count) > 0 from staging.stg_bitrix24__refreshes"
+        ).rows()
+        gone = [row for _, row, _ in build.deleted]
+        assert differs == offset_differs(build.facts, gone), name
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -36,6 +36,7 @@ from pipelines.bitrix24.extract import (
     is_administrator,
     not_an_administrator,
 )
+from pipelines.bitrix24.offsets import WrittenTimes
 from pipelines.errors import Bitrix24Error, SettingsError
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
@@ -127,6 +128,7 @@ class _Examination:
     _is_open: bool = field(default=False, init=False)
     _sees_crm: bool = field(default=False, init=False)
     _offset: dt.tzinfo | None = field(default=None, init=False)
+    _times: WrittenTimes = field(default_factory=WrittenTimes, init=False)
     _reading: Reading | None = field(default=None, init=False)
     _whole: set[str] = field(default_factory=set, init=False)
     _told: set[str] = field(default_factory=set, init=False)
@@ -140,6 +142,7 @@ class _Examination:
         if not self._sees_crm:
             return
         yield from self._guarded(self._mode)
+        yield from self._guarded(self._offsets)
         if self._is_open:
             yield from self._guarded(self._names)
         for table in ENTITIES:
@@ -185,11 +188,12 @@ class _Examination:
         self._offset = there.tzinfo
         zone = self.settings.portal_timezone
         local = there.astimezone(ZoneInfo(zone))
-        yield Finding(
-            "ok",
-            f"the portal answers; its clock shows {there:%Y-%m-%d %H:%M:%S %z}, the reports cut"
-            f" days in {zone} ({local:%z})",
-        )
+        shown = f"the portal answers; its clock shows {there:%Y-%m-%d %H:%M:%S %z}"
+        self._times.note(answer.result)
+        if difference := self._times.difference(zone, there):
+            yield Finding("warning", f"{shown}; {difference}")
+        else:
+            yield Finding("ok", f"{shown}, the reports cut days in {zone} ({local:%z})")
         skew = (here - there).total_seconds()
         if abs(skew) > MOST_SKEW_SECONDS:
             yield Finding(
@@ -198,6 +202,19 @@ class _Examination:
                 " the portal's: set it by a time server (reports go by the portal's clock, the"
                 " warning of old data by the reader's)",
             )
+
+    def _offsets(self) -> Iterator[Finding]:
+        """Offsets of the oldest and newest records, where that of now is the timezone's."""
+        now, zone = dt.datetime.now(dt.UTC), self.settings.portal_timezone
+        if self._times.difference(zone, now):
+            return
+        for table in ENTITIES:
+            for order in ("ASC", "DESC"):
+                params = {"select": [table.id_key, CREATED_FIELD], "order": {table.id_key: order}}
+                for row in self._rows(table, {**table.params, **params, "start": -1}):
+                    self._times.note(row.get(CREATED_FIELD))
+        if difference := self._times.difference(zone, now):
+            yield Finding("warning", difference)
 
     def _rights(self) -> Iterator[Finding]:
         access = self.client.access

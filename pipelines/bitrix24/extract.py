@@ -12,6 +12,7 @@ each of which reaches further back (history.py).
 from __future__ import annotations
 
 import datetime as dt
+import json
 import logging
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
@@ -55,6 +56,7 @@ from pipelines.bitrix24.entities import (
     Table,
 )
 from pipelines.bitrix24.history import FIRST_PART_ROWS, WHOLE, Reach, part_rows, reach
+from pipelines.bitrix24.offsets import WrittenTimes
 from pipelines.check import check
 from pipelines.errors import Bitrix24Error, PipelineError, SettingsError
 from pipelines.personal_data import forget, protection
@@ -100,6 +102,7 @@ class Summary:
     Attributes:
         history_from: what was created before is not loaded; None where everything is.
         goes_on: whether more of it is wanted now.
+        warnings: what makes the reports other than they look, each in one line.
     """
 
     refresh_no: int
@@ -109,6 +112,7 @@ class Summary:
     requests: int
     history_from: dt.datetime | None
     goes_on: bool
+    warnings: Sequence[str]
 
     @property
     def rows_unread(self) -> int:
@@ -144,6 +148,7 @@ class Reading:
     _known: dict[str, dict[int, dt.datetime]] = field(default_factory=dict, init=False)
     _given: dict[str, set[str]] = field(default_factory=dict, init=False)
     fields_changed: bool = field(default=False, init=False)
+    written_times: WrittenTimes = field(default_factory=WrittenTimes, init=False)
 
     def __post_init__(self) -> None:
         self.client.watch_clock()
@@ -190,6 +195,7 @@ class Reading:
                 " an unknown form: run the refresh again; if it stays, report it as an error"
             )
         self.as_of = server_time.astimezone(dt.UTC)
+        self.written_times.note(answers["time"].result)
         self.header = {
             "refresh_no": self.refresh_no,
             "as_of": self.as_of,
@@ -230,6 +236,7 @@ class Reading:
         same = other = 0
         for name, rows in self.client.lists(commands, "items").items():
             for row in rows:
+                self.written_times.note(row.get("createdTime"))
                 known = self._known[name].get(number_of(row, "id", "crm.item.list"))
                 is_same = _instant(row.get("createdTime")) == known
                 same, other = same + is_same, other + (not is_same)
@@ -658,6 +665,8 @@ class Reading:
     def _typed(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
         """Rows of an entity as versions, counted."""
         frame = table.typed(self._under_own_names(table, rows), self.refresh_no)
+        for row in rows:
+            self.written_times.note(row.get("createdTime"))
         self.counts[table.name].rows_read += frame.height
         if table is DEALS:
             self._linked_leads.update(frame["lead_id"].drop_nulls().to_list())
@@ -1092,6 +1101,7 @@ def raw_pipeline(warehouse: Warehouse) -> dlt.Pipeline:
 
 def _bookkeeping(reading: Reading) -> Iterator[tuple[str, pl.DataFrame]]:
     """Rows of `raw.load_completeness` and `raw.refreshes` of one reading, not yet completed."""
+    written = json.dumps({"times": reading.written_times.until(reading.as_of)})
     yield (
         "load_completeness",
         pl.DataFrame(
@@ -1105,7 +1115,7 @@ def _bookkeeping(reading: Reading) -> Iterator[tuple[str, pl.DataFrame]]:
     yield (
         "refreshes",
         pl.DataFrame(
-            [{**reading.header, "completed": False}],
+            [{**reading.header, "written_times": written, "completed": False}],
             schema_overrides={"history_from": pl.Datetime("us", "UTC")},
         ),
     )
@@ -1229,6 +1239,7 @@ def _read(
             warehouse.owe_full_reading(reading.refresh_no + 1)
     if cause is not None:
         raise cause
+    warning = reading.written_times.difference(settings.portal_timezone, reading.as_of)
     return Summary(
         reading.refresh_no,
         reading.as_of,
@@ -1237,4 +1248,5 @@ def _read(
         client.requests,
         reading.header["history_from"],
         reading.goes_on,
+        [warning] if warning else [],
     )

@@ -133,6 +133,23 @@ def _counts(facts: Facts) -> Iterable[Count]:
 FALLBACKS = ["moved_time", "close_date"]
 
 
+def offset_differs(facts: Facts, gone: Iterable[Row] = ()) -> bool:
+    """Whether the portal wrote a creation with another offset than the timezone had then.
+
+    Of this century and up to `as_of`: what is outside is an error of the record. `gone`: records
+    that an earlier reading saw.
+    """
+    portal, zone = facts.portal, ZoneInfo(facts.settings.portal_timezone)
+    rows = [*portal.leads, *portal.deals, *portal.contacts, *portal.companies, *gone]
+    texts = [row["createdTime"] for row in rows if (row.get("createdTime") or "") >= "2000"]
+    written = [datetime.fromisoformat(text) for text in texts]
+    return any(
+        time.utcoffset() != time.astimezone(zone).utcoffset()
+        for time in written
+        if time <= facts.as_of
+    )
+
+
 def _linked_leads(facts: Facts) -> list[int]:
     """Leads that a deal, a contact or a company of the portal names as its lead."""
     rows: list[Row] = [*facts.portal.deals, *facts.portal.contacts, *facts.portal.companies]

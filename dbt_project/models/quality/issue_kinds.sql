@@ -204,6 +204,15 @@ with kinds as (
             || 'разные имена, если это мешает.',
             'Something else is called so too, so the ID stands beside the name in the reports. '
             || 'Give them different names in the CRM if that is in the way.'
+        ),
+        (
+            41, 'offset_differs', 'warning',
+            'Часовой пояс отчётов не тот, что у портала',
+            'The timezone of the reports is not the portal''s',
+            'Дни в отчётах начинаются в другой час, чем на портале. Назовите часовой пояс '
+            || 'портала в настройке portal_timezone, если компания работает не в этом.',
+            'Days of the reports begin at another hour than the portal''s. Name the timezone of '
+            || 'the portal in the setting portal_timezone, unless the company works in this one.'
         )
     ) as listed (
         sort_order, kind, severity, label_ru, label_en, what_to_do_ru, what_to_do_en

@@ -15,9 +15,41 @@ completed as (
         utc_offset,
         as_of,
         started_at,
-        history_from
+        history_from,
+        written_times
     from source
     where completed
+),
+
+-- Offsets that the portal wrote before its last full reading may have been mended since.
+written_times as (
+    select {{ explode(json_text_list('written_times', "'times'")) }} as written_time
+    from completed
+    where
+        written_times is not null
+        and refresh_no >= (select max(refresh_no) from completed where kind = 'full')
+),
+
+-- Times that the portal writes with another offset than the timezone of the reports has then.
+offset_differences as (
+    select
+        written_time,
+        cast(written_time as {{ type_instant() }}) as written_at
+    from written_times
+    where
+        substring(written_time, 9, 2) || '.' || substring(written_time, 6, 2) || '.'
+        || substring(written_time, 1, 4) || ' ' || substring(written_time, 12, 5)
+        <> {{ portal_time_text('cast(written_time as ' ~ type_instant() ~ ')') }}
+),
+
+offset_differences_numbered as (
+    select
+        written_time,
+        written_at,
+        min(written_at) over () as first_written_at,
+        count(*) over () as differences_count,
+        row_number() over (order by written_at desc, written_time asc) as recency
+    from offset_differences
 ),
 
 renamed as (
@@ -36,6 +68,18 @@ renamed as (
         history_from,
         {{ portal_date('history_from') }} as history_from_date
     from completed
+),
+
+final as (
+    select
+        renamed.*,
+        offset_differences_numbered.written_time as offset_difference_written,
+        coalesce(offset_differences_numbered.differences_count, 0) as offset_differences_count,
+        offset_differences_numbered.written_at as offset_difference_at,
+        offset_differences_numbered.first_written_at as first_offset_difference_at
+    from renamed
+    left join offset_differences_numbered
+        on offset_differences_numbered.recency = 1
 )
 
-select * from renamed
+select * from final
