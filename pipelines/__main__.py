@@ -314,7 +314,8 @@ def main() -> int:
         click.echo("stopped", err=True)
         return 1
     except Exception as error:
-        told = Warehouse.from_environment().full_disk(error) or error
+        warehouse = Warehouse.from_environment()
+        told = warehouse.full_disk(error) or warehouse.damaged(error) or error
         if isinstance(told, PipelineError):
             click.echo(without_secrets(str(told)), err=True)
             return told.exit_code

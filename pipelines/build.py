@@ -108,7 +108,12 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
         )
     if failures:
         lines = [f"{_name(node)}: {node['message']}" for node in failures]
-        raise ChecksFailed("dbt tests failed:\n" + "\n".join(lines), results)
+        raise ChecksFailed(
+            "dbt tests failed:\n" + "\n".join(lines),
+            results,
+            "look the test up in dbt_project/; often a directory has a code twice, or a record"
+            " contradicts itself: mend it in the portal",
+        )
     if process.returncode != 0:
         raise BuildFailed(f"dbt build ended with {process.returncode}: see {target / 'build.log'}")
     unfinished.unlink()

@@ -13,6 +13,7 @@ import polars as pl
 
 from pipelines.bitrix24.entities import TABLES, Table
 from pipelines.contract import (
+    ADVICE,
     CHECKS,
     CLOCKS,
     COLUMNS,
@@ -252,7 +253,10 @@ def check(
     """
     extracted = warehouse.last_refreshes(completed=False)
     if not extracted:
-        raise ChecksFailed("nothing was extracted yet: run `python -m pipelines extract` first")
+        raise ChecksFailed(
+            "nothing was extracted yet: run `python -m pipelines extract` first",
+            advice="run `python -m pipelines refresh`",
+        )
     number = extracted[0].refresh_no
     settings = settings or Settings.load()
     with warehouse.connect() as connection:
@@ -290,7 +294,8 @@ def check(
     failed = [result for result in results if not result.passed and not result.accepted]
     if failed:
         lines = [line for result in failed for line in _lines(result, failures)]
-        raise ChecksFailed("\n".join(["raw checks failed:", *lines]), results)
+        advice = "; ".join(dict.fromkeys(ADVICE[result.check_name] for result in failed))
+        raise ChecksFailed("\n".join(["raw checks failed:", *lines]), results, advice)
     complete(warehouse, number)
     return results
 

@@ -66,6 +66,29 @@ CHECKS = {
     "clock_ahead": "hours by which the portal's clock is ahead of this machine's",
     "clock_went_back": "hours by which the portal's clock is behind that of the last refresh",
 }
+_AGAIN = "run again: the portal changed under the reading, or the load broke off"
+_MEND = "mend the records that are named in the portal, then run again"
+_REPORT = "report it: the extraction is wrong, not the portal"
+_TABLE = "restore the copy made before the upgrade, or report it"
+_CLOCK = "set the clock that is wrong, the portal's or this machine's, then run again"
+# Check → what to do where it fails.
+ADVICE = {
+    "columns_unexpected": _TABLE,
+    "types_differ": _TABLE,
+    KEYS_MISSING: _AGAIN,
+    KEYS_REPEATED: _AGAIN,
+    "semantics_unknown": _MEND,
+    "dates_out_of_range": _MEND,
+    "links_out_of_range": _MEND,
+    "personal_data_forbidden": _REPORT,
+    "deleted_with_values": _REPORT,
+    "rows_not_loaded": _AGAIN,
+    DIFFERENCE: "run `refresh --full`; if it stays and you know why, add --accept-difference once",
+    LOSS: "check the rights; if they were really deleted, add --accept-loss once",
+    DROP: "look whether the portal shows them; if they are really gone, add --accept-drop once",
+    "clock_ahead": _CLOCK,
+    "clock_went_back": _CLOCK,
+}
 COLUMNS = ("columns_unexpected", "types_differ")
 COUNTED = ("rows_not_loaded", DIFFERENCE, LOSS, DROP)
 CLOCKS = ("clock_ahead", "clock_went_back")

@@ -18,7 +18,7 @@ EXIT_CODES = {
     ),
     3: (
         "raw checks or data tests failed: nothing new is published",
-        "look at what failed; often a record or directory of the portal is to be mended",
+        "by what failed: the message names it",
     ),
     4: ("another refresh is running", "wait until it ends"),
     5: (
@@ -29,9 +29,14 @@ EXIT_CODES = {
 
 
 class PipelineError(Exception):
-    """A foreseen failure: its text is for the user and holds no secret."""
+    """A foreseen failure: its text is for the user and holds no secret.
+
+    Attributes:
+        advice: what to do, where its exit code alone does not tell.
+    """
 
     exit_code = 1
+    advice = ""
 
 
 class SettingsError(PipelineError):
@@ -45,9 +50,10 @@ class ChecksFailed(PipelineError):
 
     exit_code = 3
 
-    def __init__(self, message: str, results: Sequence[Any] = ()) -> None:
+    def __init__(self, message: str, results: Sequence[Any] = (), advice: str = "") -> None:
         super().__init__(message)
         self.results = results
+        self.advice = advice
 
 
 class CheckEngineError(PipelineError):
@@ -58,6 +64,10 @@ class AnotherRefreshIsRunning(PipelineError):
     """The warehouse is locked by a refresh that has not ended."""
 
     exit_code = 4
+
+
+class DatabaseUnreadable(PipelineError):
+    """A DuckDB file is damaged, of another kind, or held by another program; it is as it was."""
 
 
 class NotEnoughSpace(PipelineError):
@@ -106,3 +116,10 @@ class ReportFailed(PipelineError):
     """The site could not be built; the previous one stays."""
 
     exit_code = 5
+
+
+def what_to_do(error: BaseException) -> str:
+    """The advice after a failure, by its cause."""
+    if not isinstance(error, PipelineError):
+        return EXIT_CODES[1][1]
+    return error.advice or EXIT_CODES[error.exit_code][1]

@@ -10,7 +10,7 @@ from dbt_metricflow.cli.main import cli as mf
 
 from pipelines.errors import BuildFailed, PublishFailed
 from pipelines.settings import DBT_PROJECT
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import Warehouse, connect_published
 
 
 def run_mf(warehouse: Warehouse, arguments: Sequence[str]) -> None:
@@ -21,11 +21,14 @@ def run_mf(warehouse: Warehouse, arguments: Sequence[str]) -> None:
 
     Raises:
         PublishFailed: nothing is published yet.
+        DatabaseUnreadable: the published file is damaged.
         BuildFailed: the project does not parse; dbt has printed why.
         SystemExit: `mf` ended; with its exit code.
     """
-    if not (warehouse.published / "crm.duckdb").exists():
+    published = warehouse.published / "crm.duckdb"
+    if not published.exists():
         raise PublishFailed(f"nothing is published in {warehouse.published}: run a refresh first")
+    connect_published(published).close()
     os.environ |= {
         "WAREHOUSE_DIR": str(warehouse.directory),
         "DBT_TARGET": "published",

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import requests
 
 from pipelines.bitrix24.access import LOOPBACK_HOSTS, without_secrets
-from pipelines.errors import EXIT_CODES, PipelineError
+from pipelines.errors import EXIT_CODES, PipelineError, what_to_do
 
 TIMEOUT_SECONDS = 15
 LONGEST_MESSAGE = 4000  # Telegram takes 4,096 characters.
@@ -99,11 +99,11 @@ def send(
 def failure(error: BaseException) -> str:
     """What a failed refresh tells: the machine, the exit code, the message, what to do."""
     code = error.exit_code if isinstance(error, PipelineError) else 1
-    meaning, advice = EXIT_CODES[code]
+    meaning, _ = EXIT_CODES[code]
     return (
         f"Bitrix24 analytics on {socket.gethostname()}, exit code {code}: {meaning}.\n"
         f"{str(error) or type(error).__name__}\n"
-        f"What to do: {advice}."
+        f"What to do: {what_to_do(error)}."
     )
 
 

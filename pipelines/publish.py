@@ -16,7 +16,7 @@ import duckdb
 
 from pipelines.errors import PublishFailed
 from pipelines.metrics import create_views
-from pipelines.warehouse import Warehouse, sync
+from pipelines.warehouse import Warehouse, connect_published, sync
 
 PUBLISHED_SCHEMAS = ("marts", "quality")
 CHECKS = {("quality", "check_results"), ("quality", "check_failures")}
@@ -95,7 +95,7 @@ def published_as_of(warehouse: Warehouse) -> dt.datetime | None:
     path = warehouse.published / "crm.duckdb"
     if not path.exists():
         return None
-    with duckdb.connect(str(path), read_only=True) as connection:
+    with connect_published(path) as connection:
         connection.execute("set timezone = 'UTC'")
         row = connection.execute("select as_of from quality.refreshes").fetchone()
     return row[0] if row else None

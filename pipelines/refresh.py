@@ -18,7 +18,14 @@ from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import Summary, extract
 from pipelines.build import build
 from pipelines.check import CheckResult, check
-from pipelines.errors import EXIT_CODES, ChecksFailed, ExcelFailed, PipelineError, ReportFailed
+from pipelines.errors import (
+    EXIT_CODES,
+    ChecksFailed,
+    ExcelFailed,
+    PipelineError,
+    ReportFailed,
+    what_to_do,
+)
 from pipelines.excel.workbooks import excel
 from pipelines.publish import publish
 from pipelines.report import report, write_status
@@ -37,6 +44,7 @@ class Run:
     status: str = "failed"
     exit_code: int = 1
     error: str = ""
+    what_to_do: str = ""
     failed_step: str | None = None
     finished_at: dt.datetime | None = None
     as_of: dt.datetime | None = None
@@ -68,7 +76,7 @@ class Run:
 
     def lines(self, warehouse: Warehouse) -> list[str]:
         """The run for people: outcome, rows, checks, seconds, files, and what to do."""
-        meaning, advice = EXIT_CODES[self.exit_code]
+        meaning, _ = EXIT_CODES[self.exit_code]
         lines = [f"{self.status}, exit code {self.exit_code}: {meaning}"]
         if self.failed_step:
             lines.append(f"failed step: {self.failed_step}")
@@ -106,8 +114,8 @@ class Run:
             path = warehouse.published / what
             if path.exists():
                 lines.append(f"{path}{'' if is_new else ' (as it was)'}")
-        if advice:
-            lines.append(f"what to do: {advice}")
+        if self.what_to_do:
+            lines.append(f"what to do: {self.what_to_do}")
         return lines
 
 
@@ -137,7 +145,7 @@ def refresh(
                 _report(run, warehouse, settings, say)
             run.exit_code = 0
         except BaseException as raised:
-            error = warehouse.full_disk(raised) or raised
+            error = warehouse.full_disk(raised) or warehouse.damaged(raised) or raised
             run.exit_code = error.exit_code if isinstance(error, PipelineError) else 1
             if run.status == "published" and run.exit_code != ReportFailed.exit_code:
                 error = ReportFailed(
@@ -147,6 +155,7 @@ def refresh(
             if isinstance(error, ChecksFailed):
                 run.add_checks(error.results)
             run.error = without_secrets(str(error)) or type(error).__name__
+            run.what_to_do = what_to_do(error)
             if error is not raised:
                 raise error from raised
             raise
@@ -158,7 +167,7 @@ def refresh(
                     write_atomically(warehouse.run_file, {**asdict(run), "summary": lines})
                 except OSError as error:
                     say(f"{warehouse.run_file} could not be written: {error}")
-                with suppress(OSError, duckdb.Error):
+                with suppress(OSError, PipelineError, duckdb.Error):
                     status = run.status if run.exit_code == 0 else "failed"
                     write_status(warehouse, settings, status, run.finished_at)
             for line in lines:

@@ -13,7 +13,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from pipelines.build import run_process
-from pipelines.errors import ReportFailed
+from pipelines.errors import DatabaseUnreadable, ReportFailed
 from pipelines.publish import free_name, prune, published_as_of, switch_link
 from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
@@ -62,6 +62,9 @@ def _put_in_place(warehouse: Warehouse, settings: Settings, current: Path) -> Pa
         _write_status(fresh, warehouse, settings, "published", dt.datetime.now(dt.UTC))
         fresh.rename(site)
         switch_link(warehouse.published / "site", f".sites/{name}")
+    except DatabaseUnreadable as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise ReportFailed(f"the site could not be put in place: {error}") from error
     except OSError as error:
         shutil.rmtree(fresh, ignore_errors=True)
         # A copy of a folder tells of each file of it.

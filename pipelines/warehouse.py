@@ -17,6 +17,7 @@ import polars as pl
 
 from pipelines.errors import (
     AnotherRefreshIsRunning,
+    DatabaseUnreadable,
     NotEnoughSpace,
     PipelineError,
     SettingsError,
@@ -28,6 +29,14 @@ LOCK_FD_VARIABLE = "PIPELINES_LOCK_FD"
 # What the system says of a full disk, and DuckDB of one that cannot take what memory does not hold.
 NO_SPACE = (os.strerror(errno.ENOSPC), "max_temp_directory_size")
 LITTLE_SPACE = 1_000_000
+# What DuckDB says of a file that it finds damaged when it is open already.
+DAMAGED = (
+    "Corrupt database file",
+    "Could not read enough bytes",
+    "has been invalidated because of a previous fatal error",
+)
+# Such a file is DuckDB's own, and another program has it open.
+HELD = "Could not set lock on file"
 
 # The current rows of every raw table: the latest version per key among completed refreshes.
 LATEST = """
@@ -178,9 +187,45 @@ class Warehouse:
             exit_code,
         )
 
+    def damaged(self, error: BaseException) -> DatabaseUnreadable | None:
+        """What to tell in the error's place where the warehouse's file made it; None elsewhere.
+
+        A file that opens may be damaged further behind.
+        """
+        exit_code = error.exit_code if isinstance(error, PipelineError) else 1
+        if isinstance(error, DatabaseUnreadable) or exit_code != 1:
+            return None
+        cause: BaseException | None = error
+        while cause is not None:
+            for line in str(cause).splitlines():
+                if any(words in line for words in DAMAGED):
+                    return self._unreadable(line)
+            cause = cause.__cause__ or cause.__context__
+        return None
+
+    def _unreadable(self, why: str) -> DatabaseUnreadable:
+        return DatabaseUnreadable(
+            f"{self.database} is no warehouse that can be read: it is damaged, cut short, written"
+            " by a newer DuckDB, or another file; it is left as it is, and what was published"
+            " stays. Two ways on: stop the schedule and restore the last copy of it; or move it"
+            f" away, with {self.database.name}.wal, full_reading_owed_by and .dlt, and run a"
+            " refresh, which reads everything anew (history begins that day). docs/operations.md,"
+            f" Backup and restore, has the commands\n{why}"
+        )
+
     def connect(self, read_only: bool = True) -> duckdb.DuckDBPyConnection:
-        """A connection in UTC; the caller closes it."""
-        connection = duckdb.connect(str(self.database), read_only=read_only)
+        """A connection in UTC; the caller closes it.
+
+        Raises:
+            DatabaseUnreadable: the file is no DuckDB file that can be read, or is held.
+        """
+        try:
+            connection = duckdb.connect(str(self.database), read_only=read_only)
+        except duckdb.Error as error:
+            why = str(error).splitlines()[0]
+            if HELD in why:
+                raise held(self.database, why) from error
+            raise self._unreadable(why) from error
         connection.execute("set timezone = 'UTC'")
         return connection
 
@@ -189,7 +234,18 @@ class Warehouse:
         if not self.database.exists():
             return set()
         with self.connect() as connection:
-            return _raw_tables(connection)
+            return self._raw_tables(connection)
+
+    def _raw_tables(self, connection: duckdb.DuckDBPyConnection) -> set[str]:
+        tables = connection.execute(
+            "select schema_name, table_name from duckdb_tables()"
+        ).fetchall()
+        raw = {name for schema, name in tables if schema == "raw"}
+        if tables and not raw:
+            # Such as a published crm.duckdb in its place: a refresh would write into it.
+            schema, name = min(tables)
+            raise self._unreadable(f"it has tables ({schema}.{name}), but none in schema raw")
+        return raw
 
     def last_refreshes(self, completed: bool = True) -> list[Refresh]:
         """Refreshes, the newest first.
@@ -287,7 +343,7 @@ class Warehouse:
             ids = f"select id from raw.{table} where owner_id in (select owner_id from owners)"
             query = query.replace("where", f"where id in ({ids}) and", 1)
         with self.connect() as connection:
-            if table not in _raw_tables(connection):
+            if table not in self._raw_tables(connection):
                 return None
             if owners is not None:
                 connection.register("owners", owners.to_arrow())
@@ -356,8 +412,27 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _raw_tables(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    rows = connection.execute(
-        "select table_name from duckdb_tables() where schema_name = 'raw'"
-    ).fetchall()
-    return {name for (name,) in rows}
+def held(path: Path, why: str) -> DatabaseUnreadable:
+    """What to tell where another program has a database open."""
+    return DatabaseUnreadable(
+        f"{path} is held open by another program: close it there, or let it open the published"
+        f" crm.duckdb, then run again\n{why}"
+    )
+
+
+def connect_published(path: Path, **options: str) -> duckdb.DuckDBPyConnection:
+    """A read-only connection to a published file.
+
+    Raises:
+        DatabaseUnreadable: it is damaged; publishing makes it anew.
+    """
+    try:
+        return duckdb.connect(str(path), read_only=True, config=dict(options))
+    except duckdb.Error as error:
+        why = str(error).splitlines()[0]
+        if HELD in why:
+            raise held(path, why) from error
+        raise DatabaseUnreadable(
+            f"{path} is damaged, cut short, or another file: nothing was changed; the warehouse"
+            f" holds its marts, and `python -m pipelines publish` writes it anew\n{why}"
+        ) from error

@@ -338,11 +338,11 @@ def test_a_message_on_trial(
 
 
 def test_exit_codes_have_a_meaning_and_an_advice() -> None:
-    text = notify.failure(ChecksFailed("dbt tests failed:\nunique_leads: Got 2 results"))
+    failed = ChecksFailed("dbt tests failed:\nunique_leads: Got 2 results", advice="mend the leads")
+    text = notify.failure(failed)
     assert text == (
         f"Bitrix24 analytics on {socket.gethostname()}, exit code 3: raw checks or data tests"
         " failed: nothing new is published.\n"
         "dbt tests failed:\nunique_leads: Got 2 results\n"
-        "What to do: look at what failed; often a record or directory of the portal is to be"
-        " mended."
+        "What to do: mend the leads."
     )

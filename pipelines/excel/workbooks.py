@@ -18,12 +18,12 @@ from typing import Any
 import duckdb
 from xlsxwriter.exceptions import XlsxWriterException
 
-from pipelines.errors import ExcelFailed, SettingsError
+from pipelines.errors import DatabaseUnreadable, ExcelFailed, SettingsError
 from pipelines.excel.period import Period, period_of
 from pipelines.excel.sheets import COLORS, DASH, Book, Metric, Placed, Row, Sheet
 from pipelines.publish import switch_link
 from pipelines.settings import Settings
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import Warehouse, connect_published
 
 QUERIES = Path(__file__).parent / "queries"
 FETCHED_ROWS = 10_000
@@ -195,7 +195,7 @@ def excel(
         folder.mkdir(exist_ok=True)
         for workbook in temporary.glob("*.xlsx"):
             workbook.replace(folder / workbook.name)
-    except (duckdb.Error, OSError, XlsxWriterException) as error:
+    except (DatabaseUnreadable, duckdb.Error, OSError, XlsxWriterException) as error:
         raise ExcelFailed(f"the workbooks could not be written: {error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -211,10 +211,8 @@ class Published:
     period: Period
 
     def __init__(self, database: Path, temporary: Path) -> None:
-        self.connection = duckdb.connect(
-            str(database),
-            read_only=True,
-            config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(temporary)},
+        self.connection = connect_published(
+            database, memory_limit=MEMORY_LIMIT, temp_directory=str(temporary)
         )
         self.about = self.one("about")
 
