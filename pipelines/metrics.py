@@ -18,6 +18,16 @@ from metricflow_semantics.model.semantic_manifest_lookup import SemanticManifest
 from pipelines.errors import PublishFailed
 
 SCHEMA = "metrics"
+# A sum of amounts: of those known; 0 where there is none, null where there are only unknown ones.
+MACROS = f"""
+create or replace macro {SCHEMA}.known_amount(total, unknown) as
+    coalesce(total, case when unknown = 0 then 0 end);
+create or replace macro {SCHEMA}.known_sum(amount, is_unknown, condition) as
+    coalesce(
+        sum(amount) filter (where condition),
+        case when count(*) filter (where condition and is_unknown) = 0 then 0 end
+    );
+"""
 VIEW_TYPES = {"HUGEINT": "BIGINT", "TIMESTAMP": "DATE"}
 
 
@@ -44,7 +54,8 @@ def create_views(connection: duckdb.DuckDBPyConnection, semantic_manifest: Path)
     """Creates the saved queries as views in schema `metrics` of the connection's database.
 
     Columns stand in the order of the saved query, numerators and denominators beside their ratios.
-    DuckDB's 128-bit sums become bigint, which every client knows, and periods become days.
+    DuckDB's 128-bit sums become bigint, which every client knows, and periods become days. The
+    amount of a group that has no record of it is 0 here too; where none is known it is null.
 
     Args:
         connection: Uses the database that holds the marts.
@@ -60,6 +71,7 @@ def create_views(connection: duckdb.DuckDBPyConnection, semantic_manifest: Path)
         raise PublishFailed(f"{semantic_manifest} is missing: run the build first")
     engine = load_engine(semantic_manifest)
     connection.execute(f"create schema if not exists {SCHEMA}")
+    connection.execute(MACROS)
     names = []
     for saved in engine.list_saved_queries():
         request = MetricFlowQueryRequest.create(saved_query_name=saved.name)
@@ -68,7 +80,16 @@ def create_views(connection: duckdb.DuckDBPyConnection, semantic_manifest: Path)
         types = {name: VIEW_TYPES.get(kind, kind) for name, kind, *_ in described}
         metrics = list(saved.query_params.metrics)
         columns = [name for name in types if name not in metrics] + metrics
-        selected = ", ".join(f"cast({name} as {types[name]}) as {name}" for name in columns)
+        selected = ", ".join(
+            f"cast({_filled(name, metrics)} as {types[name]}) as {name}" for name in columns
+        )
         connection.execute(f"create view {SCHEMA}.{saved.name} as select {selected} from ({sql})")
         names.append(saved.name)
     return names
+
+
+def _filled(name: str, metrics: list[str]) -> str:
+    """An amount, 0 where nothing is left out of it: MetricFlow joins the groups of the metrics, and
+    cannot fill a derived one where it has no row (`fill_nulls_with` is of simple metrics alone)."""
+    unknown = f"{name}_unknown"
+    return f"coalesce({name}, case when {unknown} = 0 then 0 end)" if unknown in metrics else name

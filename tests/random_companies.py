@@ -405,6 +405,7 @@ class _Company:
             "closed": self.pick(["Y", "Y", "N"]),
             "closedate": closed_on if self.often(0.7) else None,
             "isRecurring": "Y" if self.often(0.05) else "N",
+            "isRepeatedApproach": self.pick(["Y", "N", "N"]),
             "leadId": self.pick([None, 0, self.first_id + 900, *leads, *leads]),
         }
         self.add("deals", row)
@@ -421,6 +422,12 @@ class _Company:
             self.random.shuffle(ids)
         return ids
 
+    def deadline(self) -> str | None:
+        """Some are due within the day of the data; 9999 is what Bitrix24 has for none."""
+        if self.often(0.2):
+            return self.pick([iso(AS_OF.replace(hour=0)), "9999-12-31T00:00:00+03:00", None])
+        return iso(self.after(self.moment())) if self.often(0.7) else None
+
     def add_activities(self, owner_type: int, number: int) -> None:
         for _ in range(self.pick([0, 0, 1, 2])):
             created = AS_OF + dt.timedelta(hours=1) if self.often(0.05) else self.moment()
@@ -431,7 +438,7 @@ class _Company:
                     "OWNER_ID": str(number),
                     "COMPLETED": self.pick(["Y", "N"]),
                     "CREATED": iso(created),
-                    "DEADLINE": iso(self.after(self.moment())) if self.often(0.7) else None,
+                    "DEADLINE": self.deadline(),
                 }
             )
 

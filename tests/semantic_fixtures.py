@@ -85,7 +85,8 @@ DEALS: dict[int, tuple[int, int, int, float, list[tuple[str, str]], dict[str, An
     3: (4, 2, 2, 2000, [("NEW", "03-05"), ("PREP", "03-07")], {"active": "03-05"}),
     # Its lead is deleted.
     4: (99, 1, 3, 300, [("NEW", "02-01"), ("WON", "03-15")], {}),
-    5: (3, 1, 3, 700, [("NEW", "03-06"), ("LOSE", "03-08")], {}),
+    # Its customer came before and bought nothing by then: the portal has a flag of its own.
+    5: (3, 1, 3, 700, [("NEW", "03-06"), ("LOSE", "03-08")], {"isRepeatedApproach": "Y"}),
     # Reopened, then won for good. Gold has no rate: its amount is unknown.
     6: (
         *(5, 1, 1, 5),
@@ -103,6 +104,13 @@ DEALS: dict[int, tuple[int, int, int, float, list[tuple[str, str]], dict[str, An
 
 def at(day: str) -> str:
     return f"2026-{day}T10:00:00+03:00"
+
+
+def planned(number: int, entity: str, item_id: int, created: str) -> dict[str, Any]:
+    """An open activity."""
+    owner_type = {"lead": 1, "deal": 2}[entity]
+    row = {"ID": number, "OWNER_ID": item_id, "OWNER_TYPE_ID": owner_type, "COMPLETED": "N"}
+    return row | {"CREATED": at(created)}
 
 
 def lay_out_company(folder: Path) -> None:
@@ -168,8 +176,10 @@ def lay_out_company(folder: Path) -> None:
         lead_stage_history=lead_visits,
         deal_stage_history=deal_visits,
         activities=[
-            {"ID": 1, "OWNER_ID": 5, "OWNER_TYPE_ID": 1, "COMPLETED": "N", "CREATED": at("03-31")},
-            {"ID": 2, "OWNER_ID": 3, "OWNER_TYPE_ID": 2, "COMPLETED": "N", "CREATED": at("03-05")},
+            # Both are due on the day before, and deal 3 has one without a deadline.
+            {**planned(1, "lead", 5, "03-31"), "DEADLINE": at("03-30")},
+            {**planned(2, "deal", 3, "03-05"), "DEADLINE": at("03-30")},
+            {**planned(3, "deal", 3, "03-05"), "DEADLINE": "9999-12-31T00:00:00+03:00"},
         ],
         lead_addresses=[{"ID": n, "ADDRESS_CITY": city} for n, city in CITIES.items()],
     )

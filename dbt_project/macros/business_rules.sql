@@ -85,3 +85,11 @@
         false
     {%- endif -%}
 {%- endmacro %}
+
+{#
+    Whether a record is left out of sums of base amounts: it has no amount, or one whose value in base
+    currency nothing tells. Zero is zero in any currency.
+#}
+{% macro is_amount_unknown(amount, base_amount) -%}
+    ({{ base_amount }} is null and ({{ amount }} is null or {{ amount }} <> 0))
+{%- endmacro %}

@@ -35,6 +35,11 @@
     {{ return(none) }}
 {%- endmacro %}
 
+{# The metrics of dbt's graph by name, without those whose meta says that they are part of another. #}
+{% macro whole_metrics() -%}
+    {{ return(graph.metrics.values() | rejectattr('config.meta.part') | sort(attribute='name')) }}
+{%- endmacro %}
+
 {# A metric of dbt's graph as a row of dim_metrics; a row of nulls for none. #}
 {% macro metric_row(metric, axes) -%}
     {%- set row = {} -%}
@@ -42,16 +47,24 @@
         {%- set meta = metric.config.meta or {} -%}
         {%- set params = metric.type_params -%}
         {%- set kind = (metric.type.value or metric.type) | string -%}
+        {#- An amount is derived of the sum of those known, which says what it sums and filters. -#}
+        {%- set parts = [] -%}
+        {%- for other in graph.metrics.values() if other.config.meta.get('part') -%}
+            {%- for input in params.metrics or [] if input.name == other.name and metric.name ~ '_known' == other.name -%}
+                {%- do parts.append(other) -%}
+            {%- endfor -%}
+        {%- endfor -%}
+        {%- set counted = parts | first or metric -%}
         {%- set measure = axes.get(dating_measure(metric), {}) -%}
         {%- set filters = [] -%}
-        {%- for where in (metric.filter.where_filters if metric.filter else []) -%}
+        {%- for where in (counted.filter.where_filters if counted.filter else []) -%}
             {%- do filters.append(
                 modules.re.sub("[{][{] *(Time)?Dimension[(]'[a-z]+__([a-z_]+)'[^)]*[)] *[}][}]", "\\2", where.where_sql_template)
             ) -%}
         {%- endfor -%}
         {%- if kind == 'ratio' -%}
             {%- set formula = params.numerator.name ~ ' / ' ~ params.denominator.name -%}
-        {%- elif params.expr -%}
+        {%- elif params.expr and not parts -%}
             {%- set formula = params.expr -%}
         {%- else -%}
             {%- set formula = measure.get('formula') -%}
@@ -59,7 +72,7 @@
         {%- if meta.get('stock') -%}
             {%- set view = 'stock' -%}
         {%- else -%}
-            {%- set view = metric.name.split('_') | last -%}
+            {%- set view = (metric.name | replace('_unknown', '')).split('_') | last -%}
         {%- endif -%}
         {%- set format = meta.get('format') or ('rate' if kind == 'ratio' else 'count') -%}
         {%- set semantic_model = measure.get('semantic_model') -%}

@@ -7,46 +7,67 @@ import datetime as dt
 from dataclasses import dataclass
 
 PRESET_MONTHS = (1, 3, 12)
+# A month that has just begun says little.
+FIRST_DAYS = 7
 
 
 @dataclass(frozen=True)
 class Period:
-    """First and last day, both included, of the period and of the one before."""
+    """First and last day, both included, of the period and of the one before.
+
+    `previous_until`: the moment (aware) at which the one before ends, where that is not the end of
+    its last day.
+    """
 
     start: dt.date
     end: dt.date
     previous_start: dt.date
     previous_end: dt.date
+    previous_until: dt.datetime | None = None
 
 
-def period_of(start: dt.date | None, end: dt.date | None, as_of: dt.date) -> Period:
-    """The asked period, by default the month of `as_of` to that day, and the one before it.
+def period_of(start: dt.date | None, end: dt.date | None, as_of: dt.datetime) -> Period:
+    """The asked period, by default the running month, and the one before it.
 
-    A month, quarter or year from its first day to its last or to `as_of` is compared with the
-    previous one up to the same day, or its last day where it is shorter; any other range with as
-    many days just before.
+    In the first days of a month the default is the last finished one.
+
+    A finished month, quarter or year is compared with the whole one before. The running one ends at
+    `as_of`, and the one before at the same time of the same day of its month (of a quarter: of the
+    same month of it), or with that month where it has no such day. Any other range is compared
+    with as many days just before, which end at the time of day of `as_of` where the range does.
+
+    Args:
+        end: A later day than that of `as_of` means `as_of`.
+        as_of: In the portal's timezone.
 
     Raises:
         ValueError: the period would end before it starts.
     """
-    end = end or as_of
+    today = as_of.date()
+    if start is None and end is None and today.day <= FIRST_DAYS:
+        end = today.replace(day=1) - dt.timedelta(days=1)
+    end = min(end or today, today)
     start = start or end.replace(day=1)
     if start > end:
         raise ValueError(f"the period would end on {end} before it starts on {start}")
     for months in PRESET_MONTHS:
         if start.day == 1 and (start.month - 1) % months == 0:
             last = add_months(start, months) - dt.timedelta(days=1)
-            if end == last or (end == as_of and end <= last):
-                previous_last = start - dt.timedelta(days=1)
+            before = add_months(start, -months)
+            if end == last and end < today:
+                return Period(start, end, before, start - dt.timedelta(days=1))
+            if end == today and end <= last:
+                same = add_months(end, -months)
                 return Period(
-                    start,
-                    end,
-                    add_months(start, -months),
-                    min(add_months(end, -months), previous_last),
+                    *(start, end, before, same),
+                    as_of.replace(year=same.year, month=same.month, day=same.day)
+                    if same.day == end.day
+                    else None,
                 )
     days = end - start
     previous_end = start - dt.timedelta(days=1)
-    return Period(start, end, previous_end - days, previous_end)
+    until = as_of - (end - previous_end) if end == today else None
+    return Period(start, end, previous_end - days, previous_end, until)
 
 
 def add_months(day: dt.date, months: int) -> dt.date:

@@ -158,6 +158,8 @@ class Book:
         for kind in ("id", "days", "date", "count"):
             if column.endswith(f"_{kind}"):
                 return kind
+        if column.endswith("_unknown"):
+            return "count"
         if "amount" in column:
             return "amount"
         return "rate" if column.endswith("_rate") else "text"
@@ -319,7 +321,9 @@ class Sheet:
                 elif value is None and name == "utm_value" and not total:
                     self.cell(column, "text", self.book["no_label"])
                 elif value is None:
+                    # An amount is null where nobody knows it, also in the lists.
                     text = "" if kind in TEXTS or kind == "date" else missing
+                    text = DASH if kind == "amount" else text
                     self.cell(column, kind, None, total, text)
                 else:
                     write(column, value, total, row)
@@ -419,7 +423,8 @@ class Sheet:
                     self.cell(column, self.book.kind(name), text, total)
             for value in ordered:
                 bold = total or value is None
-                self.cell(placed[value], kind, values.get(value), bold)
+                unknown = DASH if kind == "amount" and value in values else ""
+                self.cell(placed[value], kind, values.get(value), bold, unknown)
             self.row += 1
             self.rows += not total
         body = sum(not key[-1] for key in lines)

@@ -2,7 +2,8 @@
 
 Figures come from the queries in `queries/`, which read the published file alone. Each runs as it is
 in any DuckDB client after `set variable period_start = date '2026-03-01';` and likewise
-`period_end`, `previous_start` and `previous_end`.
+`period_end`, `previous_start`, `previous_end` and
+`set variable previous_until = timestamptz 'infinity';`, the moment at which the period before ends.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import datetime as dt
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 from xlsxwriter.exceptions import XlsxWriterException
@@ -42,6 +43,8 @@ RECEIVED_LEADS = (
 LEAD_FIGURES = (
     *RECEIVED_LEADS,
     "leads_without_planned_activity",
+    "leads_overdue",
+    "leads_overdue_amount",
     "leads_first_time",
     "leads_repeat",
     "processing_days_avg",
@@ -54,6 +57,8 @@ DEAL_FIGURES = (
     "deals_failed_cohort",
     "deals_forgotten",
     "deals_without_planned_activity",
+    "deals_overdue",
+    "deals_overdue_amount",
     "sales_cohort",
     "sales_amount_cohort",
     "average_sale_cohort",
@@ -61,6 +66,8 @@ DEAL_FIGURES = (
     "sales_new_amount_cohort",
     "sales_repeat_cohort",
     "sales_repeat_amount_cohort",
+    "sales_unknown_cohort",
+    "sales_unknown_amount_cohort",
     "days_to_close_avg_cohort",
     "days_to_close_median_cohort",
 )
@@ -72,6 +79,8 @@ SOLD_FIGURES = (
     "sales_new_amount_period",
     "sales_repeat_period",
     "sales_repeat_amount_period",
+    "sales_unknown_period",
+    "sales_unknown_amount_period",
     "deals_failed_period",
     "days_to_close_avg_period",
     "days_to_close_median_period",
@@ -131,12 +140,19 @@ STOCK = (
     "leads_forgotten",
     "leads_forgotten_without_plan",
     "leads_without_planned_activity",
+    "leads_overdue",
+    "leads_overdue_amount",
     "deals_in_work",
     "potential_amount",
     "deals_forgotten",
     "deals_forgotten_without_plan",
     "deals_without_planned_activity",
+    "deals_overdue",
+    "deals_overdue_amount",
 )
+# What came and what happened in a period. Anything else is how the records of a period stand now,
+# and is not compared with older ones, which had more time.
+COMPARED = ("leads_received", "leads_first_time", "leads_repeat", "deals_created")
 LEAD_OUTCOMES = (
     ("leads_quality_cohort", COLORS["quality"]),
     ("leads_in_progress", COLORS["in_progress"]),
@@ -153,7 +169,15 @@ MATRICES = (
     ("lead", "days_on_stage_now"),
     ("deal", "deals_created"),
     ("deal", "base_amount"),
+    ("deal", "base_amount_unknown"),
 )
+# Averages leave out what their sums do.
+LEFT_OUT_OF = {
+    "average_sale_cohort": "sales_amount_cohort_unknown",
+    "average_sale_period": "sales_amount_period_unknown",
+    "revenue_per_lead_cohort": "sales_amount_of_leads_cohort_unknown",
+    "revenue_per_lead_period": "sales_amount_of_leads_period_unknown",
+}
 STACKED = {"type": "column", "subtype": "stacked"}
 
 
@@ -187,7 +211,9 @@ def excel(
         temporary.mkdir()
         with Published(current.resolve() / "crm.duckdb", temporary) as published:
             try:
-                published.set_period(period_of(start, end, published.about["as_of_date"]))
+                zone = ZoneInfo(settings.portal_timezone)
+                as_of = dt.datetime.fromtimestamp(published.about["as_of_epoch"], zone)
+                published.set_period(period_of(start, end, as_of))
             except ValueError as error:
                 raise SettingsError(str(error)) from None
             for write in (sales_dynamics, marketing):
@@ -225,9 +251,16 @@ class Published:
     def set_period(self, period: Period) -> None:
         """Sets what the queries read."""
         self.period = period
-        names = ("period_start", "period_end", "previous_start", "previous_end")
-        for name, day in zip(names, asdict(period).values(), strict=True):
+        days = {
+            "period_start": period.start,
+            "period_end": period.end,
+            "previous_start": period.previous_start,
+            "previous_end": period.previous_end,
+        }
+        for name, day in days.items():
             self.connection.execute(f"set variable {name} = date '{day}'")
+        until = period.previous_until.isoformat() if period.previous_until else "infinity"
+        self.connection.execute(f"set variable previous_until = timestamptz '{until}'")
 
     def ask(self, query: str) -> tuple[list[str], Iterator[Row]]:
         """Names of the columns, and the rows as they are read."""
@@ -260,7 +293,7 @@ def sales_dynamics(path: Path, published: Published, settings: Settings) -> None
         _month_charts(months_sheet, months, months_sheet.row + 1, 0, across=True)
         report.figures(figures, SALES_BLOCKS, SALES_FUNNEL)
         report.stock(figures)
-        _month_charts(figures, months, 18, 8, across=False)
+        _month_charts(figures, months, 18, 10, across=False)
         _stages(report)
         report.table(report.sheet("transitions"), "transitions", freeze_columns=4)
         _managers(report, ("lead", "deal"))
@@ -342,6 +375,14 @@ class Report:
     def _span(self, start: dt.date, end: dt.date) -> str:
         return f"{start:%d.%m.%Y} – {end:%d.%m.%Y}"
 
+    def _previous(self) -> str:
+        """Days that the period is compared with, and the time at which the last of them ends."""
+        period = self.published.period
+        span = self._span(period.previous_start, period.previous_end)
+        if period.previous_until is None:
+            return span
+        return f"{span} {self.book['until']} {period.previous_until:%H:%M}"
+
     def sheet(self, name: str) -> Sheet:
         """A new sheet with its title."""
         book, period = self.book, self.published.period
@@ -372,20 +413,22 @@ class Report:
         self, sheet: Sheet, blocks: Sequence[tuple[str, Sequence[str]]], steps: Sequence[Step]
     ) -> None:
         """Figures beside those of the previous period, a funnel and conversions."""
-        book, period = self.book, self.published.period
+        book = self.book
         now, before = self.published.all("figures")
         sheet.file.freeze_panes(3, 1)
         sheet.widen(0, 52)
-        for column in range(1, 7):
+        for column in range(1, 9):
             sheet.widen(column, 15)
         headings = [
             book["figure"],
             book["this_period"],
             book["share"],
-            f"{book['previous_period']}, {self._span(period.previous_start, period.previous_end)}",
+            f"{book['previous_period']}, {self._previous()}",
             book["share"],
             book["change"],
             book["change_share"],
+            book["left_out_now"],
+            book["left_out_before"],
         ]
         for title, names in blocks:
             sheet.block(book[title])
@@ -423,7 +466,7 @@ class Report:
             Placed(sheet.name, top + 1, top + len(steps), {"step": 0, "cohort": 1, "all": 4}),
             "step",
             [("cohort", COLORS["accent"]), ("all", COLORS["new"])],
-            at=(3, 8),
+            at=(3, 10),
             unit=book["pieces"],
         )
 
@@ -431,10 +474,11 @@ class Report:
         """What is in work now, and the deals of the period by pipeline."""
         book, stock = self.book, self.published.one("stock")
         sheet.block(book["stock"])
-        sheet.headings([book["figure"], book["now"]])
+        sheet.headings([book["figure"], book["now"], book["left_out"]])
         for name in STOCK:
             sheet.cell(0, "text", book.heading(name))
             sheet.cell(1, book.kind(name), stock[name], missing=DASH)
+            sheet.cell(2, "count", stock.get(f"{name}_unknown"))
             sheet.row += 1
         sheet.block(book["by_pipeline"])
         columns, rows = self.published.ask("pipelines")
@@ -445,10 +489,17 @@ class Report:
         kind = book.kind(name)
         share = "lead_to_quality_rate_cohort" if name == "leads_quality_cohort" else f"{name}_share"
         sheet.cell(0, "text", book.heading(name))
-        for column, figures in ((1, now), (3, before)):
+        is_compared = name in COMPARED or name.endswith("_period")
+        for column, figures in ((1, now), (3, before)) if is_compared else ((1, now),):
             sheet.cell(column, kind, figures[name], missing=DASH)
             if share in figures:
                 sheet.cell(column + 1, "rate", figures[share], missing=DASH)
+        left_out = LEFT_OUT_OF.get(name, f"{name}_unknown")
+        sheet.cell(7, "count", now.get(left_out))
+        if not is_compared:
+            sheet.row += 1
+            return
+        sheet.cell(8, "count", before.get(left_out))
         if now[name] is not None and before[name] is not None:
             change = now[name] - before[name]
             sheet.cell(5, "change_days" if kind == "days" else "change", change)
@@ -470,10 +521,10 @@ class Report:
             self._pair("partial_history", book["partial_history_text"].format(day=day))
         self._pair("portal", published.about["portal_url"])
         self._pair("period", self._span(period.start, period.end))
-        previous = self._span(period.previous_start, period.previous_end)
-        self._pair("previous_period", previous)
+        self._pair("previous_period", self._previous())
         self._pair("currency", published.about["base_currency"])
         self._pair("views", book["views_text"])
+        self._left_out()
         if published.about["crm_mode"] == "simple":
             about.text(book["no_leads"], "block_title")
         about.block(book["sheets"])
@@ -505,6 +556,14 @@ class Report:
             about.cell(2, "wrapped", name)
             about.row += 1
         about.file.activate()
+
+    def _left_out(self) -> None:
+        """Which records no amount holds, and the currencies that would need a rate."""
+        book, rows = self.book, self.published.all("left_out")
+        self._pair("unknown_amounts", book["unknown_text"] if rows else book["all_known"])
+        for row in rows:
+            currencies = ", ".join(code or book["no_currency"] for code in row["currencies"])
+            self._pair(f"unknown.{row['left_out_kind']}", f"{row['records']} ({currencies})")
 
     def _pair(self, word: str, value: Any) -> None:
         text = DASH if value is None else str(value)
@@ -559,7 +618,11 @@ def _month_charts(sheet: Sheet, placed: Placed | None, row: int, column: int, ac
         ("chart_leads", LEAD_OUTCOMES, book["pieces"]),
         (
             "chart_sales",
-            [("sales_new_period", COLORS["accent"]), ("sales_repeat_period", COLORS["new"])],
+            [
+                ("sales_new_period", COLORS["accent"]),
+                ("sales_repeat_period", COLORS["new"]),
+                ("sales_unknown_period", COLORS["junk"]),
+            ],
             book["pieces"],
         ),
         (
@@ -567,6 +630,7 @@ def _month_charts(sheet: Sheet, placed: Placed | None, row: int, column: int, ac
             [
                 ("sales_new_amount_period", COLORS["accent"]),
                 ("sales_repeat_amount_period", COLORS["new"]),
+                ("sales_unknown_amount_period", COLORS["junk"]),
             ],
             book.currency,
         ),
@@ -630,6 +694,8 @@ def _managers(report: Report, entities: Sequence[str]) -> None:
         if entity not in found:
             continue
         rows = found[entity]
+        if measure.endswith("_unknown") and not any(row[measure] for row in rows):
+            continue
         sheet.block(f"{report.book[f'entity.{entity}']}: {_inside(report.book.heading(measure))}")
         columns = list(rows[0])
         values = [tuple(row.values()) for row in rows]
@@ -660,10 +726,13 @@ def _source_months(report: Report) -> None:
     month_at = columns.index("created_month")
     order = sorted({row[month_at] for row in values} - {None})
     sheet.file.freeze_panes(sheet.row + 1, 2)
-    placed = sheet.matrix(
-        columns, values, ("source_name",), "created_month", "potential_amount_of_leads", order
-    )
+    keys = ("source_name",)
+    placed = sheet.matrix(columns, values, keys, "created_month", "leads_potential_amount", order)
     sheet.shade_together(placed, order)
+    left_out = "leads_potential_amount_unknown"
+    if any(row[columns.index(left_out)] for row in values):
+        sheet.block(sheet.book.heading(left_out))
+        sheet.matrix(columns, values, keys, "created_month", left_out, order)
 
 
 def _stages_by_source(report: Report) -> None:

@@ -88,7 +88,11 @@ class _Calculation:
             created = instant(row.get("CREATED"))
             if row.get("COMPLETED") == "N" and not (created and created > as_of):
                 owner = int(row["OWNER_TYPE_ID"]), int(row["OWNER_ID"])
-                self.deadlines.setdefault(owner, []).append(instant(row.get("DEADLINE")))
+                deadline = instant(row.get("DEADLINE"))
+                # What Bitrix24 writes where there is no deadline.
+                if deadline and deadline.year == 9999:
+                    deadline = None
+                self.deadlines.setdefault(owner, []).append(deadline)
 
     def facts(self) -> Facts:
         """Leads first (deals take their attributes), then deals, then leads' sums of deals."""
@@ -203,6 +207,12 @@ class _Calculation:
             else item["is_inactive"]
         )
 
+    def add_overdue(self, item: dict[str, Any]) -> None:
+        """Overdue: in work, and the earliest deadline lies before the day of the data."""
+        today = start_of(self.as_of.astimezone(self.zone).date(), self.zone)
+        due = item["next_activity_at"]
+        item["is_overdue"] = item["is_in_work"] and due is not None and due < today
+
     def add_drop(
         self, item: dict[str, Any], is_failed: bool, own_visits: list[dict[str, Any]]
     ) -> None:
@@ -256,6 +266,8 @@ class _Calculation:
             lead["is_first_time"] = not lead["is_repeat"]
             lead["quality_date"] = self.day(lead["quality_at"])
             self.add_forgotten(lead, self.settings.forgotten_lead_days)
+            self.add_overdue(lead)
+            lead["is_amount_unknown"] = _is_unknown(lead["opportunity"], lead["opportunity_amount"])
             present = Step(
                 instant(row.get("movedTime")) or created_at,
                 lead["stage_id"],
@@ -323,12 +335,15 @@ class _Calculation:
                 "company_id": self.company(row),
                 "contact_ids": _contacts(row),
                 "portal_repeat_flag": row.get("isReturnCustomer") == "Y",
+                "portal_repeated_approach_flag": row.get("isRepeatedApproach") == "Y",
                 "is_reversal": not is_sale and any(s.meaning == SUCCESS for s in steps),
             }
             deal["sold_date"] = self.day(deal["sold_at"])
             deal["failed_date"] = self.day(deal["failed_at"])
             deal["days_to_close_bin"] = _bin(deal["days_to_close"])
             self.add_forgotten(deal, self.settings.forgotten_deal_days)
+            self.add_overdue(deal)
+            deal["is_amount_unknown"] = _is_unknown(amount, deal["base_amount"])
             self.add_lead(deal, link(row.get("leadId")), leads, leads_of)
             present = Step(
                 instant(row.get("movedTime")) or created_at,
@@ -403,6 +418,10 @@ class _Calculation:
                 for customer in customers
             )
             deal["customer_kind"] = "repeat" if is_repeat else "new" if customers else "unknown"
+            said = deal["portal_repeat_flag"] or (
+                not only_sales and deal["portal_repeated_approach_flag"]
+            )
+            deal["is_repeat_flag_different"] = bool(customers) and said != is_repeat
             moment = deal["sold_at"] if only_sales else deal["created_at"]
             if deal["is_legacy"] and (deal["is_sale"] or not only_sales):
                 moment = BEGINNING
@@ -419,6 +438,7 @@ class _Calculation:
         for lead in leads:
             own = of_lead.get(lead["lead_id"], [])
             sales = [deal for deal in own if deal["is_sale"]]
+            in_work = [deal for deal in own if deal["is_in_work"]]
             first_sold_at = min((d["sold_at"] for d in sales if d["sold_at"]), default=None)
             first_deal_at = min((d["created_at"] for d in own), default=None)
             lead |= {
@@ -431,7 +451,10 @@ class _Calculation:
                 "first_sold_at": first_sold_at,
                 "first_sold_date": self.day(first_sold_at),
                 "sales_amount": _sum(sales),
-                "potential_amount": _sum([d for d in own if d["is_in_work"]]),
+                "sales_amount_unknown_count": sum(d["is_amount_unknown"] for d in sales),
+                "deals_in_work_count": len(in_work),
+                "potential_amount": _sum(in_work),
+                "potential_amount_unknown_count": sum(d["is_amount_unknown"] for d in in_work),
                 "lead_to_sale_days": _days(lead["created_at"], first_sold_at),
             }
 
@@ -479,9 +502,16 @@ def _bin(days: float | None) -> str | None:
 
 
 def _sum(deals: list[dict[str, Any]]) -> Decimal | None:
-    """Sum of base amounts; 0 of no deals, null where none of them has a rate."""
+    """Sum of base amounts that are known; 0 of no deals, null where none is known."""
     amounts = [deal["base_amount"] for deal in deals if deal["base_amount"] is not None]
-    return sum(amounts, Decimal(0)) if amounts or not deals else None
+    if not amounts and any(deal["is_amount_unknown"] for deal in deals):
+        return None
+    return sum(amounts, Decimal(0))
+
+
+def _is_unknown(amount: Decimal | None, base_amount: Decimal | None) -> bool:
+    """Whether sums leave the record out: no amount, or no rate; 0 is 0 in any currency."""
+    return base_amount is None and amount != 0
 
 
 _ITEM: dict[str, Any] = {
@@ -512,6 +542,8 @@ _ITEM: dict[str, Any] = {
     "is_inactive": pl.Boolean,
     "is_forgotten_without_plan": pl.Boolean,
     "is_forgotten": pl.Boolean,
+    "is_overdue": pl.Boolean,
+    "is_amount_unknown": pl.Boolean,
     "is_in_work": pl.Boolean,
     "age_days": pl.Float64,
     "company_id": pl.Int64,
@@ -542,7 +574,10 @@ LEADS: dict[str, Any] = {
     "has_deal": pl.Boolean,
     "has_sale": pl.Boolean,
     "sales_amount": AMOUNT,
+    "sales_amount_unknown_count": pl.Int64,
+    "deals_in_work_count": pl.Int64,
     "potential_amount": AMOUNT,
+    "potential_amount_unknown_count": pl.Int64,
     "opportunity": AMOUNT,
     "opportunity_amount": AMOUNT,
 }
@@ -580,6 +615,8 @@ DEALS: dict[str, Any] = {
     "days_to_close_bin": pl.String,
     "customer_kind": pl.String,
     "portal_repeat_flag": pl.Boolean,
+    "portal_repeated_approach_flag": pl.Boolean,
+    "is_repeat_flag_different": pl.Boolean,
     "is_reversal": pl.Boolean,
 }
 STAGE_VISITS: dict[str, Any] = {

@@ -24,6 +24,7 @@ TRUNCATIONS = {"day": "1d", "week": "1w", "month": "1mo", "quarter": "1q", "year
 class Measure:
     """A count (or a sum of `value`) of the rows where `where` holds, dated by `date`.
 
+    `unknown`: of an amount, the column that says which records, or how many, it leaves out.
     `by_lead`: rows are deals, but dimensions are those of their lead.
     """
 
@@ -31,6 +32,7 @@ class Measure:
     date: str
     where: str | None = None
     value: str | None = None
+    unknown: str | None = None
     by_lead: bool = False
 
 
@@ -83,6 +85,15 @@ def _deal(where: str | None = None, day: str = "created_date", value: str | None
     return Measure("deals", day, where, value)
 
 
+def _amounts(name: str, measure: Measure) -> dict[str, Metric]:
+    """An amount, and how many records it leaves out."""
+    return {name: Total(measure), f"{name}_unknown": Total(replace(measure, value=measure.unknown))}
+
+
+def _deal_amount(where: str, day: str = "created_date") -> Measure:
+    return Measure("deals", day, where, "base_amount", "is_amount_unknown")
+
+
 def _average(name: str, total: str, records: str, days: Measure) -> dict[str, Metric]:
     """An average of days with its two parts, by their names."""
     average = Average(days)
@@ -96,7 +107,10 @@ def _average(name: str, total: str, records: str, days: Measure) -> dict[str, Me
 def _metrics() -> dict[str, Metric]:
     received = _lead()
     sales_of_leads = Measure("deals", "sold_date", "is_sale_of_lead", by_lead=True)
-    amount_of_leads = replace(sales_of_leads, value="base_amount")
+    amount_of_leads = replace(sales_of_leads, value="base_amount", unknown="is_amount_unknown")
+    of_lead = Measure(
+        "leads", "created_date", None, "known_sales_amount", "sales_amount_unknown_count"
+    )
     found: dict[str, Metric] = {
         "leads_received": Total(received),
         "leads_junk": Total(_lead("is_junk")),
@@ -115,19 +129,36 @@ def _metrics() -> dict[str, Metric]:
         "leads_quality_with_deal_cohort": Total(_lead("is_quality_with_deal")),
         "leads_quality_with_sale_cohort": Total(_lead("is_quality_with_sale")),
         "leads_with_sale_not_quality_cohort": Total(_lead("is_sale_not_quality")),
-        "sales_amount_of_leads_cohort": Total(_lead(value="sales_amount")),
-        "revenue_per_lead_cohort": Ratio(_lead(value="sales_amount"), received),
+        **_amounts("sales_amount_of_leads_cohort", of_lead),
+        **_amounts(
+            "leads_potential_amount",
+            replace(
+                of_lead, value="known_potential_amount", unknown="potential_amount_unknown_count"
+            ),
+        ),
+        "leads_overdue": Total(_lead("is_overdue")),
+        **_amounts(
+            "leads_overdue_amount",
+            Measure(
+                "leads", "created_date", "is_overdue", "opportunity_amount", "is_amount_unknown"
+            ),
+        ),
+        "revenue_per_lead_cohort": Ratio(of_lead, received),
         "sales_of_leads_period": Total(sales_of_leads),
-        "sales_amount_of_leads_period": Total(amount_of_leads),
+        **_amounts("sales_amount_of_leads_period", amount_of_leads),
         "revenue_per_lead_period": Ratio(amount_of_leads, received),
         "deals_created": Total(_deal()),
         "deals_in_work": Total(_deal("is_in_work")),
-        "potential_amount": Total(_deal("is_in_work", value="base_amount")),
+        **_amounts("potential_amount", _deal_amount("is_in_work")),
+        **_amounts("deals_forgotten_amount", _deal_amount("is_forgotten")),
+        **_amounts("deals_without_planned_activity_amount", _deal_amount("is_without_plan")),
+        "deals_overdue": Total(_deal("is_overdue")),
+        **_amounts("deals_overdue_amount", _deal_amount("is_overdue")),
         "deals_forgotten": Total(_deal("is_forgotten")),
         "deals_inactive": Total(_deal("is_inactive")),
         "deals_forgotten_without_plan": Total(_deal("is_forgotten_without_plan")),
         "deals_without_planned_activity": Total(_deal("is_without_plan")),
-        "deals_repeat_flag_different": Total(_deal("is_flag_different")),
+        "deals_repeat_flag_different": Total(_deal("is_repeat_flag_different")),
     }
     for name, total, records, days in (
         ("processing_days_avg", "processing_days_total", "leads_processed", "processing_days"),
@@ -146,8 +177,8 @@ def _metrics() -> dict[str, Metric]:
     after_lead = _deal(day="sold_date", value="lead_to_sale_days")
     found |= {
         "sales_without_lead_period": Total(_deal("is_sale_without_lead", "sold_date")),
-        "sales_without_lead_amount_period": Total(
-            _deal("is_sale_without_lead", "sold_date", "base_amount")
+        **_amounts(
+            "sales_without_lead_amount_period", _deal_amount("is_sale_without_lead", "sold_date")
         ),
         **_average(
             "sale_after_lead_days_avg_period",
@@ -176,9 +207,10 @@ def _metrics() -> dict[str, Metric]:
         days = _deal("is_closed", closed, "days_to_close")
         found |= {
             f"sales_{view}": Total(_deal("is_sale", sold)),
-            f"sales_amount_{view}": Total(_deal("is_sale", sold, "base_amount")),
+            **_amounts(f"sales_amount_{view}", _deal_amount("is_sale", sold)),
+            f"sales_with_amount_{view}": Total(_deal("is_known_sale", sold)),
             f"average_sale_{view}": Ratio(
-                _deal("is_sale", sold, "base_amount"), _deal("is_sale", sold)
+                _deal_amount("is_sale", sold), _deal("is_known_sale", sold)
             ),
             f"deals_failed_{view}": Total(_deal("is_failed", failed)),
             f"deals_closed_{view}": Total(_deal("is_closed", closed)),
@@ -190,10 +222,10 @@ def _metrics() -> dict[str, Metric]:
             ),
             f"days_to_close_median_{view}": Percentile(days, 0.5),
         }
-        for kind in ("new", "repeat"):
+        for kind in ("new", "repeat", "unknown"):
             sales = f"is_{kind}_sale"
             found[f"sales_{kind}_{view}"] = Total(_deal(sales, sold))
-            found[f"sales_{kind}_amount_{view}"] = Total(_deal(sales, sold, "base_amount"))
+            found |= _amounts(f"sales_{kind}_amount_{view}", _deal_amount(sales, sold))
     return found
 
 
@@ -215,6 +247,7 @@ STAGE_METRICS: dict[str, tuple[str | None, str | None, str]] = {
     "days_on_stage_now": ("days_standing", "standing_now", "days_on_stage_now"),
     "dropped": ("dropped", None, "dropped"),
     "dropped_amount": ("dropped_amount", None, "dropped_amount"),
+    "dropped_amount_unknown": ("dropped_amount_unknown", None, "dropped_amount_unknown"),
     "visitors_dropped": ("visitors_dropped", None, "visitors_dropped"),
     "dropped_share": ("visitors_dropped", "visited", "dropped_share"),
     "transitions": ("transitions", None, "transitions"),
@@ -381,7 +414,9 @@ class Facts:
             visits.filter("is_drop"),
             by,
             item.n_unique().alias("dropped"),
-            _sum(pl.col("amount")).alias("dropped_amount"),
+            pl.col("amount").sum().alias("dropped_amount"),
+            pl.col("amount").count().alias("dropped_amount_known"),
+            pl.col("is_unknown").sum().alias("dropped_amount_unknown"),
         )
         stood = (
             visits.drop_nulls("stage_id")
@@ -399,10 +434,16 @@ class Facts:
         base = _grouped(on_any_stage, by, item.n_unique().alias("items"))
         counts = ["visited", "forwarded", "visitors_dropped", "finished_visits", "standing_now"]
         counts += ["transitions", "dropped", "items"]
+        counts += ["dropped_amount_known", "dropped_amount_unknown"]
         return (
             _join(_join(base, found, by), drops, by)
             .with_columns(pl.col(counts).fill_null(0).cast(pl.Int64))
             .with_columns(
+                dropped_amount=_known(
+                    pl.col("dropped_amount").fill_null(0),
+                    pl.col("dropped_amount_known"),
+                    pl.col("dropped_amount_unknown"),
+                ),
                 stage_pass_rate=_rate("visited", "items"),
                 stage_forward_rate=_rate("forwarded", "visited"),
                 stage_days_avg=_rate("stage_days", "finished_visits"),
@@ -436,6 +477,13 @@ class Facts:
             (pl.col("is_quality") & pl.col("has_deal")).alias("is_quality_with_deal"),
             (pl.col("is_quality") & pl.col("has_sale")).alias("is_quality_with_sale"),
             (~pl.col("is_quality") & pl.col("has_sale")).alias("is_sale_not_quality"),
+            # The 0 of a lead that has nothing to sum does not make an unknown sum of others known.
+            pl.when(pl.col("sales_count") > pl.col("sales_amount_unknown_count"))
+            .then("sales_amount")
+            .alias("known_sales_amount"),
+            pl.when(pl.col("deals_in_work_count") > pl.col("potential_amount_unknown_count"))
+            .then("potential_amount")
+            .alias("known_potential_amount"),
         )
         kind = pl.col("customer_kind")
         deals = self.deals.filter("counts").with_columns(
@@ -444,9 +492,8 @@ class Facts:
             (pl.col("is_sale") & ~pl.col("has_counting_lead")).alias("is_sale_without_lead"),
             (pl.col("is_sale") & (kind == "new")).alias("is_new_sale"),
             (pl.col("is_sale") & (kind == "repeat")).alias("is_repeat_sale"),
-            ((kind != "unknown") & ((kind == "repeat") != pl.col("portal_repeat_flag"))).alias(
-                "is_flag_different"
-            ),
+            (pl.col("is_sale") & (kind == "unknown")).alias("is_unknown_sale"),
+            (pl.col("is_sale") & ~pl.col("is_amount_unknown")).alias("is_known_sale"),
         )
         return {"leads": leads, "deals": deals}
 
@@ -472,9 +519,15 @@ class Facts:
         rows = self._dated(measure, period, keys)
         holds = pl.col(measure.where) if measure.where else pl.lit(True)
         matched = (holds.sum() if measure.where else pl.len()).cast(pl.Int64)
-        sum_ = _sum(pl.col(measure.value).filter(holds)) if measure.value else matched
-        columns = [sum_.alias("numerator"), matched.alias("matched")]
-        found = _grouped(rows, keys, *columns)
+        if measure.value is None:
+            sum_ = matched
+        elif measure.value == measure.unknown:
+            sum_ = pl.col(measure.value).filter(holds).sum().cast(pl.Int64)
+        else:
+            amount = pl.col(measure.value).filter(holds)
+            left_out = pl.col(str(measure.unknown)).filter(holds).sum()
+            sum_ = _known(amount.sum(), amount.count(), left_out)
+        found = _grouped(rows, keys, sum_.alias("numerator"))
         return found.sort(keys, nulls_last=True) if keys else found
 
     def _ratio(
@@ -482,9 +535,9 @@ class Facts:
     ) -> pl.DataFrame:
         numerators = self._total(above, period, keys)
         denominators = self._total(below, period, keys).select(*keys, denominator="numerator")
-        found = _join(numerators, denominators, keys).with_columns(
-            # No record is 0; records whose amounts have no rate stay unknown.
-            pl.when(pl.col("matched").fill_null(0) == 0)
+        # A group without records of the numerator has 0; one whose amounts are unknown stays null.
+        found = _join(numerators.with_columns(has_records=True), denominators, keys).with_columns(
+            pl.when(pl.col("has_records").is_null())
             .then(pl.lit(0).cast(numerators.schema["numerator"]))
             .otherwise(pl.col("numerator"))
             .alias("numerator"),
@@ -537,6 +590,7 @@ class Facts:
                 pl.lit(entity).alias("entity"),
                 (pl.lit(None, pl.Int64) if is_lead else pl.col("pipeline_id")).alias("pipeline_id"),
                 pl.col("opportunity_amount" if is_lead else "base_amount").alias("amount"),
+                pl.col("is_amount_unknown").alias("is_unknown"),
                 pl.col("is_junk" if is_lead else "is_failed").alias("is_failure"),
             )
             visits = self.moves.join(items.drop("pipeline_id"), on=["entity", "item_id"])
@@ -612,9 +666,9 @@ def _micros(days: pl.Expr) -> pl.Expr:
     return (days * DAY).round().cast(pl.Int64)
 
 
-def _sum(amount: pl.Expr) -> pl.Expr:
-    """A sum that is unknown, not 0, where there is nothing to add."""
-    return pl.when(amount.count() > 0).then(amount.sum())
+def _known(total: pl.Expr, known: pl.Expr, unknown: pl.Expr) -> pl.Expr:
+    """A sum of amounts: of those known; null where there are only unknown ones, 0 of none."""
+    return pl.when((known > 0) | (unknown == 0)).then(total)
 
 
 def _grouped(rows: pl.DataFrame, keys: list[str], *columns: pl.Expr) -> pl.DataFrame:

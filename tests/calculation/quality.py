@@ -81,12 +81,7 @@ def _counts(facts: Facts) -> Iterable[Count]:
         pl.col("sold_at") < pl.col("lead_created_at")
     )
     yield count("sale_before_lead", "deal", early)
-    flag, kind = pl.col("portal_repeat_flag"), pl.col("customer_kind")
-    yield count(
-        "repeat_flag_disagrees",
-        "deal",
-        deals.filter((kind != "unknown") & ((kind == "repeat") != flag)),
-    )
+    yield count("repeat_flag_disagrees", "deal", deals.filter("is_repeat_flag_different"))
     yield count("reversal", "deal", deals.filter("is_reversal"))
     yield count(
         "sale_not_quality", "lead", leads.filter(pl.col("has_sale") & ~pl.col("is_quality"))

@@ -121,6 +121,13 @@ with_rates as (
             )
 ),
 
+converted as (
+    select
+        *,
+        {{ to_base_amount('amount', 'rate_amount', 'rate_units') }} as base_amount
+    from with_rates
+),
+
 final as (
     select
         deal_id,
@@ -133,7 +140,8 @@ final as (
         is_legacy,
         is_sales_pipeline,
         is_sales_pipeline and ({{ var('include_legacy') }} or not is_legacy) as is_counted,
-        {{ to_base_amount('amount', 'rate_amount', 'rate_units') }} as base_amount,
+        {{ is_amount_unknown('amount', 'base_amount') }} as is_amount_unknown,
+        base_amount,
         created_at,
         created_date,
         sold_at_source,
@@ -141,7 +149,7 @@ final as (
         failed_at_source,
         failed_at,
         portal_closed_at
-    from with_rates
+    from converted
 )
 
 select * from final

@@ -21,6 +21,7 @@ joined as (
         leads.lead_id,
         leads.stage_id,
         leads.originator_id,
+        leads.amount,
         items.semantics,
         items.semantics_source,
         case items.state
@@ -66,6 +67,7 @@ marked as (
         outcome,
         last_open_visit_number,
         {{ is_legacy('lead') }} as is_legacy,
+        {{ is_amount_unknown('amount', 'base_amount') }} as is_amount_unknown,
         base_amount,
         created_at,
         created_date,
@@ -85,6 +87,7 @@ final as (
         last_open_visit_number,
         is_legacy,
         {{ var('include_legacy') }} or not is_legacy as is_counted,
+        is_amount_unknown,
         base_amount,
         created_at,
         created_date,

@@ -14,8 +14,12 @@ final as (
         count(*) as deals_count,
         count(*) filter (where deals.state = 'sale') as sales_count,
         sum(deals.base_amount) filter (where deals.state = 'sale') as sales_amount,
+        count(*) filter (where deals.state = 'sale' and deals.is_amount_unknown)
+            as sales_amount_unknown_count,
         count(*) filter (where deals.state = 'in_work') as deals_in_work_count,
         sum(deals.base_amount) filter (where deals.state = 'in_work') as potential_amount,
+        count(*) filter (where deals.state = 'in_work' and deals.is_amount_unknown)
+            as potential_amount_unknown_count,
         min(deals.created_at) as first_deal_at,
         min(deals.sold_at) as first_sold_at
     from deals

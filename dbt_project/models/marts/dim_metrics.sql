@@ -1,5 +1,5 @@
 -- Metrics of the semantic layer with their definitions, written from dbt's own graph: a metric that
--- a YAML file adds is here after the next build.
+-- a YAML file adds is here after the next build. Those that are only part of another are left out.
 -- Grain: one row per metric.
 {%- set axes = {} -%}
 {%- if execute -%}
@@ -19,7 +19,7 @@
     {%- endfor -%}
 {%- endif %}
 with metrics as (
-    {%- for metric in (graph.metrics.values() | sort(attribute='name') if execute else []) %}
+    {%- for metric in (whole_metrics() if execute else []) %}
     {{ metric_row(metric, axes) }}
     {{- 'union all' if not loop.last }}
     {%- else %}

@@ -134,6 +134,8 @@ joined as (
         coalesce(deals.last_activity_at, deals.created_at) as idle_since,
         activities.item_id is not null as has_planned_activity,
         deals.is_repeat as portal_repeat_flag,
+        deals.is_repeated_approach as portal_repeated_approach_flag,
+        classified.is_amount_unknown,
         deals.amount,
         classified.base_amount,
         deals.created_at,
@@ -258,11 +260,20 @@ final as (
         and not ({{ var('planned_is_not_forgotten') }} and has_planned_activity) as is_forgotten,
         has_planned_activity,
         is_in_work and not has_planned_activity as is_without_planned_activity,
+        coalesce(
+            is_in_work and {{ portal_date('next_activity_at') }} < {{ portal_date('as_of') }}, false
+        ) as is_overdue,
         customer_kind = 'new' as is_new_customer,
         customer_kind = 'repeat' as is_repeat_customer,
         portal_repeat_flag,
+        portal_repeated_approach_flag,
+        -- Bitrix24 keeps a flag of its own for customers who came before and bought nothing.
         customer_kind <> 'unknown'
-        and (customer_kind = 'repeat') <> portal_repeat_flag as is_repeat_flag_different,
+        and (customer_kind = 'repeat') <> (
+            portal_repeat_flag
+            {%- if var('repeat_means') != 'sale' %} or portal_repeated_approach_flag{% endif %}
+        ) as is_repeat_flag_different,
+        is_amount_unknown,
         has_counted_lead,
         is_lead_legacy,
         cast(amount as decimal(20, 2)) as amount,

@@ -86,6 +86,7 @@ joined as (
         leads.contact_id,
         classified.is_counted,
         classified.is_legacy,
+        classified.is_amount_unknown,
         classified.outcome = 'quality' as is_quality,
         classified.outcome = 'junk' as is_junk,
         classified.outcome = 'in_work' as is_in_work,
@@ -97,14 +98,11 @@ joined as (
         classified.base_amount as opportunity_amount,
         coalesce(deals_summed.deals_count, 0) as deals_count,
         coalesce(deals_summed.sales_count, 0) as sales_count,
-        case
-            when coalesce(deals_summed.sales_count, 0) = 0 then 0
-            else deals_summed.sales_amount
-        end as sales_amount,
-        case
-            when coalesce(deals_summed.deals_in_work_count, 0) = 0 then 0
-            else deals_summed.potential_amount
-        end as potential_amount,
+        coalesce(deals_summed.deals_in_work_count, 0) as deals_in_work_count,
+        coalesce(deals_summed.sales_amount_unknown_count, 0) as sales_amount_unknown_count,
+        coalesce(deals_summed.potential_amount_unknown_count, 0) as potential_amount_unknown_count,
+        deals_summed.sales_amount,
+        deals_summed.potential_amount,
         classified.outcome_at_source,
         leads.created_at,
         leads.created_date,
@@ -211,14 +209,27 @@ final as (
         and not ({{ var('planned_is_not_forgotten') }} and has_planned_activity) as is_forgotten,
         has_planned_activity,
         is_in_work and not has_planned_activity as is_without_planned_activity,
+        coalesce(
+            is_in_work and {{ portal_date('next_activity_at') }} < {{ portal_date('as_of') }}, false
+        ) as is_overdue,
         deals_count > 0 as has_deal,
         sales_count > 0 as has_sale,
+        is_amount_unknown,
         deals_count,
         sales_count,
+        deals_in_work_count,
         cast(amount as decimal(20, 2)) as amount,
         opportunity_amount,
-        cast(sales_amount as decimal(20, 2)) as sales_amount,
-        cast(potential_amount as decimal(20, 2)) as potential_amount,
+        cast(
+            coalesce(sales_amount, case when sales_amount_unknown_count = 0 then 0 end)
+            as decimal(20, 2)
+        ) as sales_amount,
+        sales_amount_unknown_count,
+        cast(
+            coalesce(potential_amount, case when potential_amount_unknown_count = 0 then 0 end)
+            as decimal(20, 2)
+        ) as potential_amount,
+        potential_amount_unknown_count,
         case
             when not is_in_work then {{ days_between('created_at', 'outcome_at') }}
         end as processing_days,

@@ -30,6 +30,7 @@ items as (
         is_counted,
         is_junk as is_failed,
         opportunity_amount as item_amount,
+        is_amount_unknown as is_item_amount_unknown,
         created_date as item_created_date
     from leads
     union all
@@ -40,6 +41,7 @@ items as (
         is_counted,
         is_failed,
         base_amount as item_amount,
+        is_amount_unknown as is_item_amount_unknown,
         created_date as item_created_date
     from deals
 ),
@@ -195,6 +197,7 @@ final as (
         unioned.finished_days,
         unioned.days_on_stage_now,
         items.item_amount,
+        items.is_item_amount_unknown,
         items.item_created_date
     from unioned
     inner join items

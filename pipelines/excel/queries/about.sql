@@ -3,6 +3,7 @@
 select
     as_of_text,
     as_of_date,
+    epoch(as_of) as as_of_epoch,
     history_from_date,
     portal_url,
     crm_mode,

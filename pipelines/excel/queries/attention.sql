@@ -10,7 +10,9 @@ with items as (
         is_forgotten,
         is_idle,
         is_without_planned_activity,
-        null as base_amount,
+        is_overdue,
+        opportunity_amount as base_amount,
+        is_amount_unknown,
     from marts.fct_leads
     where is_counted
     union all
@@ -21,7 +23,9 @@ with items as (
         is_forgotten,
         is_idle,
         is_without_planned_activity,
+        is_overdue,
         base_amount,
+        is_amount_unknown,
     from marts.fct_deals
     where is_counted
 )
@@ -33,20 +37,33 @@ select
     count(*) filter (where entity = 'lead' and is_idle) as leads_inactive,
     count(*) filter (where entity = 'lead' and is_without_planned_activity)
         as leads_without_planned_activity,
+    count(*) filter (where entity = 'lead' and is_overdue) as leads_overdue,
+    metrics.known_sum(base_amount, is_amount_unknown, entity = 'lead' and is_overdue)
+        as leads_overdue_amount,
+    count(*) filter (where entity = 'lead' and is_overdue and is_amount_unknown)
+        as leads_overdue_amount_unknown,
     count(*) filter (where entity = 'deal') as deals_in_work,
-    case when deals_in_work = 0 then 0 else sum(base_amount) end as potential_amount,
+    metrics.known_sum(base_amount, is_amount_unknown, entity = 'deal') as potential_amount,
+    count(*) filter (where entity = 'deal' and is_amount_unknown) as potential_amount_unknown,
     count(*) filter (where entity = 'deal' and is_forgotten) as deals_forgotten,
-    case when deals_forgotten = 0 then 0 else sum(base_amount) filter (where is_forgotten) end
-        as forgotten_amount,
+    metrics.known_sum(base_amount, is_amount_unknown, entity = 'deal' and is_forgotten)
+        as deals_forgotten_amount,
+    count(*) filter (where entity = 'deal' and is_forgotten and is_amount_unknown)
+        as deals_forgotten_amount_unknown,
     count(*) filter (where entity = 'deal' and is_idle) as deals_inactive,
     count(*) filter (where entity = 'deal' and is_without_planned_activity)
         as deals_without_planned_activity,
-    case
-        when deals_without_planned_activity = 0 then 0
-        else sum(base_amount) filter (where is_without_planned_activity)
-    end as unplanned_amount,
+    metrics.known_sum(base_amount, is_amount_unknown, entity = 'deal' and is_without_planned_activity)
+        as deals_without_planned_activity_amount,
+    count(*) filter (where entity = 'deal' and is_without_planned_activity and is_amount_unknown)
+        as deals_without_planned_activity_amount_unknown,
+    count(*) filter (where entity = 'deal' and is_overdue) as deals_overdue,
+    metrics.known_sum(base_amount, is_amount_unknown, entity = 'deal' and is_overdue)
+        as deals_overdue_amount,
+    count(*) filter (where entity = 'deal' and is_overdue and is_amount_unknown)
+        as deals_overdue_amount_unknown,
     grouping(manager_name) = 1 as is_total,
 from items
 where is_in_work
 group by grouping sets ((manager_name), ())
-order by is_total, coalesce(forgotten_amount, 0) desc, leads_forgotten desc, manager_name
+order by is_total, coalesce(deals_forgotten_amount, 0) desc, leads_forgotten desc, manager_name

@@ -20,7 +20,8 @@ select
     stage_name,
     manager_name,
     count(*) as deals_created,
-    sum(base_amount) as base_amount,
+    metrics.known_sum(deals.base_amount, is_amount_unknown, true) as base_amount,
+    count(*) filter (where is_amount_unknown) as base_amount_unknown,
     grouping(stage_id) = 1 as is_total,
 from deals
 group by grouping sets (

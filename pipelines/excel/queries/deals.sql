@@ -28,6 +28,7 @@ select
     deals.idle_days,
     deals.next_activity_date,
     deals.is_forgotten,
+    deals.is_overdue,
     deals.base_amount,
     deals.customer_kind,
     deals.created_date,

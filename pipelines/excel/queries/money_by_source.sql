@@ -16,13 +16,20 @@ select
     lead_source_name,
     count(*) filter (where is_created) as deals_created,
     count(*) filter (where is_created and is_in_work) as deals_in_work,
-    sum(base_amount) filter (where is_created and is_in_work) as potential_amount,
+    metrics.known_sum(base_amount, is_amount_unknown, is_created and is_in_work)
+        as potential_amount,
+    count(*) filter (where is_created and is_in_work and is_amount_unknown)
+        as potential_amount_unknown,
     count(*) filter (where is_created and is_failed) as deals_failed_cohort,
     count(*) filter (where is_created and is_sale) as sales_cohort,
-    sum(base_amount) filter (where is_created and is_sale) as sales_amount_cohort,
+    metrics.known_sum(base_amount, is_amount_unknown, is_created and is_sale)
+        as sales_amount_cohort,
+    count(*) filter (where is_created and is_sale and is_amount_unknown)
+        as sales_amount_cohort_unknown,
     count(*) filter (where is_sold) as sales_period,
-    sum(base_amount) filter (where is_sold) as sales_amount_period,
-    sum(base_amount) filter (where is_sold) / nullif(count(*) filter (where is_sold), 0)
+    metrics.known_sum(base_amount, is_amount_unknown, is_sold) as sales_amount_period,
+    count(*) filter (where is_sold and is_amount_unknown) as sales_amount_period_unknown,
+    sales_amount_period / nullif(sales_period - sales_amount_period_unknown, 0)
         as average_sale_period,
     grouping(lead_source_name) = 1 as is_total,
 from deals

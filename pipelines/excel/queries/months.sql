@@ -1,4 +1,5 @@
 -- Leads, deals and sales of every month; the last row is the total.
+-- The 0 of a month without records of an amount does not make those of others known.
 -- Grain: one row per month.
 select
     metric_time__month as month,
@@ -15,14 +16,28 @@ select
     sum(sales_period) as sales_period,
     sum(sales_new_period) as sales_new_period,
     sum(sales_repeat_period) as sales_repeat_period,
-    case when sum(sales_period) = 0 then 0 else sum(sales_amount_period) end
-        as sales_amount_period,
-    case when sum(sales_new_period) = 0 then 0 else sum(sales_new_amount_period) end
-        as sales_new_amount_period,
-    case when sum(sales_repeat_period) = 0 then 0 else sum(sales_repeat_amount_period) end
-        as sales_repeat_amount_period,
-    sum(sales_amount_period) / nullif(sum(sales_period), 0) as average_sale_period,
-    case when sum(deals_in_work) = 0 then 0 else sum(potential_amount) end as potential_amount,
+    sum(sales_unknown_period) as sales_unknown_period,
+    metrics.known_amount(
+        sum(sales_amount_period) filter (where sales_period > 0), sum(sales_amount_period_unknown)
+    ) as sales_amount_period,
+    sum(sales_amount_period_unknown) as sales_amount_period_unknown,
+    metrics.known_amount(
+        sum(sales_new_amount_period) filter (where sales_new_period > 0), sum(sales_new_amount_period_unknown)
+    ) as sales_new_amount_period,
+    sum(sales_new_amount_period_unknown) as sales_new_amount_period_unknown,
+    metrics.known_amount(
+        sum(sales_repeat_amount_period) filter (where sales_repeat_period > 0), sum(sales_repeat_amount_period_unknown)
+    ) as sales_repeat_amount_period,
+    sum(sales_repeat_amount_period_unknown) as sales_repeat_amount_period_unknown,
+    metrics.known_amount(
+        sum(sales_unknown_amount_period) filter (where sales_unknown_period > 0), sum(sales_unknown_amount_period_unknown)
+    ) as sales_unknown_amount_period,
+    sum(sales_unknown_amount_period_unknown) as sales_unknown_amount_period_unknown,
+    sum(sales_amount_period) / nullif(sum(sales_with_amount_period), 0) as average_sale_period,
+    metrics.known_amount(
+        sum(potential_amount) filter (where deals_in_work > 0), sum(potential_amount_unknown)
+    ) as potential_amount,
+    sum(potential_amount_unknown) as potential_amount_unknown,
     grouping(metric_time__month) = 1 as is_total,
 from metrics.sales_dynamics
 group by grouping sets ((metric_time__month), ())

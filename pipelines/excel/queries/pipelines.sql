@@ -4,11 +4,14 @@ select
     pipeline_name,
     count(*) as deals_created,
     count(*) filter (where is_in_work) as deals_in_work,
+    metrics.known_sum(base_amount, is_amount_unknown, is_in_work) as potential_amount,
+    count(*) filter (where is_in_work and is_amount_unknown) as potential_amount_unknown,
     count(*) filter (where is_forgotten) as deals_forgotten,
+    count(*) filter (where is_overdue) as deals_overdue,
     count(*) filter (where is_failed) as deals_failed_cohort,
     count(*) filter (where is_sale) as sales_cohort,
-    case when sales_cohort = 0 then 0 else sum(base_amount) filter (where is_sale) end
-        as sales_amount_cohort,
+    metrics.known_sum(base_amount, is_amount_unknown, is_sale) as sales_amount_cohort,
+    count(*) filter (where is_sale and is_amount_unknown) as sales_amount_cohort_unknown,
     grouping(pipeline_name) = 1 as is_total,
 from marts.fct_deals
 where

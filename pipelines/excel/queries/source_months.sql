@@ -4,13 +4,17 @@
 select
     source_name,
     created_month,
-    sum(potential_amount) as potential_amount_of_leads,
+    sum(potential_amount_unknown_count) as leads_potential_amount_unknown,
+    metrics.known_amount(
+        sum(potential_amount) filter (where deals_in_work_count > potential_amount_unknown_count),
+        leads_potential_amount_unknown
+    ) as leads_potential_amount,
     grouping(source_name) = 1 as is_total,
 from marts.fct_leads
 where is_counted
 group by grouping sets ((source_name, created_month), (source_name), (created_month), ())
 order by
     is_total,
-    max(potential_amount_of_leads) over (partition by source_name, is_total) desc nulls last,
+    max(leads_potential_amount) over (partition by source_name, is_total) desc nulls last,
     source_name,
     created_month nulls last

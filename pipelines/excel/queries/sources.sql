@@ -12,8 +12,15 @@ with sources as (
         count(*) filter (where is_created and is_quality) as leads_quality_cohort,
         count(*) filter (where is_created and has_deal) as leads_with_deal_cohort,
         count(*) filter (where is_created and has_sale) as leads_with_sale_cohort,
-        sum(sales_amount) filter (where is_created) as sales_amount_of_leads_cohort,
-        sum(potential_amount) filter (where is_created) as potential_amount_of_leads,
+        sum(sales_amount_unknown_count) filter (where is_created)
+            as sales_amount_of_leads_cohort_unknown,
+        sum(sales_amount) filter (where is_created and sales_count > sales_amount_unknown_count)
+            as sales_amount_of_leads_cohort,
+        sum(potential_amount_unknown_count) filter (where is_created)
+            as leads_potential_amount_unknown,
+        sum(potential_amount) filter (
+            where is_created and deals_in_work_count > potential_amount_unknown_count
+        ) as leads_potential_amount,
         count(*) filter (where is_first_deal) as leads_with_deal_period,
         count(*) filter (where is_first_sale) as leads_with_sale_period,
         grouping(source_name) = 1 as is_total,
@@ -36,7 +43,7 @@ with sources as (
 sold as (
     select
         lead_source_name as source_name,
-        count(*) as sales_of_leads_period,
+        count(*) filter (where is_amount_unknown) as sales_amount_of_leads_period_unknown,
         sum(base_amount) as sales_amount_of_leads_period,
         grouping(lead_source_name) = 1 as is_total,
     from marts.fct_deals
@@ -51,8 +58,13 @@ sold as (
 joined as (
     select
         coalesce(sources.source_name, sold.source_name) as source_name,
-        sources.* exclude (source_name, is_total),
-        coalesce(sold.sales_of_leads_period, 0) as sales_of_leads_period,
+        sources.* exclude (source_name, is_total) replace (
+            coalesce(sources.sales_amount_of_leads_cohort_unknown, 0)
+                as sales_amount_of_leads_cohort_unknown,
+            coalesce(sources.leads_potential_amount_unknown, 0) as leads_potential_amount_unknown
+        ),
+        coalesce(sold.sales_amount_of_leads_period_unknown, 0)
+            as sales_amount_of_leads_period_unknown,
         sold.sales_amount_of_leads_period,
         coalesce(sources.is_total, sold.is_total) as is_total,
     from sources
@@ -75,18 +87,19 @@ select
     leads_with_deal_cohort / nullif(leads_received, 0) as lead_to_deal_rate_cohort,
     coalesce(leads_with_sale_cohort, 0) as leads_with_sale_cohort,
     leads_with_sale_cohort / nullif(leads_received, 0) as lead_to_sale_rate_cohort,
-    case when coalesce(leads_with_sale_cohort, 0) = 0 then 0 else sales_amount_of_leads_cohort end
-        as sales_amount_of_leads_cohort,
-    joined.sales_amount_of_leads_cohort / nullif(leads_received, 0) as revenue_per_lead_cohort,
-    case when coalesce(leads_received, 0) = 0 then 0 else potential_amount_of_leads end
-        as potential_amount_of_leads,
+    metrics.known_amount(joined.sales_amount_of_leads_cohort, joined.sales_amount_of_leads_cohort_unknown) as sales_amount_of_leads_cohort,
+    joined.sales_amount_of_leads_cohort_unknown,
+    metrics.known_amount(joined.sales_amount_of_leads_cohort, joined.sales_amount_of_leads_cohort_unknown)
+    / nullif(leads_received, 0) as revenue_per_lead_cohort,
+    metrics.known_amount(joined.leads_potential_amount, joined.leads_potential_amount_unknown) as leads_potential_amount,
+    joined.leads_potential_amount_unknown,
     coalesce(leads_with_deal_period, 0) as leads_with_deal_period,
     leads_with_deal_period / nullif(leads_received, 0) as lead_to_deal_rate_period,
     coalesce(leads_with_sale_period, 0) as leads_with_sale_period,
     leads_with_sale_period / nullif(leads_received, 0) as lead_to_sale_rate_period,
-    case when sales_of_leads_period = 0 then 0 else sales_amount_of_leads_period end
-        as sales_amount_of_leads_period,
-    case when sales_of_leads_period = 0 then 0 else sales_amount_of_leads_period end
+    metrics.known_amount(joined.sales_amount_of_leads_period, joined.sales_amount_of_leads_period_unknown) as sales_amount_of_leads_period,
+    joined.sales_amount_of_leads_period_unknown,
+    metrics.known_amount(joined.sales_amount_of_leads_period, joined.sales_amount_of_leads_period_unknown)
     / nullif(leads_received, 0) as revenue_per_lead_period,
     is_total,
 from joined

@@ -18,6 +18,7 @@ items as (
         bool_or(is_forwarded) as is_forwarded,
         bool_or(is_drop) as is_drop,
         any_value(item_amount) as item_amount,
+        bool_or(is_item_amount_unknown) as is_item_amount_unknown,
     from reach
     group by entity, pipeline_id, stage_id, item_id
 ),
@@ -45,7 +46,8 @@ stages as (
         count(*) filter (where is_visited) as visited,
         count(*) filter (where is_forwarded) as visitors_forwarded,
         count(*) filter (where is_drop) as dropped,
-        sum(item_amount) filter (where is_drop) as dropped_amount,
+        metrics.known_sum(item_amount, is_item_amount_unknown, is_drop) as dropped_amount,
+        count(*) filter (where is_drop and is_item_amount_unknown) as dropped_amount_unknown,
         count(*) filter (where is_drop and is_visited) as visitors_dropped,
     from items
     group by entity, pipeline_id, stage_id
@@ -64,6 +66,7 @@ select
     stage_days_median,
     dropped,
     dropped_amount,
+    dropped_amount_unknown,
     visitors_dropped / nullif(visited, 0) as dropped_share,
 from stages
 inner join names

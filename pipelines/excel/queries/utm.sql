@@ -20,9 +20,17 @@ select
     count(*) filter (where has_deal) / nullif(count(*), 0) as lead_to_deal_rate_cohort,
     count(*) filter (where has_sale) as leads_with_sale_cohort,
     count(*) filter (where has_sale) / nullif(count(*), 0) as lead_to_sale_rate_cohort,
-    sum(sales_amount) as sales_amount_of_leads_cohort,
-    sum(sales_amount) / nullif(count(*), 0) as revenue_per_lead_cohort,
-    sum(potential_amount) as potential_amount_of_leads,
+    metrics.known_amount(
+        sum(sales_amount) filter (where sales_count > sales_amount_unknown_count),
+        sum(sales_amount_unknown_count)
+    ) as sales_amount_of_leads_cohort,
+    sum(sales_amount_unknown_count) as sales_amount_of_leads_cohort_unknown,
+    sales_amount_of_leads_cohort / nullif(count(*), 0) as revenue_per_lead_cohort,
+    metrics.known_amount(
+        sum(potential_amount) filter (where deals_in_work_count > potential_amount_unknown_count),
+        sum(potential_amount_unknown_count)
+    ) as leads_potential_amount,
+    sum(potential_amount_unknown_count) as leads_potential_amount_unknown,
     utm_label is null as is_total,
 from marts.fct_leads
 where
