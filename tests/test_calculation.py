@@ -636,7 +636,7 @@ def test_paid_stage_is_a_sale_and_neither_potential_nor_forgotten() -> None:
         0,
     ]
     assert value(named, "sales_amount_period", FEBRUARY) == D(176)
-    assert value(named, "potential_amount") is None
+    assert value(named, "potential_amount") == 0
     for found in (unnamed, named):
         listed = data_quality(found).filter(check="success_stage_not_final").row(0, named=True)
         assert (listed["detail"], listed["records"], listed["amount"]) == (
@@ -1228,7 +1228,7 @@ def test_reference_month() -> None:
         "deals_forgotten": 15,
         "leads_with_sale_period": 11,
         "leads_with_sale_cohort": 0,
-        "sales_amount_cohort": None,
+        "sales_amount_cohort": D(0),
     }
     assert {name: value(found, name, MARCH) for name in expected} == expected
     assert round(value(found, "lead_to_sale_rate_period", MARCH), 4) == 0.0079
@@ -1315,9 +1315,7 @@ def test_olist_totals(olist: tuple[Facts, dict[str, Any]]) -> None:
     for name in ("deals_created", "deals_in_work", "deals_forgotten"):
         same(value(found, name), expected[name], name)
     same(value(found, "deals_failed_cohort"), expected["deals_failed"], "deals_failed")
-    # The file adds up to 0 where there is nothing to add.
-    potential = expected["potential_amount_brl"] or None
-    same(value(found, "potential_amount"), potential, "potential_amount")
+    same(value(found, "potential_amount"), expected["potential_amount_brl"], "potential_amount")
     kinds = by(found, "sales_cohort", "customer_kind")
     assert kinds == {"new": expected["customer_kind"]["new"]}
     assert issue(found, "sale_without_amount", "deal") == expected["sales_with_zero_amount"]

@@ -108,7 +108,7 @@ def test_sales_of_march_in_both_views(built: tuple[str, Path, Ask]) -> None:
     assert round(with_sale / quality * 100, 2) == 4.35
     assert ask("leads_with_sale_cohort sales_cohort", MARCH) == (0, 0)
     assert ask("lead_to_sale_rate_cohort", MARCH) == 0
-    assert ask("sales_amount_cohort", MARCH) is None
+    assert ask("sales_amount_cohort", MARCH) == 0
     assert query(
         folder,
         "select count(*), count(distinct lead_id), bool_and(pipeline_id = 0) from marts.fct_deals"

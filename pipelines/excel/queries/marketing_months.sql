@@ -14,20 +14,24 @@ select
     sum(leads_with_deal_cohort) / nullif(sum(leads_received), 0) as lead_to_deal_rate_cohort,
     sum(leads_with_sale_cohort) / nullif(sum(leads_received), 0) as lead_to_sale_rate_cohort,
     metrics.known_amount(
-        sum(sales_amount_of_leads_cohort) filter (where leads_with_sale_cohort > 0), sum(sales_amount_of_leads_cohort_unknown)
+        sum(sales_amount_of_leads_cohort) filter (where leads_with_sale_cohort > 0),
+        sum(sales_amount_of_leads_cohort_unknown)
     ) as sales_amount_of_leads_cohort,
     sum(sales_amount_of_leads_cohort_unknown) as sales_amount_of_leads_cohort_unknown,
     metrics.known_amount(
-        sum(sales_amount_of_leads_cohort) filter (where leads_with_sale_cohort > 0), sum(sales_amount_of_leads_cohort_unknown)
+        sum(sales_amount_of_leads_cohort) filter (where leads_with_sale_cohort > 0),
+        sum(sales_amount_of_leads_cohort_unknown)
     ) / nullif(sum(leads_received), 0) as revenue_per_lead_cohort,
     sum(leads_with_sale_period) as leads_with_sale_period,
     sum(leads_with_sale_period) / nullif(sum(leads_received), 0) as lead_to_sale_rate_period,
     metrics.known_amount(
-        sum(sales_amount_of_leads_period) filter (where sales_of_leads_period > 0), sum(sales_amount_of_leads_period_unknown)
+        sum(sales_amount_of_leads_period) filter (where sales_of_leads_period > 0),
+        sum(sales_amount_of_leads_period_unknown)
     ) as sales_amount_of_leads_period,
     sum(sales_amount_of_leads_period_unknown) as sales_amount_of_leads_period_unknown,
     metrics.known_amount(
-        sum(sales_amount_of_leads_period) filter (where sales_of_leads_period > 0), sum(sales_amount_of_leads_period_unknown)
+        sum(sales_amount_of_leads_period) filter (where sales_of_leads_period > 0),
+        sum(sales_amount_of_leads_period_unknown)
     ) / nullif(sum(leads_received), 0) as revenue_per_lead_period,
     grouping(metric_time__month) = 1 as is_total,
 from metrics.sales_dynamics
