@@ -13,7 +13,7 @@ import pyarrow as pa
 from scripts.demo_company import edge_cases
 from scripts.demo_company.deals import CURRENCY_CODES, SOURCE_CODES
 from scripts.demo_company.plan import Plan, seconds
-from scripts.demo_company.stages import DEALS, DELIVERY, LEADS
+from scripts.demo_company.stages import DEALS, DELIVERY, LEADS, SUCCESS
 from scripts.demo_company.timeline import DAY, HOUR, MINUTE, Integers, Mask, Times, pick, some
 from scripts.demo_company.vocabulary import (
     ACTIVITY_SUBJECTS,
@@ -209,7 +209,11 @@ class Rows:
         edited = free & final & (rng.random(count) < 0.02) & ~self._without_moved
         close = np.where(final, moved, planned) - np.where(edited, 3 * DAY, 0)
         updated = self._updated(rng, moved)
-        repeated = column["returning"] & (rng.random(count) < 0.12)
+        # Bitrix24 calls a known customer's deal repeat once one was won, before that a repeated
+        # inquiry.
+        won = pl.when(pl.col("outcome") == SUCCESS).then("due").min().over("customer")
+        bought = deals.select((won < pl.col("created")) & (pl.col("customer") >= 0))
+        repeated = column["returning"] & ~bought.to_series().fill_null(False).to_numpy()
         category = DEALS.categories[stage]
         direction = np.where(category == DELIVERY, -1, pick(rng, (6, 2, 1, 0.3), count))
         direction[rng.random(count) < 0.15] = -1
