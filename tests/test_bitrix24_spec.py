@@ -178,6 +178,7 @@ def calls(bitrix24_spec: Mapping[str, Any], tmp_path_factory: pytest.TempPathFac
             extract(client, warehouse, unknown)
         portal.change("leads", 65, {"UF_CRM_CITY": "Омск"})
         portal.delete("leads", [64, 66])
+        portal.delete("contacts", 2)
         portal.upsert("lead_addresses", {"ID": 65, "ADDRESS_CITY": "Омск"})
         complete(warehouse, extract(client, warehouse, settings).refresh_no)
         list(examine(client, warehouse, settings))
