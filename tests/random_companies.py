@@ -372,7 +372,8 @@ class _Company:
             self.tables["lead_addresses"].append({"ID": str(number), "ADDRESS_CITY": city})
         self.add_activities(1, number)
 
-    def add_deal(self, number: int, leads: Sequence[int]) -> None:
+    def deal_path(self) -> list[tuple[int, str]]:
+        """Pipelines and stages in the order in which a deal stood on them."""
         pipeline = self.pick(self.pipelines)
         path: list[tuple[int, str]] = []
         stages = [code for code, _, _ in DEAL_STAGES][:3]
@@ -381,10 +382,28 @@ class _Company:
         if self.often(0.15):
             former = self.pick(self.pipelines)
             path += [(former, stage) for stage in self.path(stages, ["WON", "LOSE"])]
+        if self.often(0.35):
+            return path + self.path_there_and_back()
         finals = ["WON", "WON", "LOSE", "APOLOGY", "UC_PAID"]
         path += [(pipeline, stage) for stage in self.path(stages, finals)]
         if self.often(0.15):
             path += [(pipeline, "UC_PAID"), (pipeline, "WON")]
+        return path
+
+    def path_there_and_back(self) -> list[tuple[int, str]]:
+        """Won and handed over: a few stages of a few pipelines, again and again."""
+        few = self.random.sample(sorted(set(self.pipelines)), 3)
+        stages = ["WON", "WON", "WON", "UC_PAID", "NEW", "NEW", "PREP", "LOSE"]
+        length = self.pick([1, 2, 3, 4, 6, 8])
+        path = [(self.pick(few), self.pick(stages)) for _ in range(length)]
+        if self.often(0.5):
+            path.append((path[-1][0], "WON"))
+            path.append((self.pick(few), self.pick(["NEW", "NEW", "OFFER", "WON", "LOSE"])))
+        return path
+
+    def add_deal(self, number: int, leads: Sequence[int]) -> None:
+        path = self.deal_path()
+        pipeline = path[-1][0]
         known = {code: semantics for code, _, semantics in DEAL_STAGES}
         codes = {step: f"C{step[0]}:{step[1]}" if step[0] else step[1] for step in path}
         created = self.created()

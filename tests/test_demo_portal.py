@@ -988,6 +988,25 @@ def test_hidden_pipeline(portal: Portal) -> None:
     assert [row["id"] for row in items(portal, 2)] == [1, 2, 3]
 
 
+def test_history_of_the_present_pipeline_alone(folder: Path) -> None:
+    portal = Portal(folder, Options(rate_limit=False, present_history=True))
+    portal.upsert("deals", {"id": 1, "categoryId": 2})
+    portal.upsert(
+        "deal_stage_history",
+        {"ID": 9, "TYPE_ID": 5, "OWNER_ID": 1, "CATEGORY_ID": 2, "STAGE_ID": "C2:NEW"},
+    )
+
+    def told() -> list[int]:
+        rows = ok(portal, "crm.stagehistory.list", entityTypeId=2, filter={"OWNER_ID": [1]})
+        assert rows["total"] == len(rows["result"]["items"])
+        return [row["ID"] for row in rows["result"]["items"]]
+
+    assert told() == [9]
+    # Back where it came from, the rows of that pipeline are told again.
+    portal.upsert("deals", {"id": 1, "categoryId": 0})
+    assert told() == [1, 2]
+
+
 def test_log(folder: Path) -> None:
     portal = Portal(folder, Options(rate_limit=False, log=True))
     ok(portal, "batch", cmd={"a": "crm.item.list?entityTypeId=1&start=-1"})

@@ -41,8 +41,10 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Deal 1 is won, then reopened by an old portal that erases the row of the win, and deleted.
     Deal 2 is passed from user 1 to 2, won, and passed back. Deal 3 is deleted. Deal 4 is created
-    between refreshes 1 and 2 and moved to pipeline 3 by an old portal that erases its history.
-    Deal 5 is won and reopened by a portal that keeps its history.
+    between refreshes 1 and 2 and moved to pipeline 3.
+    Deal 5 is won and reopened by a portal that keeps its history. Deals 6 and 7 are won, then
+    handed over to pipeline 3 between refreshes 1 and 2; of 7 there was no history. The portal tells
+    the history of a deal's present pipeline alone.
     """
     folder = tmp_path_factory.mktemp("history")
     warehouse = Warehouse(folder / "data")
@@ -56,6 +58,8 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
             deal(3, opportunity=300, currencyId="USD", sourceId="WEB")
             | {"updatedTime": "2026-03-02T10:00:00+03:00"},
             won(5, sold, opportunity=700),
+            won(6, sold, opportunity=60),
+            won(7, sold, opportunity=70),
         ],
         deal_stage_history=[
             deal_visit(1, 1, "NEW", "P", CREATED),
@@ -63,6 +67,8 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
             deal_visit(3, 2, "NEW", "P", CREATED),
             deal_visit(4, 3, "NEW", "P", CREATED),
             deal_visit(5, 5, "WON", "S", sold),
+            deal_visit(11, 6, "NEW", "P", CREATED),
+            deal_visit(12, 6, "WON", "S", sold),
         ],
         statuses=[
             *STATUSES,
@@ -74,7 +80,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ],
         users=[*USERS, {"ID": "2", "ACTIVE": False, "NAME": "Борис", "UF_DEPARTMENT": [1]}],
     )
-    with serve(data) as portal:
+    with serve(data, present_history=True) as portal:
         refresh(portal, warehouse, REFRESHES[0])
 
         portal.upsert("deals", deal(1, opportunity=100_000, updatedTime=reopened))
@@ -85,6 +91,12 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         portal.upsert("deal_stage_history", deal_visit(7, 4, "NEW", "P", passed))
         portal.upsert("deals", deal(5, opportunity=650, updatedTime=passed, movedTime=passed))
         portal.upsert("deal_stage_history", deal_visit(8, 5, "NEW", "P", passed))
+        there = {"categoryId": 3, "stageId": "C3:NEW"}
+        for number in (6, 7):
+            handed_over = {**there, "updatedTime": passed, "movedTime": passed}
+            portal.upsert("deals", deal(number, opportunity=10 * number, **handed_over))
+            arrived = deal_visit(number + 10, number, "C3:NEW", "P", passed)
+            portal.upsert("deal_stage_history", arrived | {"CATEGORY_ID": 3})
         refresh(portal, warehouse, REFRESHES[1])
 
         sold, moved = "2026-03-25T12:00:00+03:00", "2026-03-26T12:00:00+03:00"
@@ -92,9 +104,8 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         portal.upsert("deal_stage_history", deal_visit(9, 2, "WON", "S", sold))
         portal.delete("deals", 3)
         portal.delete("deal_stage_history", 4)
-        there = {"categoryId": 3, "stageId": "C3:NEW", "updatedTime": moved, "movedTime": moved}
+        there |= {"updatedTime": moved, "movedTime": moved}
         portal.upsert("deals", deal(4, opportunity=40, createdTime=passed, **there))
-        portal.delete("deal_stage_history", 7)
         portal.upsert(
             "deal_stage_history", deal_visit(10, 4, "C3:NEW", "P", moved) | {"CATEGORY_ID": 3}
         )
@@ -151,6 +162,10 @@ def test_versions_show_owner_stage_and_amount_over_time(history: Path) -> None:
         (4, 2, anna, "C3:NEW", service, rub(40), False, True, at(3), None),
         (5, 1, anna, "WON", sales, rub(700), False, False, at(1), at(2)),
         (5, 2, anna, "NEW", sales, rub(650), False, True, at(2), None),
+        (6, 1, anna, "WON", sales, rub(60), False, False, at(1), at(2)),
+        (6, 2, anna, "C3:NEW", service, rub(60), False, True, at(2), None),
+        (7, 1, anna, "WON", sales, rub(70), False, False, at(1), at(2)),
+        (7, 2, anna, "C3:NEW", service, rub(70), False, True, at(2), None),
     ]
 
 
@@ -171,12 +186,20 @@ def test_owners_are_told_where_refreshes_saw_them(history: Path) -> None:
         ("deal", 4, 1, True, None, False, 1, 0),
         # Older than the first refresh and changed before it.
         ("deal", 5, None, False, None, False, 1, 0),
+        # Not changed since it was sold.
+        ("deal", 6, None, False, 1, True, 1, 0),
+        ("deal", 7, None, False, 1, True, 1, 0),
     ]
 
 
 def test_what_vanished_has_one_tombstone(history: Path) -> None:
     tombstones = "select id, count(*) from raw.deal_stage_history where is_deleted group by id"
-    assert query(history, f"{tombstones} order by id") == [(2, 1), (7, 1)]
+    assert query(history, f"{tombstones} order by id") == [
+        (2, 1),
+        (7, 1),
+        (11, 1),
+        (12, 1),
+    ]
 
 
 def test_reversals_are_kept_after_the_portal_forgot_them(history: Path) -> None:
@@ -199,6 +222,29 @@ def test_reversals_are_kept_after_the_portal_forgot_them(history: Path) -> None:
         (4, "pipeline_move", "refreshes", "in_work", "NEW", "C3:NEW", 0, rub(40), at(2), at(3)),
         # The amount is that of the sale, not the smaller one of the reopened deal.
         (5, reopened, "portal", sale, "WON", "NEW", 0, rub(700), at(1), at(2)),
+        # Handed over, not reopened.
+        (6, vanished, "refreshes", sale, "WON", None, 2, rub(60), at(1), at(2)),
+        (6, "pipeline_move", "refreshes", sale, "WON", "C3:NEW", 0, rub(60), at(1), at(2)),
+        (7, "pipeline_move", "refreshes", sale, "WON", "C3:NEW", 0, rub(70), at(1), at(2)),
+    ]
+
+
+def test_what_refreshes_saw_carries_a_sale_that_the_portal_no_longer_tells(history: Path) -> None:
+    rows = query(
+        history,
+        """
+        select deal_id, state, pipeline_name, stage_name, is_handed_over, sale_pipeline_name,
+            sale_stage_id, sold_at_source, sold_date, is_in_work, is_forgotten
+        from marts.fct_deals where deal_id in (2, 4, 6, 7) order by deal_id
+        """,
+    )
+    sold, later, there, sales = dt.date(2026, 3, 5), dt.date(2026, 3, 25), "Отгрузка", "Продажи"
+    assert rows == [
+        (2, "sale", sales, "Won", False, sales, "WON", "history", later, False, False),
+        (4, "in_work", "Сервис", there, False, None, None, None, None, True, True),
+        # A row of the history that refresh 1 had read; the move that it saw. Neither is forgotten.
+        (6, "sale", "Сервис", there, True, sales, "WON", "history", sold, False, False),
+        (7, "sale", "Сервис", there, True, sales, "WON", "moved_time", sold, False, False),
     ]
 
 
@@ -225,6 +271,9 @@ def test_the_bridge_to_the_portal_shows_what_was_deleted(history: Path) -> None:
         ("deal", 4, counted, "in_work", "Отгрузка", "Сервис", none, 40, day(3, 16), None, None),
         # Won and reopened, and the win stands in the history: open.
         ("deal", 5, counted, "in_work", new, sales, none, 650, day(3, 1), None, None),
+        # Handed over: counted in the pipeline of the sale.
+        ("deal", 6, counted, "in_work", "Отгрузка", sales, none, 60, day(3, 1), None, None),
+        ("deal", 7, counted, "in_work", "Отгрузка", sales, none, 70, day(3, 1), None, None),
     ]
 
 
@@ -236,5 +285,11 @@ def test_what_is_deleted_is_no_issue(history: Path) -> None:
         ("deal_without_lead", 4, Decimal(40)),
         ("deal_without_lead", 5, Decimal(650)),
         ("history_begins", None, None),
+        # Deals 5 and 7: nobody read the history of their first days.
+        ("history_begins_after_deal", None, Decimal(720)),
+        ("open_after_hand_over", None, Decimal(130)),
+        ("sale_date_fallback", 7, Decimal(70)),
         ("sale_without_lead", 2, Decimal(550)),
+        ("sale_without_lead", 6, Decimal(60)),
+        ("sale_without_lead", 7, Decimal(70)),
     ]

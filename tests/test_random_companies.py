@@ -125,6 +125,7 @@ NOT_IN_MARTS = {
     "is_closed",
     "closed_date",
     "is_reversal",
+    "counts_where_it_stands",
     "lead_department_name",
     "meaning",
     "to_pipeline_id",
@@ -278,6 +279,11 @@ def with_dimensions(facts: calculation.Facts, content: dict[str, Any]) -> calcul
         }
         for entity in ("lead", "deal")
     }
+    # Of a deal handed over, pipeline and stage are those of its sale.
+    for name in ("pipeline_id", "pipeline_name", "stage_id", "stage_name"):
+        named["deal"][f"deal__{name}"] = (
+            pl.when("is_handed_over").then(f"sale_{name}").otherwise(name)
+        )
     leads = facts.leads.with_columns(**named["lead"])
     # The lead of a deal is one that counts, or none.
     of_leads = leads.filter("counts").select("lead_id", *named["lead"])

@@ -42,6 +42,9 @@ from scripts.demo_portal.server import HOST, serve
     default=True,
     help="operating and operating_reset_at in the time block.",
 )
+@click.option(
+    "--present-history", is_flag=True, help="Of a deal's history, its present pipeline's rows only."
+)
 @click.option("--require-https", is_flag=True, help="Answer plain HTTP with 400, as the cloud.")
 @click.option(
     "--fault",

@@ -240,6 +240,8 @@ class PortalData:
             table = Table.load(directory, name, "id", _entity_schema(type_id, fields))
             self.tables[name] = table
             self.entities[type_id] = Entity(type_id, table, fields)
+        # Of a deal that was in several pipelines, only the rows of the present one are told.
+        self.present_history = False
         self._hidden: dict[tuple[str, int, int], np.ndarray] = {}
 
     @staticmethod
@@ -355,9 +357,11 @@ class PortalData:
     def hidden(self, name: str) -> np.ndarray | None:
         """IDs in a table that the webhook's owner may not see; None where all are visible.
 
-        A deal in a hidden pipeline is hidden with its stage history and its activities.
+        A deal in a hidden pipeline is hidden with its stage history and its activities. Where only
+        the present pipeline's history is told, the rows of former ones are hidden too.
         """
-        if not self.rights.hidden_categories:
+        tells_less = name == "deal_stage_history" and self.present_history
+        if not self.rights.hidden_categories and not tells_less:
             return None
         deals, table = self.tables["deals"], self.tables[name]
         key = (name, deals.version, table.version)
@@ -367,6 +371,8 @@ class PortalData:
                 ids = unseen
             elif name == "deal_stage_history":
                 ids = table.ids_where("OWNER_ID", unseen)
+                if tells_less:
+                    ids = sorted({*ids, *self._former_history()})
             elif name == "activities":
                 of_deals = set(table.ids_where("OWNER_TYPE_ID", [DEAL]))
                 ids = [
@@ -377,6 +383,17 @@ class PortalData:
             self._hidden = {k: v for k, v in self._hidden.items() if k[0] != name}
             self._hidden[key] = np.array(ids, dtype=np.int64)
         return self._hidden[key]
+
+    def _former_history(self) -> list[int]:
+        """IDs of history rows of pipelines in which their deal is no longer."""
+        history, deals = self.tables["deal_stage_history"], self.tables["deals"]
+        history.settle()
+        deals.settle()
+        present = deals.frame.select(OWNER_ID=deals.key, present="categoryId")
+        former = history.frame.join(present, on="OWNER_ID").filter(
+            pl.col("CATEGORY_ID").fill_null(0) != pl.col("present").fill_null(0)
+        )
+        return former.get_column(history.key).to_list()
 
 
 def _entity_schema(type_id: int, described: Mapping[str, Any]) -> dict[str, Kind]:

@@ -48,6 +48,8 @@ class Options:
         require_https: answer webhooks over plain HTTP with 400 INVALID_REQUEST, as the cloud does.
         oauth: an application takes the webhook's place (``Portal.application``).
         commercial: whether the plan has REST; else 403 ACCESS_DENIED.
+        present_history: tell of a deal's stage history only the rows of its present pipeline, as
+            real portals do (bitrix24/b24restdocs, issue 8, confirmed by the vendor).
         log: keep (method, parameters) of every call in ``Portal.log``.
     """
 
@@ -64,6 +66,7 @@ class Options:
     require_https: bool = False
     oauth: bool = False
     commercial: bool = True
+    present_history: bool = False
     log: bool = False
 
 
@@ -86,6 +89,7 @@ class Portal:
     def __init__(self, data_dir: str | Path, options: Options | None = None) -> None:
         self.options = options or Options()
         self.data = PortalData(Path(data_dir))
+        self.data.present_history = self.options.present_history
         self.clock = Clock(self.data.zone)
         if self.data.now is not None:
             self.clock.set(self.data.now)

@@ -77,6 +77,8 @@ def _living(facts: Facts, rates: Rates, entity: str) -> Iterable[dict[str, Any]]
             closed_on = _day(facts, closed_at or _fallback(facts, is_lead, row))
             found["portal_closed_date"] = closed_on and max(closed_on, found["created_date"])
         item = ours[int(row["id"])]
+        if not is_lead and item["is_handed_over"]:
+            found["pipeline_name"] = item["sale_pipeline_name"]
         found["base_amount"] = item["opportunity_amount" if is_lead else "base_amount"]
         if item["counts"]:
             found["our_state"] = item["outcome" if is_lead else "state"]

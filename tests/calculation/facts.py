@@ -39,7 +39,9 @@ from tests.calculation.stages import (
     OPEN,
     SUCCESS,
     Step,
+    first_of_stay,
     read_history,
+    standing_sale,
     start_of_stay,
     visits,
 )
@@ -276,6 +278,8 @@ class _Calculation:
                 None,
             )
             own_visits = visits("lead", lead_id, steps, present, self.directory, self.as_of)
+            for visit in own_visits:
+                visit["counts"] = lead["counts"]
             self.add_drop(lead, lead["is_junk"], own_visits)
             stage_visits += own_visits
             found.append(lead)
@@ -301,25 +305,51 @@ class _Calculation:
             steps = history.get(deal_id, [])
             deal = {"deal_id": deal_id} | self.item("deal", row, deal_id, created_at, steps)
             pipeline_id = int(row.get("categoryId") or 0)
-            meaning = self.deal_meaning(deal["stage_id"], deal["semantics"])
+            present = Step(
+                instant(row.get("movedTime")) or created_at,
+                deal["stage_id"],
+                deal["semantics"],
+                self.deal_meaning(deal["stage_id"], deal["semantics"]),
+                pipeline_id,
+            )
+            sale = self.sale(steps, present)
+            meaning = SUCCESS if sale else present.meaning
             outcome_at, outcome_at_source = self.deal_outcome(row, steps, meaning)
+            if sale and sale is not present:
+                outcome_at, outcome_at_source = sale.at, "history"
+            elif sale and len({pipeline_id, *(step.pipeline_id for step in steps)}) > 1:
+                outcome_at, outcome_at_source = self.deal_outcome(row, [], meaning)
             is_sale, is_failed = meaning == SUCCESS, meaning == FAILURE
             amount, currency = money(row.get("opportunity")), deal["currency_code"]
             rate = self.rates.at(currency, outcome_at) if is_sale else self.rates.latest(currency)
-            is_sales_pipeline = (
-                not self.settings.sales_pipelines or pipeline_id in self.settings.sales_pipelines
+            sale_pipeline_id = (sale or present).pipeline_id if is_sale else None
+            sale_stage_id = (
+                (sale or first_of_stay(steps, SUCCESS) or present).stage_id if is_sale else None
             )
+            is_sales_pipeline = self.sells(pipeline_id if not is_sale else sale_pipeline_id)
+            is_kept = self.settings.include_legacy or not deal["is_legacy"]
             deal |= {
                 "pipeline_id": pipeline_id,
                 "pipeline_name": self.directory.pipeline_name(pipeline_id),
+                "is_handed_over": is_sale and sale_pipeline_id != pipeline_id,
+                "sale_pipeline_id": sale_pipeline_id,
+                "sale_pipeline_name": (
+                    self.directory.pipeline_name(sale_pipeline_id)
+                    if sale_pipeline_id is not None
+                    else None
+                ),
+                "sale_stage_id": sale_stage_id,
+                "sale_stage_name": (
+                    self.directory.stage_name("deal", sale_stage_id) if sale_stage_id else None
+                ),
+                "counts_where_it_stands": self.sells(pipeline_id) and is_kept,
                 "is_sales_pipeline": is_sales_pipeline,
                 "state": STATE[meaning],
                 "is_sale": is_sale,
                 "is_failed": is_failed,
                 "is_in_work": meaning == OPEN,
                 "is_closed": meaning != OPEN,
-                "counts": is_sales_pipeline
-                and (self.settings.include_legacy or not deal["is_legacy"]),
+                "counts": is_sales_pipeline and is_kept,
                 "sold_at": outcome_at if is_sale else None,
                 "sold_at_source": outcome_at_source if is_sale else None,
                 "failed_at": outcome_at if is_failed else None,
@@ -345,19 +375,33 @@ class _Calculation:
             self.add_overdue(deal)
             deal["is_amount_unknown"] = _is_unknown(amount, deal["base_amount"])
             self.add_lead(deal, link(row.get("leadId")), leads, leads_of)
-            present = Step(
-                instant(row.get("movedTime")) or created_at,
-                deal["stage_id"],
-                deal["semantics"],
-                meaning,
-                pipeline_id,
+            own_visits = visits(
+                "deal", deal_id, steps, present, self.directory, self.as_of, sale is not None
             )
-            own_visits = visits("deal", deal_id, steps, present, self.directory, self.as_of)
+            for visit in own_visits:
+                visit["counts"] = self.sells(visit["pipeline_id"]) and is_kept
             self.add_drop(deal, is_failed, own_visits)
             stage_visits += own_visits
             found.append(deal)
         self.add_customer_kinds(found)
         return found
+
+    def sells(self, pipeline_id: int | None) -> bool:
+        """Whether a pipeline is one of sales; all are where the setting names none."""
+        named = self.settings.sales_pipelines
+        return not named or pipeline_id in named
+
+    def sale(self, steps: list[Step], present: Step) -> Step | None:
+        """The step that sold the deal, where it is a sale that a sales pipeline made.
+
+        A deal that stood in one pipeline alone is a sale where it stands on success, since the
+        stay began by the history.
+        """
+        if any(step.pipeline_id != present.pipeline_id for step in steps):
+            return standing_sale([*steps, present], self.sells)
+        if present.meaning == SUCCESS:
+            return first_of_stay(steps, SUCCESS) or present
+        return None
 
     def deal_outcome(
         self, row: Row, steps: list[Step], meaning: str
@@ -598,6 +642,12 @@ DEALS: dict[str, Any] = {
     "lead_to_sale_days": pl.Float64,
     "pipeline_id": pl.Int64,
     "pipeline_name": pl.String,
+    "is_handed_over": pl.Boolean,
+    "sale_pipeline_id": pl.Int64,
+    "sale_pipeline_name": pl.String,
+    "sale_stage_id": pl.String,
+    "sale_stage_name": pl.String,
+    "counts_where_it_stands": pl.Boolean,
     "is_sales_pipeline": pl.Boolean,
     "state": pl.String,
     "is_sale": pl.Boolean,
@@ -636,5 +686,7 @@ STAGE_VISITS: dict[str, Any] = {
     "days": pl.Float64,
     "is_current": pl.Boolean,
     "is_drop": pl.Boolean,
+    "is_moved_out": pl.Boolean,
     "is_forward": pl.Boolean,
+    "counts": pl.Boolean,
 }

@@ -250,6 +250,7 @@ STAGE_METRICS: dict[str, tuple[str | None, str | None, str]] = {
     "dropped_amount_unknown": ("dropped_amount_unknown", None, "dropped_amount_unknown"),
     "visitors_dropped": ("visitors_dropped", None, "visitors_dropped"),
     "dropped_share": ("visitors_dropped", "visited", "dropped_share"),
+    "moved_out": ("moved_out", None, "moved_out"),
     "transitions": ("transitions", None, "transitions"),
 }
 
@@ -401,6 +402,7 @@ class Facts:
             item.n_unique().alias("visited"),
             item.filter("is_forward").n_unique().alias("forwarded"),
             item.filter("is_drop").n_unique().alias("visitors_dropped"),
+            item.filter("is_moved_out").n_unique().alias("moved_out"),
             finished.sum().alias("finished_visits"),
             pl.when(finished.sum() > 0).then(days.filter(finished).sum() / DAY).alias("stage_days"),
             (days.filter(finished).quantile(0.5, "linear") / DAY).alias("stage_days_median"),
@@ -433,7 +435,7 @@ class Facts:
         )
         base = _grouped(on_any_stage, by, item.n_unique().alias("items"))
         counts = ["visited", "forwarded", "visitors_dropped", "finished_visits", "standing_now"]
-        counts += ["transitions", "dropped", "items"]
+        counts += ["transitions", "dropped", "items", "moved_out"]
         counts += ["dropped_amount_known", "dropped_amount_unknown"]
         return (
             _join(_join(base, found, by), drops, by)
@@ -486,7 +488,13 @@ class Facts:
             .alias("known_potential_amount"),
         )
         kind = pl.col("customer_kind")
+        # Of a deal handed over, pipeline and stage are those of its sale.
+        sold = [
+            pl.when("is_handed_over").then(f"sale_{name}").otherwise(name).alias(name)
+            for name in ("pipeline_id", "pipeline_name", "stage_id", "stage_name")
+        ]
         deals = self.deals.filter("counts").with_columns(
+            *sold,
             plan,
             (pl.col("is_sale") & pl.col("has_counting_lead")).alias("is_sale_of_lead"),
             (pl.col("is_sale") & ~pl.col("has_counting_lead")).alias("is_sale_without_lead"),
@@ -495,7 +503,7 @@ class Facts:
             (pl.col("is_sale") & (kind == "unknown")).alias("is_unknown_sale"),
             (pl.col("is_sale") & ~pl.col("is_amount_unknown")).alias("is_known_sale"),
         )
-        return {"leads": leads, "deals": deals}
+        return {"leads": leads, "deals": deals, "all_leads": self.leads, "all_deals": self.deals}
 
     def _dated(self, measure: Measure, period: Period | None, keys: list[str]) -> pl.DataFrame:
         """Rows whose day of the measure is known and in the period, with the group columns."""
@@ -583,7 +591,8 @@ class Facts:
             if entity not in ("lead", "deal"):
                 raise ValueError(f"entity is {entity!r}, not lead or deal")
             is_lead = entity == "lead"
-            created = self._dated(Measure(f"{entity}s", "created_date"), period, item_keys)
+            # A visit counts by its own pipeline, wherever the item stands now.
+            created = self._dated(Measure(f"all_{entity}s", "created_date"), period, item_keys)
             items = created.select(
                 *item_keys,
                 pl.col(f"{entity}_id").alias("item_id"),
@@ -592,17 +601,22 @@ class Facts:
                 pl.col("opportunity_amount" if is_lead else "base_amount").alias("amount"),
                 pl.col("is_amount_unknown").alias("is_unknown"),
                 pl.col("is_junk" if is_lead else "is_failed").alias("is_failure"),
+                pl.col("counts" if is_lead else "counts_where_it_stands").alias("counts"),
             )
-            visits = self.moves.join(items.drop("pipeline_id"), on=["entity", "item_id"])
+            visits = self.moves.join(items.drop("pipeline_id", "counts"), on=["entity", "item_id"])
             created_failed = (
                 items.filter("is_failure")
                 .join(visits.filter("is_drop"), on="item_id", how="anti")
                 .with_columns(
-                    stage_name=pl.lit(CREATED_FAILED), is_drop=pl.lit(True), is_back=pl.lit(False)
+                    stage_name=pl.lit(CREATED_FAILED),
+                    is_drop=pl.lit(True),
+                    is_moved_out=pl.lit(False),
+                    is_back=pl.lit(False),
                 )
             )
             parts += [visits, created_failed]
-        return pl.concat(parts, how="diagonal_relaxed").with_columns(
+        counting = pl.concat(parts, how="diagonal_relaxed").filter("counts")
+        return counting.with_columns(
             self._name_of(pl.col("pipeline_id")).alias("pipeline_name")
         )
 

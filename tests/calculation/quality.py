@@ -114,9 +114,7 @@ def _counts(facts: Facts) -> Iterable[Count]:
             entity,
             items.filter((pl.col(own).fill_null(0) != 0) & pl.col(base).is_null()),
         )
-        visits = facts.stage_visits.filter(pl.col("entity") == entity).join(
-            items.select(pl.col(f"{entity}_id").alias("item_id")), on="item_id", how="semi"
-        )
+        visits = facts.stage_visits.filter((pl.col("entity") == entity) & pl.col("counts"))
         yield count("negative_stage_days", entity, visits.filter(pl.col("days") < 0))
         unknown_stages = visits.filter(~pl.col("is_known_stage")).unique("stage_id")
         yield count("unknown_stage_in_history", entity, unknown_stages)

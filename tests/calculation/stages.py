@@ -53,14 +53,39 @@ def read_history(
     }
 
 
-def start_of_stay(steps: list[Step], meaning: str) -> datetime | None:
-    """Start of the unbroken stay in `meaning` that the history ends with; null without one."""
-    start = None
+def first_of_stay(steps: list[Step], meaning: str) -> Step | None:
+    """First step of the unbroken stay in `meaning` that the history ends with."""
+    first = None
     for step in reversed(steps):
         if step.meaning != meaning:
             break
-        start = step.at
-    return start
+        first = step
+    return first
+
+
+def start_of_stay(steps: list[Step], meaning: str) -> datetime | None:
+    """Start of that stay; null without one."""
+    first = first_of_stay(steps, meaning)
+    return first.at if first else None
+
+
+def standing_sale(steps: Iterable[Step], sells: Callable[[int | None], bool]) -> Step | None:
+    """The step that made the sale which still stands after the last step; null without one.
+
+    A success in a sales pipeline makes it. It ends where the deal is open or fails in a pipeline in
+    which it was sold since, and where it fails in any sales pipeline.
+    """
+    sale: Step | None = None
+    sold_in: set[int | None] = set()
+    for step in steps:
+        if step.meaning == SUCCESS:
+            if sells(step.pipeline_id):
+                sale = sale or step
+                sold_in.add(step.pipeline_id)
+        elif step.pipeline_id in sold_in or (step.meaning == FAILURE and sells(step.pipeline_id)):
+            sale = None
+            sold_in = set()
+    return sale
 
 
 def visits(
@@ -70,9 +95,10 @@ def visits(
     present: Step,
     directory: Directory,
     as_of: datetime,
+    is_sold: bool = False,
 ) -> list[dict[str, Any]]:
     """Visits of one item, one dict each; `present` is its stage now, entered at `movedTime`,
-    where that is unknown at its creation.
+    where that is unknown at its creation. `is_sold`: its sale stands, wherever it failed.
 
     `days` of a finished visit may be negative; of the present one they run to `as_of`.
     """
@@ -113,6 +139,7 @@ def visits(
                 "days": days,
                 "is_current": is_current,
                 "is_drop": False,
+                "is_moved_out": False,
                 "is_forward": False,
             }
         )
@@ -122,11 +149,16 @@ def visits(
             later["meaning"] == SUCCESS or (later["meaning"] == OPEN and is_later_stage(row, later))
             for later in rows[number + 1 :]
         )
-    if present.meaning == FAILURE:
+    if present.meaning == FAILURE and not is_sold:
         for row in reversed(rows):
             if row["is_open"]:
                 row["is_drop"] = True
                 break
+    for number, row in enumerate(rows[:-1]):
+        later = {other["pipeline_id"] for other in rows[number + 1 :]}
+        row["is_moved_out"] = (
+            row["is_open"] and not row["is_drop"] and row["pipeline_id"] not in later
+        )
     return rows
 
 

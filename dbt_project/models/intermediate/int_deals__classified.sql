@@ -12,6 +12,10 @@ visits as (
     select * from {{ ref('int_stage_visits__summarized') }}
 ),
 
+deal_sales as (
+    select * from {{ ref('int_deal_sales__followed') }}
+),
+
 currency_rates as (
     select * from {{ ref('stg_bitrix24__currency_rates') }}
 ),
@@ -30,12 +34,24 @@ joined as (
         deals.amount,
         items.semantics,
         items.semantics_source,
-        items.state,
+        -- Won and handed over: the sale stands, whatever the present stage is.
+        case when deal_sales.deal_id is not null then 'success' else items.state end as state,
+        coalesce(deal_sales.sale_pipeline_id, deals.pipeline_id) as own_pipeline_id,
+        coalesce(deal_sales.sale_stage_id, visits.state_since_stage_id, deals.stage_id)
+            as own_stage_id,
         visits.last_open_visit_number,
         visits.is_first_history_final,
         deals.created_at,
         deals.created_date,
-        visits.state_since,
+        case
+            when deal_sales.deal_id is not null then deal_sales.sold_at
+            else visits.state_since
+        end as state_since,
+        case
+            when deal_sales.sale_evidence in ('moved_time', 'refresh')
+                then deal_sales.sale_evidence
+            else 'history'
+        end as state_since_source,
         visits.semantics_since,
         deals.moved_at,
         case
@@ -50,6 +66,10 @@ joined as (
         on
             deals.deal_id = visits.item_id
             and visits.entity = 'deal'
+    left join deal_sales
+        on
+            deals.deal_id = deal_sales.deal_id
+            and deal_sales.is_standing
 ),
 
 dated as (
@@ -57,7 +77,7 @@ dated as (
         *,
         case
             when state = 'in_work' then null
-            when state_since is not null then 'history'
+            when state_since is not null then state_since_source
             when moved_at is not null then 'moved_time'
             when close_date_at is not null then 'close_date'
             else 'none'
@@ -83,7 +103,10 @@ marked as (
         case state when 'success' then 'sale' else state end as state,
         last_open_visit_number,
         {{ is_legacy('deal') }} as is_legacy,
-        {{ is_sales_pipeline('pipeline_id') }} as is_sales_pipeline,
+        {{ is_sales_pipeline('own_pipeline_id') }} as is_sales_pipeline,
+        own_pipeline_id <> pipeline_id as is_handed_over,
+        case when state = 'success' then own_pipeline_id end as sale_pipeline_id,
+        case when state = 'success' then own_stage_id end as sale_stage_id,
         created_at,
         created_date,
         case when state = 'success' then closed_at_source end as sold_at_source,
@@ -137,7 +160,10 @@ final as (
         semantics_source,
         state,
         last_open_visit_number,
+        sale_pipeline_id,
+        sale_stage_id,
         is_legacy,
+        is_handed_over,
         is_sales_pipeline,
         is_sales_pipeline and ({{ var('include_legacy') }} or not is_legacy) as is_counted,
         {{ is_amount_unknown('amount', 'base_amount') }} as is_amount_unknown,

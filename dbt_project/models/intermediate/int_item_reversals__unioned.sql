@@ -9,6 +9,14 @@ visits as (
     select * from {{ ref('int_stage_visits__spanned') }}
 ),
 
+deal_stays as (
+    select * from {{ ref('int_deal_stays__unioned') }}
+),
+
+deal_sales as (
+    select * from {{ ref('int_deal_sales__followed') }}
+),
+
 vanished as (
     select * from {{ ref('stg_bitrix24__vanished_stage_history') }}
 ),
@@ -39,22 +47,88 @@ visits_with_next as (
     )
 ),
 
+deal_stays_with_previous as (
+    select
+        *,
+        lag(stage_id) over deal as previous_stage_id,
+        lag(pipeline_id) over deal as previous_pipeline_id,
+        lag(stage_state) over deal as previous_stage_state
+    from deal_stays
+    window deal as (
+        partition by deal_id
+        order by event_number
+    )
+),
+
+-- A deal that left its success for another pipeline was handed over: its sale stands.
 recorded_events as (
     select
         'reopened_after_win' as kind,
+        'portal' as evidence,
         *
     from visits_with_next
     where
         stage_state = 'success'
         and next_stage_state <> 'success'
+        and (
+            entity = 'lead'
+            or pipeline_id = next_pipeline_id
+            or (next_stage_state = 'failed' and {{ is_sales_pipeline('next_pipeline_id') }})
+        )
     union all
     select
         'pipeline_move' as kind,
+        'portal' as evidence,
         *
     from visits_with_next
     where
         entity = 'deal'
         and pipeline_id <> next_pipeline_id
+    union all
+    -- Ended when it came back from where it had been handed over to, or failed there.
+    select
+        'reopened_after_win' as kind,
+        case when end_evidence in ('history', 'present') then 'portal' else 'refreshes' end
+            as evidence,
+        'deal' as entity,
+        deal_id as item_id,
+        sale_stage_id as stage_id,
+        sale_pipeline_id as pipeline_id,
+        'success' as stage_state,
+        end_stage_id as next_stage_id,
+        end_pipeline_id as next_pipeline_id,
+        end_state as next_stage_state,
+        ended_at as left_at
+    from deal_sales
+    where
+        not is_standing
+        and not is_ended_from_success
+    union all
+    select
+        'failed_after_sale' as kind,
+        case when stays.evidence in ('history', 'present') then 'portal' else 'refreshes' end
+            as evidence,
+        'deal' as entity,
+        stays.deal_id as item_id,
+        stays.previous_stage_id as stage_id,
+        stays.previous_pipeline_id as pipeline_id,
+        stays.previous_stage_state as stage_state,
+        stays.stage_id as next_stage_id,
+        stays.pipeline_id as next_pipeline_id,
+        stays.stage_state as next_stage_state,
+        stays.happened_at as left_at
+    from deal_stays_with_previous as stays
+    inner join deal_sales
+        on
+            stays.deal_id = deal_sales.deal_id
+            and stays.event_number > deal_sales.start_number
+            and (
+                stays.event_number < deal_sales.end_number
+                or deal_sales.is_standing
+            )
+    where
+        stays.stage_state = 'failed'
+        and stays.previous_stage_state <> 'failed'
 ),
 
 -- The refresh that was the first to see it; the last one also has what happened while it ran.
@@ -94,6 +168,11 @@ seen_events as (
     where
         previous_state = 'success'
         and state <> 'success'
+        and (
+            entity = 'lead'
+            or pipeline_id = previous_pipeline_id
+            or (state = 'failed' and {{ is_sales_pipeline('pipeline_id') }})
+        )
     union all
     select
         'pipeline_move' as kind,
@@ -177,7 +256,7 @@ unioned as (
         kind,
         entity,
         item_id,
-        'portal' as evidence,
+        evidence,
         stage_id as from_stage_id,
         next_stage_id as to_stage_id,
         pipeline_id as from_pipeline_id,

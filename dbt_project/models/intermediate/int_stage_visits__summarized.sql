@@ -56,6 +56,7 @@ final as (
         visits_summarized.last_success_visit_number,
         visits_summarized.last_open_visit_number,
         coalesce(history_summarized.is_first_history_final, false) as is_first_history_final,
+        history.stage_id as state_since_stage_id,
         history.created_at as state_since,
         semantics_stays.created_at as semantics_since
     from items

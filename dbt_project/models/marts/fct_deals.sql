@@ -72,6 +72,22 @@ joined as (
         pipelines.pipeline_name,
         deals.stage_id,
         coalesce(stages.stage_name, {{ label('no_stage') }}) as stage_name,
+        classified.sale_pipeline_id,
+        case
+            when classified.sale_pipeline_id is not null
+                then coalesce(
+                        sale_pipelines.pipeline_name,
+                        {{ label('deleted_pipeline', with='classified.sale_pipeline_id') }}
+                    )
+        end as sale_pipeline_name,
+        classified.sale_stage_id,
+        case
+            when classified.sale_stage_id is not null
+                then coalesce(
+                        sale_stages.stage_name,
+                        {{ label('deleted_stage', with='classified.sale_stage_id') }}
+                    )
+        end as sale_stage_name,
         classified.semantics,
         classified.semantics_source,
         classified.state,
@@ -127,6 +143,7 @@ joined as (
         end as drop_stage_name,
         classified.is_counted,
         classified.is_legacy,
+        classified.is_handed_over,
         classified.is_sales_pipeline,
         classified.state = 'sale' as is_sale,
         classified.state = 'failed' as is_failed,
@@ -179,6 +196,12 @@ joined as (
             and stages.entity = 'deal'
     left join pipelines
         on deals.pipeline_id = pipelines.pipeline_id
+    left join pipelines as sale_pipelines
+        on classified.sale_pipeline_id = sale_pipelines.pipeline_id
+    left join stages as sale_stages
+        on
+            classified.sale_stage_id = sale_stages.stage_id
+            and sale_stages.entity = 'deal'
     left join sources
         on deals.source_id = sources.source_id
     left join managers
@@ -217,6 +240,10 @@ final as (
         pipeline_name,
         stage_id,
         stage_name,
+        sale_pipeline_id,
+        sale_pipeline_name,
+        sale_stage_id,
+        sale_stage_name,
         semantics,
         semantics_source,
         state,
@@ -250,6 +277,7 @@ final as (
         drop_stage_name,
         is_counted,
         is_legacy,
+        is_handed_over,
         is_sales_pipeline,
         is_sale,
         is_failed,

@@ -127,7 +127,8 @@ unioned as (
         deals.state as our_state,
         deals.manager_name,
         deals.source_name,
-        deals.pipeline_name,
+        case when deals.is_handed_over then deals.sale_pipeline_name else deals.pipeline_name end
+            as pipeline_name,
         deals.stage_name,
         deals.base_amount,
         deals.created_date,

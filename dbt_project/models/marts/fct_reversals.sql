@@ -112,6 +112,11 @@ final as (
                 then
                     'Успех отменён: с этапа «' || from_stage_name || '» на «' || to_stage_name
                     || '»'
+            when 'failed_after_sale'
+                then
+                    'Провал после продажи: с этапа «' || from_stage_name || '» на «'
+                    || to_stage_name || '» в воронке «' || to_pipeline_name
+                    || '»; продажа остаётся'
             when 'pipeline_move'
                 then
                     'Из воронки «' || from_pipeline_name || '» в «' || to_pipeline_name
@@ -133,6 +138,11 @@ final as (
                 then
                     'Win undone: from stage "' || from_stage_name || '" to "' || to_stage_name
                     || '"'
+            when 'failed_after_sale'
+                then
+                    'Failed after the sale: from stage "' || from_stage_name || '" to "'
+                    || to_stage_name || '" in pipeline "' || to_pipeline_name
+                    || '"; the sale stands'
             when 'pipeline_move'
                 then
                     'From pipeline "' || from_pipeline_name || '" to "' || to_pipeline_name

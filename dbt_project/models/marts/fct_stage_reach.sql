@@ -28,6 +28,7 @@ items as (
         -- Pipelines are numbered from 0; leads have none.
         cast(-1 as bigint) as pipeline_key,
         is_counted,
+        is_legacy,
         is_junk as is_failed,
         opportunity_amount as item_amount,
         is_amount_unknown as is_item_amount_unknown,
@@ -39,6 +40,7 @@ items as (
         deal_id as item_id,
         pipeline_id as pipeline_key,
         is_counted,
+        is_legacy,
         is_failed,
         base_amount as item_amount,
         is_amount_unknown as is_item_amount_unknown,
@@ -133,6 +135,7 @@ unioned as (
         is_forwarded,
         is_back_move,
         is_drop,
+        is_moved_out,
         finished_days,
         days_on_stage_now
     from keyed_visits
@@ -149,6 +152,7 @@ unioned as (
         false as is_forwarded,
         false as is_back_move,
         false as is_drop,
+        false as is_moved_out,
         null as finished_days,
         null as days_on_stage_now
     from never_visited
@@ -165,6 +169,7 @@ unioned as (
         false as is_forwarded,
         false as is_back_move,
         true as is_drop,
+        false as is_moved_out,
         null as finished_days,
         null as days_on_stage_now
     from created_failed
@@ -189,11 +194,18 @@ final as (
         unioned.next_stage_id,
         unioned.next_stage_name,
         unioned.next_pipeline_name,
-        items.is_counted,
+        -- By the pipeline of the row, wherever the deal stands now.
+        case
+            when unioned.entity = 'lead' then items.is_counted
+            else
+                {{ is_sales_pipeline('unioned.pipeline_key') }}
+                and ({{ var('include_legacy') }} or not items.is_legacy)
+        end as is_counted,
         unioned.visit_number is not null as is_visited,
         unioned.is_forwarded,
         unioned.is_back_move,
         unioned.is_drop,
+        unioned.is_moved_out,
         unioned.finished_days,
         unioned.days_on_stage_now,
         items.item_amount,

@@ -40,6 +40,9 @@ windowed as (
             order by visit_number desc
             rows between unbounded preceding and 1 preceding
         ) as highest_later_sort_order,
+        max(visit_number) over (
+            partition by entity, item_id, pipeline_id
+        ) as last_pipeline_visit_number,
         lead(stage_state) over item_visits as next_stage_state,
         lead(pipeline_id) over item_visits as next_pipeline_id,
         lead(sort_order) over item_visits as next_sort_order
@@ -66,7 +69,13 @@ joined as (
         windowed.next_stage_id,
         next_stages.stage_name as next_stage_name,
         next_stages.pipeline_name as next_pipeline_name,
-        coalesce(leads.is_counted, deals.is_counted, false) as is_counted,
+        -- A visit counts by its own pipeline, wherever the deal stands now.
+        case
+            when windowed.entity = 'lead' then coalesce(leads.is_counted, false)
+            else
+                {{ is_sales_pipeline('windowed.pipeline_id') }}
+                and ({{ var('include_legacy') }} or not coalesce(deals.is_legacy, true))
+        end as is_counted,
         windowed.is_open,
         windowed.is_current,
         coalesce(
@@ -81,10 +90,17 @@ joined as (
             false
         ) as is_back_move,
         coalesce(
-            summarized.item_state = 'failed'
+            deals.state is distinct from 'sale'
+            and summarized.item_state = 'failed'
             and windowed.visit_number = summarized.last_open_visit_number,
             false
         ) as is_drop,
+        coalesce(
+            windowed.stage_state = 'in_work'
+            and windowed.visit_number = windowed.last_pipeline_visit_number
+            and windowed.next_pipeline_id <> windowed.pipeline_id,
+            false
+        ) as is_left,
         windowed.is_from_history,
         windowed.entered_at,
         windowed.left_at,
@@ -149,6 +165,7 @@ final as (
         is_forwarded,
         is_back_move,
         is_drop,
+        is_left and not is_drop as is_moved_out,
         is_from_history,
         coalesce(finished_days, days_on_stage_now) as days,
         finished_days,

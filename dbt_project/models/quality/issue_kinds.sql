@@ -181,6 +181,33 @@ with kinds as (
             'Stage reports are right from this date on.'
         ),
         (
+            34, 'open_behind_paid_stage', 'warning',
+            'За этапом «оплачено» стоят открытые этапы',
+            'Open stages behind a paid one',
+            'Сделки прошли этап из paid_stages и стоят дальше: продажей они не считаются. '
+            || 'Назовите в paid_stages и эти этапы, если деньги получены.',
+            'The deals passed a stage of paid_stages and stand behind it: they are no sales. Name '
+            || 'these stages in paid_stages too if the money is there.'
+        ),
+        (
+            35, 'open_after_hand_over', 'warning',
+            'Выиграны в одной воронке, открыты в другой',
+            'Won in one pipeline, open in another',
+            'Считаются проданными в воронке, где выиграны. Если продаёт другая, а первая — нет '
+            || '(квалификация), назовите воронки продаж в настройке sales_pipelines.',
+            'They count as sold in the pipeline that won them. If the other one sells and the '
+            || 'first does not (qualification), name the sales pipelines in sales_pipelines.'
+        ),
+        (
+            36, 'history_begins_after_deal', 'info',
+            'История сделки начинается позже её создания',
+            'History of a deal begins after its creation',
+            'Портал часто отдаёт историю только нынешней воронки: если сделку выиграли в другой до '
+            || 'первого обновления, эта продажа не видна.',
+            'Portals often tell the history of the present pipeline only: a sale made in another '
+            || 'one before the first refresh cannot be seen.'
+        ),
+        (
             31, 'unknown_source', 'warning',
             'Источника нет в справочнике',
             'Source is not in the directory',

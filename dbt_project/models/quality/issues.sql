@@ -69,6 +69,10 @@ deal_stage_history as (
     select * from {{ ref('stg_bitrix24__deal_stage_history') }}
 ),
 
+vanished_stage_history as (
+    select * from {{ ref('stg_bitrix24__vanished_stage_history') }}
+),
+
 items as (
     select
         'lead' as entity,
@@ -295,10 +299,12 @@ sale_date_fallback as (
         deals.deal_id as item_id,
         case deals.sold_at_source
             when 'close_date' then 'Дата продажи взята из даты закрытия: '
+            when 'refresh' then 'Дата продажи взята из обновления, которое её увидело: '
             else 'Дата продажи взята из последнего перемещения: '
         end || cast(deals.sold_date as string) as explanation_ru,
         case deals.sold_at_source
             when 'close_date' then 'The date of the sale is the close date: '
+            when 'refresh' then 'The date of the sale is that of the refresh that saw it: '
             else 'The date of the sale is that of the last move: '
         end || cast(deals.sold_date as string) as explanation_en
     from deals
@@ -671,6 +677,145 @@ history_begins as (
         history_starts.first_at
 ),
 
+-- What the portal no longer tells of another pipeline, no refresh had read either.
+deal_histories as (
+    select
+        deal_id,
+        created_at
+    from deal_stage_history
+    union all
+    select
+        item_id as deal_id,
+        created_at
+    from vanished_stage_history
+    where entity = 'deal'
+),
+
+deals_without_beginning as (
+    select
+        deals.deal_id,
+        deals.base_amount
+    from deals
+    inner join deal_histories
+        on deals.deal_id = deal_histories.deal_id
+    where not deals.is_legacy
+    group by
+        deals.deal_id,
+        deals.base_amount,
+        deals.created_at
+    having
+        {{ seconds_between('deals.created_at', 'min(deal_histories.created_at)') }}
+        > {{ first_history_seconds }}
+),
+
+history_begins_after_deal as (
+    select
+        'history_begins_after_deal' as kind,
+        'deal' as entity,
+        'deal' as record_key,
+        count(*) as records_count,
+        sum(base_amount) as base_amount,
+        'История начинается позже создания, прежние воронки и продажи в них неизвестны; сделок: '
+        || cast(count(*) as string)
+        || coalesce(', сумма: ' || cast(sum(base_amount) as string), '') as explanation_ru,
+        'History begins after the creation, earlier pipelines and sales in them are unknown; deals: '
+        || cast(count(*) as string)
+        || coalesce(', amount: ' || cast(sum(base_amount) as string), '') as explanation_en
+    from deals_without_beginning
+    having count(*) > 0
+),
+
+open_after_hand_over as (
+    select
+        'open_after_hand_over' as kind,
+        'deal' as entity,
+        cast(sale_pipeline_id as string) || ' → ' || cast(pipeline_id as string) as record_key,
+        count(*) as records_count,
+        sum(base_amount) as base_amount,
+        'Сделок выиграно в «' || sale_pipeline_name || '», стоят открытыми в «' || pipeline_name
+        || '»: ' || cast(count(*) as string)
+        || coalesce(', сумма: ' || cast(sum(base_amount) as string), '')
+        || '; считаются проданными. Назовите sales_pipelines, если продаёт «' || pipeline_name
+        || '»' as explanation_ru,
+        'Deals won in "' || sale_pipeline_name || '" stand open in "' || pipeline_name || '": '
+        || cast(count(*) as string)
+        || coalesce(', amount: ' || cast(sum(base_amount) as string), '')
+        || '; counted as sold. Name sales_pipelines if "' || pipeline_name || '" sells'
+            as explanation_en
+    from deals
+    where
+        is_counted
+        and is_handed_over
+        and {{ deal_state('stage_id', 'semantics') }} = 'in_work'
+        and not {{ var('sales_pipelines') | length > 0 }}
+    group by
+        sale_pipeline_id,
+        sale_pipeline_name,
+        pipeline_id,
+        pipeline_name
+),
+
+-- Only a setting makes a success of a stage that is not final.
+paid_stages as (
+    select
+        pipeline_id,
+        stage_name,
+        sort_order
+    from stages
+    where
+        entity = 'deal'
+        and stage_state = 'success'
+        and semantics <> 'S'
+),
+
+open_behind_paid as (
+    select
+        stages.stage_id,
+        stages.stage_name,
+        max_by(paid_stages.stage_name, paid_stages.sort_order) as paid_stage_name
+    from stages
+    inner join paid_stages
+        on
+            stages.pipeline_id = paid_stages.pipeline_id
+            and stages.sort_order > paid_stages.sort_order
+    where
+        stages.entity = 'deal'
+        and stages.stage_state = 'in_work'
+        and not stages.is_deleted
+    group by
+        stages.stage_id,
+        stages.stage_name
+),
+
+open_behind_paid_stage as (
+    select
+        'open_behind_paid_stage' as kind,
+        'deal' as entity,
+        open_behind_paid.stage_id as record_key,
+        count(*) as records_count,
+        sum(deals.base_amount) as base_amount,
+        'Сделки на «' || open_behind_paid.stage_name || '», за «'
+        || open_behind_paid.paid_stage_name || '», не считаются проданными: '
+        || cast(count(*) as string)
+        || coalesce(', сумма: ' || cast(sum(deals.base_amount) as string), '')
+        || '. Назовите в paid_stages и этот этап, если они оплачены' as explanation_ru,
+        'Deals on "' || open_behind_paid.stage_name || '", behind "'
+        || open_behind_paid.paid_stage_name || '", count as not sold: '
+        || cast(count(*) as string)
+        || coalesce(', amount: ' || cast(sum(deals.base_amount) as string), '')
+        || '. Name this stage in paid_stages too if they are paid' as explanation_en
+    from open_behind_paid
+    inner join deals
+        on open_behind_paid.stage_id = deals.stage_id
+    where
+        deals.is_counted
+        and deals.is_in_work
+    group by
+        open_behind_paid.stage_id,
+        open_behind_paid.stage_name,
+        open_behind_paid.paid_stage_name
+),
+
 rows_missing as (
     select
         'rows_missing' as kind,
@@ -713,6 +858,12 @@ record_groups as (
     select * from unknown_stage_in_history
     union all
     select * from history_begins
+    union all
+    select * from history_begins_after_deal
+    union all
+    select * from open_after_hand_over
+    union all
+    select * from open_behind_paid_stage
     union all
     select * from rows_missing
     union all

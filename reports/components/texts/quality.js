@@ -48,6 +48,7 @@ const ru = {
 	reversalKinds: {
 		deleted: 'Удалено',
 		reopened_after_win: 'Успех отменён',
+		failed_after_sale: 'Провал после продажи',
 		pipeline_move: 'Перенос в другую воронку',
 		history_row_vanished: 'Стёрта история этапов',
 	},
@@ -55,7 +56,8 @@ const ru = {
 	reversalMeanings: {
 		deleted: 'Запись исчезла из всех показателей',
 		reopened_after_win: 'Продажа или качественный лид больше не считаются',
-		pipeline_move: 'Сделка считается в новой воронке',
+		failed_after_sale: 'Ни на что: продажа остаётся',
+		pipeline_move: 'Сделка считается в новой воронке, проданная — в воронке продажи',
 		history_row_vanished: 'Отчёты по этапам потеряли эти переходы',
 	},
 	lostWins: 'Из них успехов',
@@ -173,6 +175,7 @@ const en = {
 	reversalKinds: {
 		deleted: 'Deleted',
 		reopened_after_win: 'Win undone',
+		failed_after_sale: 'Failed after the sale',
 		pipeline_move: 'Moved to another pipeline',
 		history_row_vanished: 'Stage history erased',
 	},
@@ -180,7 +183,8 @@ const en = {
 	reversalMeanings: {
 		deleted: 'The record left all metrics',
 		reopened_after_win: 'A sale or a quality lead counts no more',
-		pipeline_move: 'The deal counts in the new pipeline',
+		failed_after_sale: 'Nothing: the sale stands',
+		pipeline_move: 'The deal counts in the new pipeline, a sold one in that of the sale',
 		history_row_vanished: 'Stage reports lost these moves',
 	},
 	lostWins: 'Of them wins',

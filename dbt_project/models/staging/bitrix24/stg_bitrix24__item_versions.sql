@@ -36,6 +36,7 @@ unioned as (
         is_deleted,
         opportunity,
         created_time,
+        moved_time,
         updated_time,
         refresh_no,
         _dlt_load_id
@@ -55,6 +56,7 @@ unioned as (
         is_deleted,
         opportunity,
         created_time,
+        moved_time,
         updated_time,
         refresh_no,
         _dlt_load_id
@@ -89,6 +91,7 @@ renamed as (
         coalesce(is_deleted, false) as is_deleted,
         opportunity as amount,
         created_time as created_at,
+        moved_time as moved_at,
         updated_time as updated_at
     from versions
     where
