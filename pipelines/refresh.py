@@ -27,6 +27,11 @@ from pipelines.errors import (
     what_to_do,
 )
 from pipelines.excel.workbooks import excel
+from pipelines.issues import (
+    OPEN_AFTER_HAND_OVER,
+    OPEN_BEHIND_PAID_STAGE,
+    published_issues,
+)
 from pipelines.publish import publish
 from pipelines.report import report, write_status
 from pipelines.run_file import write_atomically
@@ -206,6 +211,15 @@ def _steps(
         run.add_checks(build(warehouse, settings))
     with _step("publish", run, say):
         publish(warehouse)
+    run.warnings += [
+        text
+        for _, _, text in published_issues(
+            warehouse,
+            OPEN_AFTER_HAND_OVER,
+            OPEN_BEHIND_PAID_STAGE,
+            language=settings.report_lang,
+        )
+    ]
 
 
 def _report(run: Run, warehouse: Warehouse, settings: Settings, say: Callable[[str], None]) -> None:

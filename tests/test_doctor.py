@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from pipelines.bitrix24.access import OAuth
@@ -22,7 +23,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import ROOT, Warehouse
 from scripts.demo_portal import Portal, serve
 from scripts.demo_portal.methods import Reply
-from tests.small_portal import deal, lead, lead_visit, write_portal
+from tests.small_portal import deal, lead, lead_visit, status, write_portal
 
 FIELD, SHOWN = "UF_CRM_1720019876534", "ufCrm_1720019876534"
 
@@ -446,3 +447,54 @@ def test_exit_codes(folder: Path, portal: Portal, warehouse: Warehouse, tmp_path
         os.environ.pop("PIPELINES_LOCK_FD")
         busy = run(warehouse, portal.environment)
     assert (busy.returncode, "another refresh is running" in busy.stderr) == (4, True)
+
+
+def paid_portal(folder: Path) -> Path:
+    """Deals 1 and 2 stand on a stage behind the paid one, deal 3 before it."""
+    stages = [("UC_DEAL", "Договор"), ("UC_PAID", "Оплачено"), ("UC_SHIP", "Отгрузка")]
+    statuses = [
+        status(10 + number, "DEAL_STAGE", code) | {"NAME": name}
+        for number, (code, name) in enumerate(stages)
+    ]
+    return write_portal(
+        folder,
+        deals=[deal(1, stageId="UC_SHIP"), deal(2, stageId="UC_SHIP"), deal(3, stageId="UC_DEAL")],
+        statuses=[*statuses, status(20, "DEAL_STAGE", "WON", "S")],
+    )
+
+
+def test_open_stages_behind_a_paid_one_are_told(tmp_path: Path, warehouse: Warehouse) -> None:
+    with serve(paid_portal(tmp_path / "portal")) as portal:
+        found = doctor(portal, warehouse, paid_stages=["UC_PAID"])
+        (line,) = [text for text in told(found, "warning") if "not sold" in text]
+        assert line == (
+            'deals on "Отгрузка", behind "Оплачено", count as not sold: 2; name UC_SHIP in'
+            " paid_stages too if they are paid"
+        )
+        named = doctor(portal, warehouse, paid_stages=["UC_PAID", "UC_SHIP"])
+        assert not [text for text in told(named, "warning") if "not sold" in text]
+
+
+def test_what_was_published_is_told_with_amounts(tmp_path: Path, warehouse: Warehouse) -> None:
+    warehouse.published.mkdir(parents=True)
+    won = 'Deals won in "Квалификация" stand open in "Продажи": 2, amount: 15.50'
+    with duckdb.connect(str(warehouse.published / "crm.duckdb")) as connection:
+        connection.execute("create schema quality")
+        connection.execute(
+            "create table quality.issues as select * from (values"
+            f" ('open_after_hand_over', '2 → 0', '{won}'),"
+            " ('open_behind_paid_stage', 'UC_SHIP', 'Deals on it: 2, amount: 300.00'),"
+            " ('open_behind_paid_stage', 'UC_GONE', 'of settings that were changed since'),"
+            " ('sale_without_lead', '7', 'told in the reports alone')"
+            ") as issues (kind, record_key, explanation_en)"
+        )
+    with serve(paid_portal(tmp_path / "portal")) as portal:
+        found = told(doctor(portal, warehouse, paid_stages=["UC_PAID"]), "warning")
+        assert [text for text in found if "amount" in text or "not sold" in text] == [
+            won,
+            "Deals on it: 2, amount: 300.00",
+        ]
+        named = told(
+            doctor(portal, warehouse, paid_stages=["UC_PAID"], sales_pipelines=[0]), "warning"
+        )
+        assert won not in named

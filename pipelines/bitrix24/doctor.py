@@ -24,6 +24,7 @@ from pipelines.bitrix24.client import (
 from pipelines.bitrix24.entities import (
     ACTIVITIES,
     ACTIVITY_FIELD,
+    DEALS,
     DETAILS,
     ENTITIES,
     HISTORIES,
@@ -38,6 +39,12 @@ from pipelines.bitrix24.extract import (
 )
 from pipelines.bitrix24.offsets import WrittenTimes
 from pipelines.errors import Bitrix24Error, SettingsError
+from pipelines.issues import (
+    HISTORY_BEGINS_AFTER_DEAL,
+    OPEN_AFTER_HAND_OVER,
+    OPEN_BEHIND_PAID_STAGE,
+    published_issues,
+)
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 
@@ -147,6 +154,7 @@ class _Examination:
             yield from self._guarded(self._names)
         for table in ENTITIES:
             yield from self._guarded(partial(self._fields_of_rows, table))
+        yield from self._guarded(self._sold_or_not)
         yield from self._guarded(self._history_without_count)
         for table, name in self._time_filters():
             if table in ENTITIES and table.name not in self._whole:
@@ -292,6 +300,41 @@ class _Examination:
                 " the `select` of our requests (as in"
                 " github.com/bitrix-tools/b24-rest-docs/issues/368): report it to Bitrix24",
             )
+
+    def _sold_or_not(self) -> Iterator[Finding]:
+        """Deals that the settings should name as sold or not, with amounts once there are some."""
+        kinds = [OPEN_BEHIND_PAID_STAGE, HISTORY_BEGINS_AFTER_DEAL]
+        if not self.settings.sales_pipelines:
+            kinds.append(OPEN_AFTER_HAND_OVER)
+        behind = self._reading.open_behind_paid() if self._reading else []
+        told = set()
+        for kind, key, text in published_issues(self.warehouse, *kinds):
+            if kind == OPEN_BEHIND_PAID_STAGE:
+                # Published by the settings of then.
+                if key not in {code for code, _, _ in behind}:
+                    continue
+                told.add(key)
+            level: Literal["ok", "warning"] = (
+                "ok" if kind == HISTORY_BEGINS_AFTER_DEAL else "warning"
+            )
+            yield Finding(level, text)
+        for code, name, paid in behind:
+            if code in told:
+                continue
+            params = {**DEALS.params, "select": ["id"], "filter": {"stageId": code}, "start": 0}
+            deals = self.client.call(DEALS.method, params).total or 0
+            if deals:
+                yield Finding(
+                    "warning",
+                    f'deals on "{name}", behind "{paid}", count as not sold: {deals:,}; name'
+                    f" {code} in paid_stages too if they are paid",
+                )
+            else:
+                yield Finding(
+                    "ok",
+                    f'"{name}" ({code}) is an open stage behind "{paid}": deals on it count as not'
+                    " sold; there are none now",
+                )
 
     def _history_without_count(self) -> Iterator[Finding]:
         """`start=-1` and a keyset must bring the rows that the counted pages bring."""

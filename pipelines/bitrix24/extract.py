@@ -500,6 +500,25 @@ class Reading:
             },
         }
 
+    def open_behind_paid(self) -> list[tuple[str, str, str]]:
+        """Open deal stages behind one named in `paid_stages`: code, name, name of the paid one."""
+        stages = [
+            (row["ENTITY_ID"], int(row.get("SORT") or 0), row)
+            for row in self._directories[STATUSES.name]
+            if row["ENTITY_ID"] == "DEAL_STAGE" or row["ENTITY_ID"].startswith("DEAL_STAGE_")
+        ]
+        stages.sort(key=lambda stage: stage[:2])
+        last_paid: dict[str, Mapping[str, Any]] = {}
+        found = []
+        for pipeline, _, row in stages:
+            if row.get("SEMANTICS") in ("S", "F"):
+                continue
+            if row["STATUS_ID"] in self.settings.paid_stages:
+                last_paid[pipeline] = row
+            elif paid := last_paid.get(pipeline):
+                found.append((row["STATUS_ID"], row.get("NAME") or "", paid.get("NAME") or ""))
+        return found
+
     def _was_known(self, named: Named) -> bool:
         """Whether earlier refreshes saw the name, or items stood on the stage."""
         table, column = {

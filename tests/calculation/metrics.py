@@ -616,9 +616,7 @@ class Facts:
             )
             parts += [visits, created_failed]
         counting = pl.concat(parts, how="diagonal_relaxed").filter("counts")
-        return counting.with_columns(
-            self._name_of(pl.col("pipeline_id")).alias("pipeline_name")
-        )
+        return counting.with_columns(self._name_of(pl.col("pipeline_id")).alias("pipeline_name"))
 
     @cached_property
     def moves(self) -> pl.DataFrame:

@@ -1,0 +1,27 @@
+"""What the published figures ask of the settings: told by a refresh and by the doctor."""
+
+from __future__ import annotations
+
+import duckdb
+
+from pipelines.warehouse import Warehouse
+
+# Kinds of quality.issues that a setting settles, and the whole of which is one line.
+OPEN_AFTER_HAND_OVER = "open_after_hand_over"
+OPEN_BEHIND_PAID_STAGE = "open_behind_paid_stage"
+HISTORY_BEGINS_AFTER_DEAL = "history_begins_after_deal"
+
+
+def published_issues(
+    warehouse: Warehouse, *kinds: str, language: str = "en"
+) -> list[tuple[str, str, str]]:
+    """Kind, key and explanation of the published issues of the kinds; none before publication."""
+    path = warehouse.published / "crm.duckdb"
+    if not path.exists():
+        return []
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return connection.execute(
+            f"select kind, record_key, explanation_{language} from quality.issues"
+            " where kind in (select unnest($kinds)) order by kind, record_key",
+            {"kinds": list(kinds)},
+        ).fetchall()
