@@ -46,16 +46,16 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
 
     Raises:
         BuildFailed: nothing is completed yet, or a model failed; says which and why.
-        SettingsError: the warehouse holds personal data that the settings no longer allow.
+        SettingsError: the warehouse holds what the settings or this version no longer allow.
         ChecksFailed: a dbt test failed; nothing is to be published.
     """
     completed = warehouse.last_refreshes()
     if not completed:
         raise BuildFailed("no refresh is completed yet: run extract and check first")
-    if settings.is_stricter_than(completed[0].scope):
+    if settings.must_erase(completed[0].scope):
         raise SettingsError(
-            "settings pii and keep_titles allow less than what was read: run a refresh, which"
-            " erases the rest, before building"
+            "the settings pii and keep_titles, or this version, allow less than what was read: run"
+            " a refresh, which erases the rest, before building"
         )
     target = warehouse.directory / "dbt"
     dbt = Path(sys.executable).with_name("dbt")

@@ -15,7 +15,12 @@ import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipelines.bitrix24.entities import DETAILS, ENTITIES
+import duckdb
+import polars as pl
+
+from pipelines.bitrix24.entities import DETAILS, ENTITIES, TABLES
+from pipelines.bitrix24.redaction import without_addresses
+from pipelines.bitrix24.values import listed, mapping
 from pipelines.errors import SettingsError
 from pipelines.warehouse import Warehouse
 
@@ -50,7 +55,8 @@ def protection(level: str) -> Callable[[Row], Row]:
             if name in ("PHONE", "EMAIL"):
                 clean = _phone if name == "PHONE" else _email
                 safe[name] = [
-                    {"VALUE": hashed(clean(str(item.get("VALUE") or "")))} for item in value or []
+                    {"VALUE": hashed(clean(str(mapping(item).get("VALUE") or "")))}
+                    for item in listed(value)
                 ]
             elif name != "ID" and value:
                 safe[name] = hashed(" ".join(str(value).casefold().split()))
@@ -83,11 +89,12 @@ def _email(text: str) -> str:
 
 
 def forget(warehouse: Warehouse, titles: bool) -> None:
-    """Erases personal data of earlier refreshes, before a stricter reading of everything.
+    """Erases what earlier refreshes stored and may no longer, before a reading of everything.
 
     Contact details go, user fields go (the reading brings back those that are still read), titles
-    go unless `titles`; what was built from them is dropped. The file is written anew, since DuckDB
-    leaves deleted values in free blocks. Published folders go as new ones come.
+    go unless `titles`, tokens and webhooks' codes go from the addresses in all other texts; what
+    was built from them is dropped. The file is written anew, since DuckDB leaves deleted values in
+    free blocks. Published folders go as new ones come.
     """
     known = warehouse.raw_tables()
     with warehouse.connect(read_only=False) as connection:
@@ -98,7 +105,28 @@ def forget(warehouse: Warehouse, titles: bool) -> None:
             connection.execute(f"update raw.{table.name} set {', '.join(changes)}")
         for table in (table for table in DETAILS if table.name in known):
             connection.execute(f"delete from raw.{table.name}")
+        texts = connection.execute(
+            "select table_name, column_name from duckdb_columns()"
+            " where schema_name = 'raw' and data_type = 'VARCHAR' and table_name in $tables",
+            {"tables": [table.name for table in TABLES]},
+        ).fetchall()
+        for table_name, column in texts:
+            _cut_addresses(connection, table_name, column)
         for schema in BUILT_SCHEMAS:
             connection.execute(f"drop schema if exists {schema} cascade")
     warehouse.rewrite({})
     shutil.rmtree(warehouse.directory / ".dlt", ignore_errors=True)
+
+
+def _cut_addresses(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> None:
+    """Takes tokens and webhooks' codes out of the texts of a raw column."""
+    texts = connection.execute(
+        f"select distinct {column} from raw.{table} where regexp_matches({column}, '[/%&?;#]')"
+    ).fetchall()
+    cut = [(text, safe) for (text,) in texts if (safe := without_addresses(text)) != text]
+    if cut:
+        connection.register("cut", pl.DataFrame(cut, ["was", "safe"], orient="row").to_arrow())
+        connection.execute(
+            f"update raw.{table} set {column} = cut.safe from cut where {column} = cut.was"
+        )
+        connection.unregister("cut")

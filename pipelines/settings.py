@@ -26,6 +26,9 @@ from pipelines.personal_data import key_mark
 from pipelines.warehouse import ROOT
 
 DBT_PROJECT = ROOT / "dbt_project"
+# How values are stored: 2 since addresses of files and tokens in texts are cut, and user fields
+# are decoded. Warehouses of before name none.
+VALUES = 2
 
 
 def _known_timezone(name: str) -> str:
@@ -127,17 +130,22 @@ class Settings(BaseModel):
             "pii": self.pii,
             "titles": self.reads_titles,
             "user_fields": sorted(self.named_user_fields),
+            "values": VALUES,
         }
         if self.pii == "hash":
             # Hashes of two keys would make two customers of one.
             scope["hash_key"] = key_mark()
         return json.dumps(scope)
 
-    def is_stricter_than(self, scope: str | None) -> bool:
-        """Whether an earlier scope allowed personal data that these settings do not."""
-        if scope is None:
-            return False
-        before = json.loads(scope)
+    def must_erase(self, scope: str | None) -> bool:
+        """Whether an earlier scope let into the warehouse what may no longer be there.
+
+        That is personal data that these settings do not allow, or values stored in an older way,
+        with secrets of the portal in them.
+        """
+        before = json.loads(scope) if scope else {}
+        if before.get("values") != VALUES:
+            return True
         levels = ("none", "hash", "full")
         return levels.index(self.pii) < levels.index(before["pii"]) or (
             before["titles"] and not self.reads_titles

@@ -24,6 +24,18 @@
         'no_department': ('без отдела', 'no department'),
         'deleted_department': ('удалённый отдел (%)', 'deleted department (%)'),
         'deleted_value': ('удалённое значение (%)', 'deleted value (%)'),
+        'file': ('файл %', 'file %'),
+        'element': ('элемент %', 'element %'),
+        'section': ('раздел %', 'section %'),
+        'resource': ('ресурс %', 'resource %'),
+        'crm_lead': ('лид %', 'lead %'),
+        'crm_deal': ('сделка %', 'deal %'),
+        'crm_contact': ('контакт %', 'contact %'),
+        'crm_company': ('компания %', 'company %'),
+        'crm_quote': ('предложение %', 'quote %'),
+        'crm_invoice': ('счёт %', 'invoice %'),
+        'crm_order': ('заказ %', 'order %'),
+        'crm_element': ('элемент CRM %', 'CRM element %'),
         'yes': ('да', 'yes'),
         'no': ('нет', 'no'),
     } -%}
@@ -78,4 +90,28 @@
 {# Title of a lead or deal; its number where there is none, or the setting `pii` left it unread. #}
 {% macro item_title(entity, id) -%}
     coalesce({{ one_line('title') }}, {{ label(entity ~ '_title', id) }})
+{%- endmacro %}
+
+{#
+    Kind and number of a linked CRM element, whose code is the kind's letters and the number: C_5.
+    Smart processes have a T and their own number in hexadecimal; a bare number tells no kind.
+#}
+{% macro crm_element_name(code) -%}
+    {%- set kinds = {
+        'L': 'crm_lead',
+        'D': 'crm_deal',
+        'C': 'crm_contact',
+        'CO': 'crm_company',
+        'Q': 'crm_quote',
+        'I': 'crm_invoice',
+        'SI': 'crm_invoice',
+        'O': 'crm_order',
+    } -%}
+    {%- set number = "split_part(" ~ code ~ ", '_', 2)" -%}
+    case
+    {%- for letters, kind in kinds.items() %}
+        when split_part({{ code }}, '_', 1) = '{{ letters }}' then {{ label(kind, with=number) }}
+    {%- endfor %}
+        else {{ label('crm_element', with=code) }}
+    end
 {%- endmacro %}

@@ -21,6 +21,8 @@ import requests
 from dlt.sources.helpers.requests import Client as RetryingClient
 
 from pipelines.bitrix24.access import OAuth, Webhook, without
+from pipelines.bitrix24.redaction import is_suspect, redacted
+from pipelines.bitrix24.values import listed, mapping
 from pipelines.errors import Bitrix24Error
 
 PAGE_SIZE = 50
@@ -180,7 +182,7 @@ class Client:
             if not isinstance(body, dict):
                 raise Bitrix24Error("the portal answered a batch in an unknown form")
             results, errors, totals, nexts, times = (
-                _as_object(body.get(key))
+                mapping(body.get(key))
                 for key in ("result", "result_error", "result_total", "result_next", "result_time")
             )
             for name, spent in times.items():
@@ -424,6 +426,9 @@ class Client:
             )
         try:
             body = json.loads(response.content, parse_float=Decimal, parse_constant=_no_number)
+            secrets = self.access.secrets
+            if is_suspect(response.content, secrets):
+                body = redacted(body, secrets)
         except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
@@ -492,16 +497,20 @@ def rows_of(result: Any, items_key: str | None, method: str) -> list[dict[str, A
     """
     if items_key and isinstance(result, dict):
         result = result.get(items_key)
-    if isinstance(result, list) and any(row in ([], {}) for row in result):
+    try:
+        if not isinstance(result, list | dict):
+            raise TypeError("no list")
+        rows = [mapping(row) for row in listed(result)]
+    except TypeError:
+        raise Bitrix24Error(f"the portal answered {method} in an unknown form") from None
+    if not all(rows):
         raise Bitrix24Error(
             f"the portal answered {method} with empty rows, without the fields of our select, as"
             " it does where a request says useOriginalUfNames=Y (ours do not:"
             " github.com/bitrix-tools/b24-rest-docs/issues/368): look whether a proxy changes our"
             " requests, and report it to Bitrix24"
         )
-    if not isinstance(result, list) or not all(isinstance(row, dict) for row in result):
-        raise Bitrix24Error(f"the portal answered {method} in an unknown form")
-    return result
+    return rows
 
 
 def number_of(row: Mapping[str, Any], key: str, method: str) -> int:
@@ -534,11 +543,6 @@ def _count(value: Any, method: str) -> int | None:
 
 def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no JSON")
-
-
-def _as_object(value: Any) -> dict[str, Any]:
-    """PHP sends an empty object as an empty list."""
-    return value if isinstance(value, dict) else {}
 
 
 def _seconds(spent: Any) -> float | None:

@@ -38,6 +38,7 @@ from pipelines.bitrix24.extract import (
     not_an_administrator,
 )
 from pipelines.bitrix24.offsets import WrittenTimes
+from pipelines.bitrix24.values import listed
 from pipelines.errors import Bitrix24Error, SettingsError
 from pipelines.issues import (
     HISTORY_BEGINS_AFTER_DEAL,
@@ -231,7 +232,7 @@ class _Examination:
         else:
             self._is_open = False
             yield Finding("problem", not_an_administrator(access))
-        granted = {str(scope) for scope in self.client.call("scope").result}
+        granted = {str(scope) for scope in listed(self.client.call("scope").result)}
         if granted & USER_SCOPES:
             granted.add("user")
         self._sees_crm = "crm" in granted

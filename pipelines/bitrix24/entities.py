@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
@@ -20,6 +19,9 @@ from typing import Any, Literal
 
 import polars as pl
 
+from pipelines.bitrix24 import values
+from pipelines.bitrix24.redaction import readable, without_addresses
+from pipelines.bitrix24.values import UserField
 from pipelines.errors import Bitrix24Error
 
 Kind = Literal["entity", "older_list", "history", "snapshot"]
@@ -29,94 +31,46 @@ LEAD, DEAL, CONTACT, COMPANY = 1, 2, 3, 4
 ACTIVITY_FIELD = "lastActivityTime"
 
 
-# Controls and halves of characters: XML and Unicode forbid them, a zero ends SQL, terminals obey.
-_UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-
-
-def _text(value: Any) -> str | None:
-    if not isinstance(value, str | None):
-        raise TypeError("no text")
-    return _readable(value) or None
-
-
-def _readable(value: Any) -> Any:
-    """The value with the sign of the unknown, U+FFFD, for what no text can hold."""
-    match value:
-        case str():
-            return _UNREADABLE.sub("\ufffd", value)
-        case list():
-            return [_readable(one) for one in value]
-        case dict():
-            return {key: _readable(one) for key, one in value.items()}
-    return value
-
-
-def _integer(value: Any) -> int | None:
-    if value is None or value == "":
-        return None
-    number = int(value)
-    if isinstance(value, bool) or (not isinstance(value, str) and number != value):
-        raise ValueError("no whole number")
-    return number
-
-
-def _link(value: Any) -> int | None:
-    """ID of a linked record; the API writes "no link" as null, "", "0" or 0."""
-    return _integer(value) or None
-
-
 def _money(value: Any) -> Decimal | None:
     """Amounts have two decimals; the JSON text of a float may carry more (100.10000000000001)."""
-    number = _decimal(value)
+    number = values.decimal(value)
     return None if number is None else number.quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
-def _decimal(value: Any) -> Decimal | None:
-    if value is None or value == "":
-        return None
-    number = Decimal(str(value))
-    if not number.is_finite():
-        raise ValueError("no number")
-    return number
+def _instants(times: Sequence[Any]) -> pl.Series:
+    texts = [time if isinstance(time, str) and time else None for time in times]
+    fast = pl.Series(texts, dtype=pl.String()).str.to_datetime(
+        "%Y-%m-%dT%H:%M:%S%z", time_unit="us", time_zone="UTC", strict=False
+    )
+    # What the fast way cannot read is decoded, or refused, one by one.
+    if not (slow := {n for n in fast.is_null().arg_true() if times[n]}):
+        return fast
+    found = [values.instant(times[n]) if n in slow else at for n, at in enumerate(fast.to_list())]
+    return pl.Series(found, dtype=pl.Datetime("us", "UTC"))
 
 
-def _instants(values: Sequence[Any]) -> pl.Series:
-    """ISO 8601 with offset, as every list method writes times; empty is null."""
-    texts = pl.Series([value or None for value in values], dtype=pl.String())
-    return texts.str.to_datetime("%Y-%m-%dT%H:%M:%S%z", time_unit="us", time_zone="UTC")
+def _days(days: Sequence[Any]) -> pl.Series:
+    return pl.Series([values.day(day) for day in days], dtype=pl.Date())
 
 
-def _days(values: Sequence[Any]) -> pl.Series:
-    """Dates come as midnight UTC written with the server's offset: the day is the UTC one."""
-    return _instants(values).dt.date()
+def _json_list(value: Any) -> str | None:
+    """The items of a list field as a JSON array; null where there are none."""
+    items = values.listed(value)
+    return _json(items) if items else None
 
 
-def _boolean(value: Any) -> bool | None:
-    if value is None or value == "":
-        return None
-    return {"Y": True, "1": True, "N": False, "0": False, True: True, False: False}[value]
-
-
-def _json(value: Any) -> str | None:
-    if value is None or value == "":
-        return None
-    return json.dumps(_readable(value), ensure_ascii=False, sort_keys=True, default=str)
+def _json(value: Any) -> str:
+    return json.dumps(readable(value), ensure_ascii=False, sort_keys=True, default=str)
 
 
 def _values(value: Any) -> str:
     """JSON array of the values of a multiple field (phones, e-mails); none is an empty array."""
-    return json.dumps([_text(item["VALUE"]) for item in _list(value)], ensure_ascii=False)
+    return _json([values.text(item["VALUE"]) for item in values.listed(value)])
 
 
 def _id_list(value: Any) -> str:
     """JSON array of IDs, in their order; nothing is an empty array."""
-    return json.dumps([_integer(item) for item in _list(value)])
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value or [], list):
-        raise TypeError("no list")
-    return value or []
+    return json.dumps([values.integer(item) for item in values.listed(value)])
 
 
 @dataclass(frozen=True)
@@ -127,34 +81,33 @@ class ColumnType:
     convert: Callable[[Any], Any] | None = None
     convert_all: Callable[[Sequence[Any]], pl.Series] | None = None
 
-    def series(self, values: Sequence[Any]) -> pl.Series:
-        """The typed column; raises ValueError, TypeError or a Polars error on a bad value."""
+    def series(self, given: Sequence[Any]) -> pl.Series:
+        """The typed column; raises one of `BAD_VALUE` on a value of another type."""
         if self.convert_all is not None:
-            return self.convert_all(values)
+            return self.convert_all(given)
         assert self.convert is not None
-        return pl.Series([self.convert(value) for value in values], dtype=self.kind)
+        return pl.Series([self.convert(value) for value in given], dtype=self.kind)
+
+    def one(self, value: Any) -> Any:
+        """One value, decoded."""
+        return self.series([value])[0]
 
 
-TEXT = ColumnType(pl.String(), _text)
-INTEGER = ColumnType(pl.Int64(), _integer)
-LINK = ColumnType(pl.Int64(), _link)
+TEXT = ColumnType(pl.String(), values.text)
+INTEGER = ColumnType(pl.Int64(), values.integer)
+LINK = ColumnType(pl.Int64(), values.link)
 MONEY = ColumnType(pl.Decimal(20, 2), _money)
-RATE = ColumnType(pl.Decimal(38, 10), _decimal)
-COUNT = ColumnType(pl.Decimal(20, 4), _decimal)
+RATE = ColumnType(pl.Decimal(38, 10), values.decimal)
+COUNT = ColumnType(pl.Decimal(20, 4), values.decimal)
 INSTANT = ColumnType(pl.Datetime("us", "UTC"), convert_all=_instants)
 DAY = ColumnType(pl.Date(), convert_all=_days)
-BOOLEAN = ColumnType(pl.Boolean(), _boolean)
-JSON = ColumnType(pl.String(), _json)
+BOOLEAN = ColumnType(pl.Boolean(), values.boolean)
+JSON_LIST = ColumnType(pl.String(), _json_list)
 ID_LIST = ColumnType(pl.String(), _id_list)
 VALUES = ColumnType(pl.String(), _values)
-BAD_VALUE = (
-    ValueError,
-    TypeError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    pl.exceptions.PolarsError,
-)
+BAD_VALUE = (*values.BAD_VALUE, pl.exceptions.PolarsError)
+# Decoded to one form whichever shape PHP gave, so that another shape is no other version.
+SHAPED = (ID_LIST, VALUES, JSON_LIST)
 
 Columns = Mapping[str, tuple[str, ColumnType]]
 
@@ -214,26 +167,36 @@ class Table:
         types["refresh_no"] = pl.Int64()
         return types
 
-    def typed(self, rows: Sequence[Mapping[str, Any]], refresh_no: int) -> pl.DataFrame:
+    def typed(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        refresh_no: int,
+        user_fields: Mapping[str, UserField] | None = None,
+    ) -> pl.DataFrame:
         """Rows of the API as typed versions with their hashes.
+
+        Args:
+            user_fields: name → what the portal says of it; of others the values are kept as texts.
 
         Raises:
             Bitrix24Error: a value has not the type of its column; names table, ID and field.
         """
-        raw = {source: [row.get(source) for row in rows] for source, _ in self.columns.values()}
+        raw: dict[str, Sequence[Any]] = {
+            source: [row.get(source) for row in rows] for source, _ in self.columns.values()
+        }
         columns: dict[str, Any] = {}
         for name, (source, column) in self.columns.items():
             try:
                 columns[name] = column.series(raw[source])
             except BAD_VALUE:
-                raise self._bad_value(rows, source, column) from None
+                raise self._bad_value(rows, source, column.one) from None
+            if column in SHAPED:
+                raw[source] = columns[name].to_list()
         if self.has_user_fields:
-            raw["user_fields"] = [
-                _json({k: v for k, v in row.items() if k.startswith("UF_CRM_")}) for row in rows
-            ]
+            raw["user_fields"] = self._user_fields(rows, user_fields or {})
             columns["user_fields"] = raw["user_fields"]
         activity = raw.pop(ACTIVITY_FIELD) if self.has_state else [""] * len(rows)
-        states = [repr(values) for values in zip(*raw.values(), strict=True)]
+        states = [repr(row) for row in zip(*raw.values(), strict=True)]
         columns["row_hash"] = [
             _hash(f"{state}{last}") for state, last in zip(states, activity, strict=True)
         ]
@@ -265,19 +228,46 @@ class Table:
             )
         )
 
-    def _bad_value(
-        self, rows: Sequence[Mapping[str, Any]], source: str, column: ColumnType
-    ) -> Bitrix24Error:
+    def _user_fields(
+        self, rows: Sequence[Mapping[str, Any]], known: Mapping[str, UserField]
+    ) -> list[str]:
+        """One JSON object a row, whose values are plain whichever shape PHP gave them."""
+        decoders: dict[str, Callable[[Any], Any]] = {}
+        decoded = []
         for row in rows:
+            found = {}
+            for name, value in row.items():
+                if not name.startswith("UF_CRM_"):
+                    continue
+                decode = decoders.setdefault(name, known.get(name, UserField()).decode)
+                try:
+                    found[name] = decode(value)
+                except BAD_VALUE:
+                    raise self._bad_value([row], name, decode) from None
+            decoded.append(_json(found))
+        return decoded
+
+    def _bad_value(
+        self, rows: Sequence[Mapping[str, Any]], source: str, decode: Callable[[Any], Any]
+    ) -> Bitrix24Error:
+        """What to tell of the first value that cannot be decoded; never a customer's contacts."""
+        for row in rows:
+            value = row.get(source)
             try:
-                column.series([row.get(source)])
+                decode(value)
             except BAD_VALUE:
-                kind = type(row.get(source)).__name__
+                shown = "" if self.name.endswith("_details") else f" ({_shortened(value)})"
                 return Bitrix24Error(
-                    f"{self.name} {row.get(self.id_key)}: field {source} holds a {kind} that"
-                    " cannot be read as its type; mend it in the CRM or report it as an error"
+                    f"{self.name} {row.get(self.id_key)}: field {source} holds a"
+                    f" {type(value).__name__} that cannot be read as its type{shown}; mend it in"
+                    " the CRM or report it as an error"
                 )
         return Bitrix24Error(f"{self.name}: field {source} cannot be read")
+
+
+def _shortened(value: Any, most: int = 60) -> str:
+    shown = without_addresses(str(value))
+    return f"{shown[:most]}…" if len(shown) > most else shown
 
 
 def _hash(text: str) -> str:
@@ -605,7 +595,7 @@ FIELDS = Table(
         "label": ("label", TEXT),
         "is_multiple": ("isMultiple", BOOLEAN),
         "is_dynamic": ("isDynamic", BOOLEAN),
-        "items": ("items", JSON),
+        "items": ("items", JSON_LIST),
     },
 )
 

@@ -57,6 +57,7 @@ from pipelines.bitrix24.entities import (
 )
 from pipelines.bitrix24.history import FIRST_PART_ROWS, WHOLE, Reach, part_rows, reach
 from pipelines.bitrix24.offsets import WrittenTimes
+from pipelines.bitrix24.values import UserField, mapping
 from pipelines.check import check
 from pipelines.errors import Bitrix24Error, PipelineError, SettingsError
 from pipelines.personal_data import forget, protection
@@ -381,12 +382,13 @@ class Reading:
         before = self.warehouse.latest_versions(FIELDS.name, list(FIELDS.key), FIELDS.key)
         rows: list[dict[str, Any]] = []
         for table in ENTITIES:
-            result = answers[table.name].result
-            described = result.get("fields") if isinstance(result, dict) else None
-            if not isinstance(described, dict):
-                raise Bitrix24Error("the portal answered crm.item.fields in an unknown form")
-            if not all(isinstance(meta, dict) for meta in described.values()):
-                raise Bitrix24Error("the portal answered crm.item.fields in an unknown form")
+            try:
+                told = mapping(mapping(answers[table.name].result)["fields"])
+                described = {name: mapping(meta) for name, meta in told.items()}
+            except (TypeError, KeyError):
+                raise Bitrix24Error(
+                    "the portal answered crm.item.fields in an unknown form"
+                ) from None
             fields = {
                 _own_name(table, name, meta): (name, meta) for name, meta in described.items()
             }
@@ -432,6 +434,16 @@ class Reading:
                 self._asked(table, dict.fromkeys(names)) for names in (known, fields)
             )
             self.fields_changed |= asked_then != asked_now
+
+    def _user_fields(self, table: Table) -> dict[str, UserField]:
+        """What the portal says of an entity's user fields."""
+        return {
+            row["field_name"]: UserField(
+                str(row.get("type")), row.get("isMultiple") in (True, "Y", 1), row.get("settings")
+            )
+            for row in self._directories[FIELDS.name]
+            if row["entity_type_id"] == table.entity_type_id
+        }
 
     def asked_fields(self, table: Table) -> dict[str, str]:
         """Fields of an entity that a reading asks for: our name → the portal's."""
@@ -683,7 +695,8 @@ class Reading:
 
     def _typed(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
         """Rows of an entity as versions, counted."""
-        frame = table.typed(self._under_own_names(table, rows), self.refresh_no)
+        own = self._under_own_names(table, rows)
+        frame = table.typed(own, self.refresh_no, self._user_fields(table))
         for row in rows:
             self.written_times.note(row.get("createdTime"))
         self.counts[table.name].rows_read += frame.height
@@ -1227,7 +1240,7 @@ def _read(
             reading.full = True
             reading.header["kind"] = "full"
 
-    if last is not None and settings.is_stricter_than(last.scope):
+    if last is not None and settings.must_erase(last.scope):
         # Should this reading fail and the setting go back, changes alone would not bring them back.
         warehouse.owe_full_reading(reading.refresh_no)
         forget(warehouse, titles=settings.reads_titles)

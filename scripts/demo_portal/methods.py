@@ -58,12 +58,14 @@ class Methods:
         user_id: int,
         scopes: tuple[str, ...],
         token: str = "webhook",
+        file_address: Callable[[Any], str] = lambda number: f"/file?id={number}",
     ):
         self.data = data
         self.clock = clock
         self.user_id = user_id
         self.scopes = scopes
         self.token = token
+        self.file_address = file_address
         self.by_name: dict[str, tuple[str, Callable[[Params], Reply]]] = {
             "crm.item.list": ("crm", self._item_list),
             "crm.item.fields": ("crm", self._item_fields),
@@ -160,6 +162,8 @@ class Methods:
             if values is not None and values.null_count() < size:
                 kind = entity.table.kinds[column]
                 decoded = columns.decode(values, kind, self._zone)
+                if kind == Kind.JSON:
+                    decoded = [self._with_addresses(value, "urlMachine") for value in decoded]
                 if _is_multiple(entity, column):
                     decoded = [[] if value is None else value for value in decoded]
             elif column == "entityTypeId":
@@ -169,6 +173,19 @@ class Methods:
             shown.append(decoded)
         # PHP writes an empty object as an empty list.
         return [row or [] for row in _rows(list(chosen.values()), shown, size)]
+
+    def _with_addresses(self, value: Any, name: str) -> Any:
+        """A file's address is another at every call, with what lets its reader in."""
+        if isinstance(value, list):
+            return [self._with_addresses(item, name) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if not {"url", "urlMachine"} & value.keys():
+            return {key: self._with_addresses(item, name) for key, item in value.items()}
+        address = self.file_address(value.get("id"))
+        if name == "urlMachine":
+            return {**value, name: address}
+        return {"id": value.get("id"), "showUrl": value.get("url"), name: address}
 
     def _item_fields(self, params: Params) -> Reply:
         entity = self._entity(params)
@@ -402,7 +419,8 @@ class Methods:
             elif entity.type_id == LEAD and name.startswith("ADDRESS"):
                 shown.append(self._address(rows, name))
             elif column in user_fields:
-                shown.append(_legacy_user_values(values, entity, column, size, self._zone))
+                given = _legacy_user_values(values, entity, column, size, self._zone)
+                shown.append([self._with_addresses(value, "downloadUrl") for value in given])
             else:
                 kind = entity.table.kinds.get(column)
                 field_type = entity.system[column].type

@@ -74,6 +74,7 @@ class Application:
             raise RestError(401, "PAYMENT_REQUIRED", "Payment required")
         self.renewals += 1
         self.refresh_token, access_token = _token(), _token()
+        self.access_token = access_token
         self._refresh_ends = now + REFRESH_SECONDS
         self._access_ends[access_token] = now + ACCESS_SECONDS
         return {

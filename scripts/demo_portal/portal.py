@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections import Counter
@@ -94,7 +95,9 @@ class Portal:
         if self.data.now is not None:
             self.clock.set(self.data.now)
         token = "access" if self.options.oauth else "webhook"
-        self.methods = Methods(self.data, self.clock, USER_ID, self.options.scopes, token)
+        self.methods = Methods(
+            self.data, self.clock, USER_ID, self.options.scopes, token, self._file_address
+        )
         self.address = ""
         self.application = (
             Application(self.options.scopes, USER_ID, self.clock.seconds())
@@ -127,6 +130,14 @@ class Portal:
             # The authorisation server is another host in the cloud.
             "BITRIX24_OAUTH_TOKEN_URL": f"{self.address}{TOKEN_PATH}/",
         }
+
+    def _file_address(self, number: Any) -> str:
+        """Where a program fetches a file: the way in and a token for this file and call."""
+        method = "crm.controller.item.getFile.json"
+        query = f"id={number}&token=crm%7C{secrets.token_hex(16)}"
+        if self.application is None:
+            return f"{self.webhook_url}{method}?{query}"
+        return f"{self.address}/rest/{method}?auth={self.application.access_token}&{query}"
 
     # Changing the data while it is served
 

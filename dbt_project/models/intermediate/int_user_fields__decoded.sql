@@ -96,6 +96,16 @@ decoded as (
                         {{ one_line('exploded.raw_value') }}
                     )
             when exploded.field_type = 'date' then substr(exploded.raw_value, 1, 10)
+            when exploded.field_type in ('file', 'disk_file')
+                then {{ label('file', with='exploded.raw_value') }}
+            when exploded.field_type in ('iblock_element', 'hlblock')
+                then {{ label('element', with='exploded.raw_value') }}
+            when exploded.field_type = 'iblock_section'
+                then {{ label('section', with='exploded.raw_value') }}
+            when exploded.field_type = 'resourcebooking'
+                then {{ label('resource', with='exploded.raw_value') }}
+            when exploded.field_type = 'crm'
+                then {{ crm_element_name('exploded.raw_value') }}
             else {{ one_line('exploded.raw_value') }}
         end as field_value
     from with_moments as exploded

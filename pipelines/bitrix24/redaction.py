@@ -1,0 +1,99 @@
+"""What of a portal's answer may be kept: no address of a file, no token, no code of a webhook.
+
+File fields come as objects whose addresses hold the webhook's code or an access token, new at every
+call; of a file only its number and name stay. People paste such addresses into texts, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+CUT = "<secret>"
+# A secret in use is cut wherever it stands; a shorter one could be an ordinary word.
+SHORTEST_SECRET = 8
+FILE_ADDRESSES = {"url", "urlmachine", "showurl", "downloadurl", "detailurl", "previewurl", "src"}
+KEPT_OF_A_FILE = {"id", "fileid", "name"}
+
+# Separators and "=" may be escaped, once or more, where an address is the parameter of another.
+_BEFORE = r"(?:[?&;#]|%(?:25)*(?:3F|26|23))"
+_EQUALS = r"(?:=|%(?:25)*3D)"
+_TOKEN = re.compile(
+    rf"({_BEFORE}(?:[\w\[.-]|%5B){{0,40}}?(?:token|auth|auth_?id|refresh_id|sessid|client_secret)"
+    rf"(?:\]|%5D)?{_EQUALS})(?:(?!%(?:25)*26)[^\s&#\"'<>\[\]\\])+",
+    re.IGNORECASE,
+)
+_SLASH = r"(?:\\?/|%(?:25)*2F)"
+_WEBHOOK = re.compile(
+    rf"({_SLASH}rest{_SLASH}\d+{_SLASH})(?:(?!%(?:25)*(?:2F|3F))[^\s/?#&\"'<>\[\]\\])+",
+    re.IGNORECASE,
+)
+# Answers without any of these, which are most, are kept as they came. PHP escapes no ASCII letter.
+_SUSPECT = re.compile(
+    rb"url|\"src|rest[\\/%]|token|auth|refresh_id|sessid|client_secret|\\ud[89a-f]",
+    re.IGNORECASE,
+)
+
+
+# Controls and halves of characters: XML and Unicode forbid them, a zero ends SQL, terminals obey.
+_UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def readable(value: Any) -> Any:
+    """The value with the sign of the unknown, U+FFFD, for what no text can hold."""
+    match value:
+        case str():
+            return _UNREADABLE.sub("\ufffd", value)
+        case list():
+            return [readable(item) for item in value]
+        case dict():
+            return {readable(name): readable(item) for name, item in value.items()}
+    return value
+
+
+def is_suspect(body: bytes, secrets: Sequence[str]) -> bool:
+    """Whether anything in the answer may have to be cut."""
+    return bool(_SUSPECT.search(body)) or any(secret.encode() in body for secret in _long(secrets))
+
+
+def is_file(value: Any) -> bool:
+    """Whether an object has the shape of a file, or is what `redacted` leaves of one."""
+    if not isinstance(value, dict):
+        return False
+    names = set(map(str.lower, value))
+    return bool(names & FILE_ADDRESSES) or names <= KEPT_OF_A_FILE
+
+
+def redacted(value: Any, secrets: Sequence[str]) -> Any:
+    """A decoded answer without secrets, all of it readable.
+
+    Args:
+        secrets: those in use: the webhook's code, the application's tokens.
+    """
+    if isinstance(value, str):
+        return without_addresses(value, secrets)
+    if isinstance(value, list):
+        return [redacted(item, secrets) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if is_file(value):
+        value = {name: item for name, item in value.items() if name.lower() in KEPT_OF_A_FILE}
+    return {
+        without_addresses(name, secrets): redacted(item, secrets) for name, item in value.items()
+    }
+
+
+def without_addresses(text: str, secrets: Sequence[str] = ()) -> str:
+    """A text whose addresses hold neither a webhook's code nor a token.
+
+    What is left is the same at every call, so that a record does not look changed.
+    """
+    text = _WEBHOOK.sub(rf"\g<1>{CUT}", _TOKEN.sub(rf"\g<1>{CUT}", readable(text)))
+    for secret in _long(secrets):
+        text = text.replace(secret, CUT)
+    return text
+
+
+def _long(secrets: Sequence[str]) -> list[str]:
+    return [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
