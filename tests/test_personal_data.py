@@ -22,7 +22,15 @@ from pipelines.report import report
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
-from tests.small_portal import deal, deal_visit, lead, lead_visit, write_portal
+from tests.small_portal import (
+    STATUSES,
+    deal,
+    deal_visit,
+    lead,
+    lead_visit,
+    status,
+    write_portal,
+)
 
 T0 = "2026-03-01T10:00:00+03:00"
 KEY = "a secret of the company"
@@ -49,6 +57,13 @@ SECRETS = {
 }
 
 
+# A webhook's code and tokens stand in addresses that people paste, and in those of files.
+CODE = "planted-code-of-a-webhook"
+PASTED = f"см. https://crm.example/rest/1/{CODE}/profile.json?auth=planted-token-of-a-text"
+KEPT = "см. https://crm.example/rest/1/<secret>/profile.json?auth=<secret>"
+LINKED_FIELDS = ["UF_CRM_CONTRACT", "UF_CRM_SCANS", "UF_CRM_SITE"]
+
+
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     phone = {"id": 1, "typeId": "PHONE", "valueType": "WORK", "value": "+7 900 000-11-22"}
@@ -66,7 +81,21 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
         ],
         deals=[
             deal(1, leadId=1, contactIds=[1], contactId=1, UF_CRM_NOTE="паспорт 4510")
-            | {"title": "Поставка Евстигнееву", "comments": comments}
+            | {"title": "Поставка Евстигнееву", "comments": comments, "utmTerm": PASTED}
+            | {"UF_CRM_CONTRACT": file(5), "UF_CRM_SCANS": {"0": file(6), "2": file(7)}}
+            | {"UF_CRM_SITE": PASTED}
+        ],
+        statuses=[*STATUSES, {**status(8, "SOURCE", "PASTED"), "NAME": PASTED}],
+        fields=[
+            {
+                "entityTypeId": 2,
+                "fields": {
+                    name: {"type": kind, "isMultiple": many, "isDynamic": True, "title": name}
+                    for name, kind, many in zip(
+                        LINKED_FIELDS, ("file", "file", "url"), (False, True, False), strict=True
+                    )
+                },
+            }
         ],
         contacts=[
             {
@@ -83,8 +112,13 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
         lead_stage_history=[lead_visit(1, 1, "NEW", "P", T0)],
         deal_stage_history=[deal_visit(1, 1, "NEW", "P", T0)],
     )
-    with serve(folder) as running:
+    with serve(folder, token=CODE) as running:
         yield running
+
+
+def file(number: int) -> dict[str, Any]:
+    """A file as crm.item.list gives it; the portal makes another address at every call."""
+    return {"id": number, "url": f"/file?id={number}&auth=planted-token", "urlMachine": ""}
 
 
 def settings(**values: Any) -> Settings:
@@ -135,6 +169,7 @@ def rows(warehouse: Warehouse, sql: str) -> list[tuple[Any, ...]]:
 
 
 DETAILS = "select entity, name, phones, emails, comments from marts.dim_contact_details order by 1"
+FIELD_VALUES = "select field_name, field_value from marts.fct_user_field_values order by all"
 TITLES = "select title from marts.fct_leads union all select title from marts.fct_deals"
 
 
@@ -160,7 +195,7 @@ def test_by_default_nothing_personal_is_asked_for_or_written(
 
     monkeypatch.setattr(Client, "batch", noted)
     caplog.set_level("DEBUG", logger="pipelines")
-    chosen = settings(city_field="UF_CRM_CITY")
+    chosen = settings(city_field="UF_CRM_CITY", user_fields=LINKED_FIELDS)
     warehouse = Warehouse(tmp_path)
     read(portal, warehouse, chosen)
     build(warehouse, chosen)
@@ -171,9 +206,16 @@ def test_by_default_nothing_personal_is_asked_for_or_written(
     assert rows(warehouse, "select title, city from marts.fct_leads") == [("Лид №1", "Казань")]
     assert rows(warehouse, "select title from marts.fct_deals") == [("Сделка №1",)]
     assert rows(warehouse, DETAILS) == []
+    assert rows(warehouse, FIELD_VALUES) == [
+        ("UF_CRM_CONTRACT", "файл 5"),
+        ("UF_CRM_SCANS", "файл 6"),
+        ("UF_CRM_SCANS", "файл 7"),
+        ("UF_CRM_SITE", KEPT),
+    ]
+    assert rows(warehouse, "select utm_term from marts.fct_deals") == [(KEPT,)]
     assert len(list(tmp_path.rglob("index.html"))) >= 1
     assert len(list(tmp_path.rglob("*.xlsx"))) >= 2
-    secrets = {portal.options.token, *SECRETS.values()}
+    secrets = {CODE, "planted-token", "crm%7C", "getFile", *SECRETS.values()}
     said = caplog.text + str(capfd.readouterr())
     assert found(tmp_path) == set()
     assert [value for value in PLANTED if value in said] == []
@@ -306,3 +348,56 @@ def test_titles_can_be_kept_alone(portal: Portal, tmp_path: Path) -> None:
     read(portal, warehouse, settings(keep_titles=True))
     assert found(tmp_path) >= {"Заявка Пелагеи Ивановны", "Поставка Евстигнееву"}
     assert not found(tmp_path) & {"900 000-11-22", "паспорт 4510", "Рога и Копыта"}
+
+
+def test_files_whose_addresses_change_append_nothing(portal: Portal, tmp_path: Path) -> None:
+    """Twice everything of an unchanged portal, with all its user fields, titles and contacts."""
+    warehouse = Warehouse(tmp_path)
+    chosen = settings(pii="full", full_read_every_days=0)
+    appended = []
+    for _ in range(2):
+        summary = extract(Client(portal.webhook_url, retry_seconds=0.01), warehouse, chosen)
+        check(warehouse)
+        appended.append(sum(counts.rows_appended for counts in summary.counts.values()))
+    assert appended[0] > 0
+    assert appended[1] == 0
+    files = warehouse.latest_versions("deals", ["id", "user_fields"], ["id"])
+    assert files is not None
+    assert json.loads(files["user_fields"][0])["UF_CRM_SCANS"] == [6, 7]
+
+
+@pytest.mark.parametrize("scope", [None, '{"pii": "none", "titles": true, "user_fields": []}'])
+def test_what_was_stored_before_secrets_were_cut_is_erased(
+    portal: Portal, tmp_path: Path, scope: str | None
+) -> None:
+    """A warehouse of an earlier version, with titles, rows of long ago and a dlt state."""
+    warehouse = Warehouse(tmp_path)
+    chosen = settings(keep_titles=True, user_fields=LINKED_FIELDS)
+    read(portal, warehouse, chosen)
+    address = f"https://crm.example/rest/1/{CODE}/f.json?token=planted-token-of-before"
+    (tmp_path / ".dlt" / "left").write_text(address, encoding="utf-8")
+    with warehouse.connect(read_only=False) as connection:
+        stored = json.dumps({"UF_CRM_CONTRACT": {"id": 5, "urlMachine": address}})
+        connection.execute("update raw.deals set user_fields = $stored", {"stored": stored})
+        connection.execute("update raw.leads set title = $text", {"text": f"тут {address}"})
+        connection.execute("update raw.statuses set name = $text", {"text": address})
+        connection.execute("update raw.refreshes set scope = $scope", {"scope": scope})
+        connection.execute("create schema marts")
+        connection.execute("create table marts.old as select user_fields from raw.deals")
+    assert CODE in "".join(text for _, text in contents(tmp_path))
+
+    with pytest.raises(SettingsError, match="run a refresh, which erases the rest"):
+        build(warehouse, chosen)
+    read(portal, warehouse, chosen)
+    left = {
+        (path.name, value)
+        for path, text in contents(tmp_path)
+        for value in (CODE, "planted-token")
+        if value in text
+    }
+    assert left == set()
+    titles = warehouse.latest_versions("leads", ["id", "title"], ["id"])
+    assert titles is not None
+    assert titles["title"].to_list() == ["Заявка Пелагеи Ивановны"]
+    again = extract(Client(portal.webhook_url, retry_seconds=0.01), warehouse, chosen, full=True)
+    assert sum(counts.rows_appended for counts in again.counts.values()) == 0
