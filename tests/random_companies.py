@@ -72,6 +72,18 @@ DEAL_STAGES = [
 GONE = "UC_GONE"
 CITIES = ["Казань", "Тверь", "Омск", "Казань\n"]
 CITY_FIELD = "UF_CRM_CITY"
+# User fields of other types, several values in each shape that PHP gives a list.
+USER_FIELDS = {
+    "UF_CRM_TAGS": ("enumeration", True),
+    "UF_CRM_FLAG": ("boolean", False),
+    "UF_CRM_DAY": ("date", False),
+    "UF_CRM_AT": ("datetime", False),
+    "UF_CRM_SUM": ("money", False),
+    "UF_CRM_PLACE": ("address", False),
+    "UF_CRM_LINKS": ("crm", True),
+    "UF_CRM_FILES": ("file", True),
+    "UF_CRM_NOTE": ("string", False),
+}
 UTM = ("utmSource", "utmMedium", "utmCampaign", "utmContent", "utmTerm")
 UTM_VALUES = [None, None, "", "yandex", "Yandex", "google", "весна", "\u200bвесна\t", "\u3000"]
 # Names that several have, that end as if an ID were there, or that reports make up; unseen signs.
@@ -136,6 +148,9 @@ def draw(seeds: Iterable[int]) -> RandomPortal:
         items = [{"ID": str(n), "VALUE": city} for n, city in enumerate(CITIES, 1)]
         about = {"type": "enumeration", "title": "Город", "isMultiple": False, "isDynamic": True}
         fields = {CITY_FIELD: {**about, "upperName": CITY_FIELD, "items": items}}
+        for name, (kind, is_multiple) in USER_FIELDS.items():
+            told = {"type": kind, "isMultiple": is_multiple, "isDynamic": True, "title": name}
+            fields[name] = told | {"upperName": name, "items": items if "TAGS" in name else []}
         tables["fields"].append({"entityTypeId": entity_type, "fields": fields})
     for seed in portal.seeds:
         _Company(seed, portal).draw()
@@ -160,6 +175,32 @@ def _add_stages(
         if directory == "STATUS":
             values["CATEGORY_ID"] = None
         rows.append(_status(rows, directory, prefix + code, name, **values))
+
+
+def user_values(number: int) -> Row:
+    """Values of the user fields of a record, drawn from its number alone."""
+    chance = random.Random(f"user fields of {number}")
+    pick = chance.choice
+
+    def several(values: Sequence[Any]) -> Any:
+        found = chance.sample(values, pick([1, 2, 3]))
+        gaps = {str(2 * place + 1): value for place, value in enumerate(found)}
+        return pick([found, gaps, [], None, False])
+
+    day = dt.date(2026, 1, 1) + dt.timedelta(days=chance.randrange(90))
+    moment = dt.datetime.combine(day, dt.time(pick([0, 2, 21, 23]), 30), MOSCOW)
+    files = [{"id": number, "url": f"/file?id={number}", "urlMachine": ""} for number in (5, 6, 7)]
+    return {
+        "UF_CRM_TAGS": several([1, "2", 3]),
+        "UF_CRM_FLAG": pick([True, False, "Y", "N", "1", "0", None, ""]),
+        "UF_CRM_DAY": pick([f"{day}T03:00:00+03:00", f"{day}T03:00:00+03:00", None, ""]),
+        "UF_CRM_AT": pick([iso(moment), iso(moment), None]),
+        "UF_CRM_SUM": pick(["1500.5|RUB", "1500.50|RUB", "0|USD", "7.00|RUB", "|RUB", "", None]),
+        "UF_CRM_PLACE": pick(["ул. Ленина, 1|55.79;49.10|12", "Казань|;", "Тверь", "", None]),
+        "UF_CRM_LINKS": several(["C_5", "CO_7", "L_1", "D_9"]),
+        "UF_CRM_FILES": several(files),
+        "UF_CRM_NOTE": pick(["0", " да ", "см. https://a.ru/?q=1", "", None]),
+    }
 
 
 class _Company:
@@ -336,6 +377,7 @@ class _Company:
             "originatorId": self.pick(["import", "1C", *[None] * 8]),
             CITY_FIELD: self.pick([None, "", 0, 1, 2, 3, 3, 4, 5]),
             **{name: self.pick(UTM_VALUES) for name in UTM},
+            **user_values(number),
         }
         return row
 

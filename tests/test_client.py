@@ -228,3 +228,18 @@ def test_broken_json_is_told(play: Any, body: bytes) -> None:
     client, _, _ = play((200, body))
     with pytest.raises(Bitrix24Error, match="HTTP 200 and no JSON, or a broken one"):
         client.call("profile")
+
+
+def test_no_secret_comes_through_an_answer(play: Any) -> None:
+    """Of a file its number stays; addresses in rows, keys and errors lose code and token."""
+    address = "http://127.0.0.1:1/rest/1/planted-code/f.json?token=planted-token"
+    row = {"id": 1, "title": address, address: 1, "file": {"id": 5, "urlMachine": address}}
+    error = {"a": {"error": "", "error_description": address}}
+    client, _, _ = play((200, {"result": {"items": [row]}}), (200, batch_body({}, error)))
+    (given,) = client.call("crm.item.list").result["items"]
+    assert given["file"] == {"id": 5}
+    with pytest.raises(Bitrix24Error) as caught:
+        client.batch(COMMANDS)
+    for text in (str(given), str(caught.value)):
+        assert "planted" not in text
+        assert "/rest/1/<secret>/f.json?token=<secret>" in text

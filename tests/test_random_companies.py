@@ -41,6 +41,7 @@ from tests.random_companies import (
     CITY_FIELD,
     IMPORT_DAY,
     READINGS,
+    USER_FIELDS,
     RandomPortal,
     company_of,
     currencies,
@@ -85,6 +86,7 @@ SETTINGS: dict[str, Callable[[RandomPortal], dict[str, Any]]] = {
         "portal_timezone": "Europe/Berlin",
         "legacy_rules": RULES,
         "city_field": CITY_FIELD,
+        "user_fields": [*USER_FIELDS],
         "sales_pipelines": portal.sales_pipelines,
     },
     "legacy counted": lambda portal: {
@@ -95,6 +97,7 @@ SETTINGS: dict[str, Callable[[RandomPortal], dict[str, Any]]] = {
         "repeat_means": "sale",
         "paid_stages": portal.paid_stages,
         "lead_stage_outcomes": {"TALK": "junk", "JUNK": "in_work"},
+        "user_fields": ["UF_CRM_DAY", "UF_CRM_AT"],
         "forgotten_lead_days": 0,
     },
 }
@@ -131,6 +134,8 @@ NOT_IN_MARTS = {
     "to_pipeline_id",
     "to_stage_sort",
     "to_is_open",
+    # They have a row for each value: fct_user_field_values.
+    *USER_FIELDS,
 }
 
 TIMES = ("day", "week", "month", "quarter", "year")
@@ -195,7 +200,7 @@ def companies(tmp_path_factory: pytest.TempPathFactory) -> Companies:
     drawn = draw(range(SEED, SEED + COMPANIES))
     drawn.write(folder / "portal")
     warehouse = Warehouse(folder / "data")
-    read = {"city_field": CITY_FIELD, "keep_titles": True}
+    read = {"city_field": CITY_FIELD, "keep_titles": True, "user_fields": [*USER_FIELDS]}
     settings = Settings.load().model_copy(update=read)
     with serve(folder / "portal") as portal:
         for number, moment in enumerate(READINGS):
@@ -243,6 +248,7 @@ def make_build(companies: Companies, name: str) -> Build:
     target = str(folder / "dbt")
     command = ["--no-use-colors", "run", "--target-path", target, "--log-path", target]
     command += ["--select", "+fct_stage_reach", "+dim_dates", "+fct_portal_bridge"]
+    command += ["fct_user_field_values"]
     command += ["--vars", json.dumps(settings.dbt_vars())]
     done = run_process(
         [str(Path(sys.executable).with_name("dbt")), *command],
@@ -357,6 +363,30 @@ def test_another_offset_of_the_portal_is_known(builds: dict[str, Build]) -> None
         ).rows()
         gone = [row for _, row, _ in build.deleted]
         assert differs == offset_differs(build.facts, gone), name
+
+
+@pytest.mark.parametrize("name", ["legacy", "legacy counted"])
+def test_values_of_user_fields_equal_the_calculation(builds: dict[str, Build], name: str) -> None:
+    build = builds[name]
+    mart = {
+        tuple(row[:3]): row[3]
+        for row in build.rows(
+            "select entity, item_id, field_name,"
+            " string_agg(field_value, ', ' order by field_value) from marts.fct_user_field_values"
+            " group by all"
+        ).iter_rows()
+    }
+    calculated = {
+        (entity, row[f"{entity}_id"], field): row[field]
+        for entity, facts in (("lead", build.facts.leads), ("deal", build.facts.deals))
+        for row in facts.iter_rows(named=True)
+        for field in build.facts.settings.user_fields
+        if row[field] is not None
+    }
+    assert len(calculated) > 50
+    differing = {key for key in mart | calculated if mart.get(key) != calculated.get(key)}
+    found = [(key, mart.get(key), calculated.get(key)) for key in sorted(differing)]
+    assert not found, shown(name, [str(line) for line in found])
 
 
 @pytest.mark.parametrize("name", SETTINGS)

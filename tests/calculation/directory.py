@@ -6,12 +6,20 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, tzinfo
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from tests.calculation.portal import Portal, instant, line, links, money, text
+from tests.calculation.portal import (
+    Portal,
+    business_date,
+    instant,
+    line,
+    links,
+    money,
+    text,
+)
 
 NO_SOURCE = "без источника"
 NO_LEAD = "без лида"
@@ -20,6 +28,7 @@ LEAD_IMPORTED = "лид импортирован"
 CREATED_FAILED = "создан проваленным"
 NO_MANAGER = "без ответственного"
 NO_DEPARTMENT = "без отдела"
+LINKED = {"L": "лид", "D": "сделка", "C": "контакт", "CO": "компания"}
 
 
 def deleted_stage(stage_id: str) -> str:
@@ -130,6 +139,11 @@ class Directory:
                         for item in about["items"]
                     }
                     self._labels[int(row["entityTypeId"]), name] = told_apart("item", items)
+        self._about = {
+            (int(row["entityTypeId"]), name): about or {}
+            for row in portal.fields
+            for name, about in row["fields"].items()
+        }
 
     def stages(self, entity: str) -> dict[str, Stage]:
         """Stages of leads or deals by ID."""
@@ -179,18 +193,54 @@ class Directory:
         """True for a user that the portal lists as not active."""
         return self.users.get(user_id or 0, {}).get("ACTIVE", True) in (False, "N", "false")
 
-    def decode(self, entity_type_id: int, name: str, value: Any) -> str | None:
-        """The shown value of a user field: labels of lists, several values joined by commas."""
-        if value is None or value == "" or value is False or value == []:
-            return None
-        if isinstance(value, list):
-            parts = [self.decode(entity_type_id, name, part) for part in value]
-            return ", ".join(part for part in parts if part) or None
+    def decode(self, entity_type_id: int, name: str, value: Any, zone: tzinfo) -> str | None:
+        """The shown values of a user field, each once, in the order of the alphabet."""
+        about = self._about.get((entity_type_id, name), {})
+        kind = str(about.get("type"))
+        # Several values are a list, or an object with numbers for keys.
+        if isinstance(value, dict) and all(key.isdigit() for key in value):
+            value = list(value.values())
+        given = value if isinstance(value, list) else [value]
         labels = self._labels.get((entity_type_id, name), {})
-        # An empty list field is 0 in some answers of the API.
-        if labels and str(value) in ("0", "false"):
-            return None
-        return labels.get(str(value)) or line(value)
+        shown = {
+            text
+            for one in given
+            if one not in (None, "") and (kind == "boolean" or one is not False)
+            for text in [self._shown(kind, one, labels, zone)]
+            if text
+        }
+        return ", ".join(sorted(shown)) or None
+
+    def _shown(self, kind: str, value: Any, labels: dict[str, str], zone: tzinfo) -> str | None:
+        """One value, by the type of its field."""
+        if labels:
+            # An empty list field is 0 in some answers of the API.
+            gone = f"удалённое значение ({value})"
+            return labels.get(str(value), gone) if str(value) != "0" else None
+        match kind:
+            case "boolean":
+                return "да" if value in (True, "Y", "1", 1) else "нет"
+            case "date":
+                day = business_date(value)
+                return day.isoformat() if day else None
+            case "datetime":
+                moment = instant(value)
+                return moment.astimezone(zone).date().isoformat() if moment else None
+            case "money":
+                digits, currency = str(value).split("|")
+                if not digits:
+                    return None
+                cents = round(Fraction(digits) * 100)
+                amount = f"{cents / 100:.2f}" if cents % 100 else str(cents // 100)
+                return f"{amount} {currency}"
+            case "address":
+                return str(value).split("|")[0]
+            case "file":
+                return f"файл {value['id']}"
+            case "crm":
+                letters, number = str(value).split("_")
+                return f"{LINKED[letters]} {number}"
+        return line(value)
 
 
 def _named(kind: str, names: Mapping[int, str | None]) -> dict[int, str]:

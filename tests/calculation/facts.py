@@ -172,7 +172,7 @@ class _Calculation:
             "department_name": self.directory.department_name(manager_id),
             "is_manager_dismissed": self.directory.is_dismissed(manager_id),
             "city": (
-                self.directory.decode(entity_type, city_field, row.get(city_field))
+                self.directory.decode(entity_type, city_field, row.get(city_field), self.zone)
                 if city_field
                 else None
             ),
@@ -195,7 +195,7 @@ class _Calculation:
             word = name.removeprefix("utm_").capitalize()
             item[name] = line(row.get(f"utm{word}"))
         for name in self.settings.user_fields:
-            item[name] = self.directory.decode(entity_type, name, row.get(name))
+            item[name] = self.directory.decode(entity_type, name, row.get(name), self.zone)
         return item
 
     def add_forgotten(self, item: dict[str, Any], limit_days: int) -> None:
