@@ -75,7 +75,8 @@ SQL = (
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0", "\t=2+2")
 URLS = ("mailto:a@b.example", "http://evil.example/", "internal:'Лиды'!A1", "external:c:\\x.xlsx")
 UNICODE = (
-    "\u202eнаоборот",
+    "до \u202eнаоборот",
+    "две\nстроки",
     "нуле\u200bвой",
     "и\u0306",
     "👩\u200d👩\u200d👧",
@@ -85,7 +86,17 @@ UNICODE = (
     "1\u00a0500",
     "\ufeffBOM",
 )
-MADE_UP = ("без источника", "без ответственного", "Итого", "Всего", "Все", "прочие", "—", "Лид №1")
+# What the reports write where the portal has no name.
+MADE_UP = (
+    "без источника",
+    "без ответственного",
+    "пользователь 7",
+    "удалённый этап (NEW)",
+    "удалённая воронка (7)",
+    "удалённое значение (7)",
+    "Лид №7",
+)
+OWN = ("Итого", "Всего", "Все", "прочие", "не указано", "—")
 
 # What Unicode or XML forbids, and what a terminal obeys.
 CONTROLS = (
@@ -101,17 +112,27 @@ LONG = "длинно " + "я" * 33_000
 # Nothing in them can be seen: the record has no such text.
 BLANKS = ("", " ", "\t\n", "\u00a0", "\u200b\ufeff")
 
-WORDS = (*KEYS, *NUMBERS, *MARKUP, *PATHS, *SQL, *FORMULAS, *URLS, *UNICODE, *MADE_UP, *CONTROLS)
+WORDS = (
+    *(*KEYS, *NUMBERS, *MARKUP, *PATHS, *SQL, *FORMULAS),
+    *(*URLS, *UNICODE, *OWN, *MADE_UP, *CONTROLS),
+)
 
 UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-INVISIBLE = "\\s\u200b\u200c\u200d\u2060\ufeff"
+BREAKS = re.compile("[\xad\u200b\u2060\ufeff]")
+INVISIBLE = "\\s\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
 OUTER = re.compile(f"^[{INVISIBLE}]+|[{INVISIBLE}]+$")
 
 
 def shown(word: str) -> str:
-    """The word as reports show it.
+    """The word as reports show it, by METRICS (Dimensions).
 
-    Outer white space and zero-width characters are trimmed (METRICS, Dimensions); for controls and
-    halves of characters, which no text can hold, stands the sign of the unknown.
+    White space and characters without width around it are trimmed, within it a white space is one
+    blank; for controls and halves of characters, which no text can hold, stands U+FFFD.
     """
-    return OUTER.sub("", UNREADABLE.sub("\ufffd", word))
+    seen = BREAKS.sub("", UNREADABLE.sub("\ufffd", word))
+    return re.sub(r"\s+", " ", OUTER.sub("", seen))
+
+
+def names(word: str, number: int | str) -> set[str]:
+    """What the thing of this name and ID may be called: the ID tells it from what is made up."""
+    return {shown(word)} | ({f"{shown(word)} (ID {number})"} if word in MADE_UP else set())

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 from pipelines.warehouse import ROOT
 from scripts.demo_company import generate
 from scripts.demo_portal import serve
+from tests.hostile_portal import SETTINGS as WORD_SETTINGS
+from tests.hostile_portal import lay_out_words
 from tests.small_portal import (
     USERS,
     deal,
@@ -177,6 +179,7 @@ PORTALS = {
     "simple": Portal(lay_out_simple),
     "one_day": Portal(lay_out_one_day, options=["--history-from", "2026-03-31"]),
     "wide": Portal(lay_out_wide),
+    "words": Portal(lay_out_words, "ru", WORD_SETTINGS),
 }
 
 

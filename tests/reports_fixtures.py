@@ -1,6 +1,7 @@
 """Sites built from the portals of report_portals.py, and a browser to look at them.
 
-Two sites are built: the Russian one over the demo company, the English one over an empty portal.
+Three sites are built: the Russian one over the demo company, one over hostile words, and the
+English one over an empty portal.
 Every other portal is shown by one of them with its data exchanged (`over`).
 """
 
@@ -213,6 +214,8 @@ class Sites:
         """The portal's site."""
         if portal == "company":
             return self.russian()
+        if portal == "words":  # what is computed in advance meets the words too
+            return self.project("words").build()
         if portal == "empty":
             return self.project("empty", "en").build()
         built = self.project("empty", "en").build() if portal == "english" else self.russian()
@@ -280,7 +283,7 @@ def settle(page: Page) -> None:
 
 @pytest.fixture
 def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens pages of a site and fails at the end on any console error or foreign request.
+    """Opens pages of a site and fails at the end on any console error, dialog or foreign request.
 
     The function takes the site's address, a path, a part of the console error that the test
     expects, and Playwright's context options (timezone_id, viewport, color_scheme). The page's
@@ -305,6 +308,7 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
         page.clock.install(time="2030-06-15T12:00:00Z")
         page.on("console", record)
         page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("dialog", lambda dialog: problems.append(dialog.message) or dialog.dismiss())
         own = (f"{address}/", "data:", f"blob:{address}/")
         page.on(
             "request",

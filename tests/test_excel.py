@@ -783,7 +783,7 @@ def test_texts_of_the_crm_are_never_formulas(
     titles = {number: row["Название"] for number, row in deals.items()}
     for number in (1, 2, 3, 4, 5, 6, 8):
         assert titles[number] == shown[number - 1]
-    assert len(titles[9]) == 32_767
+    assert titles[9] == "я" * 32_766 + "…"
     assert deals[9]["Менеджер"] == "=1+1"
     assert book["marketing"].table("Источники", "Источник")[0]["Источник"] == "=cmd()"
 

@@ -79,6 +79,16 @@ class Placed:
         return [self.sheet, self.first_row, at, self.last_row, at]
 
 
+def fitting(text: str) -> str:
+    """The text as a cell can hold it, which counts in halves of characters; a cut one says so."""
+    if len(text) <= TEXT_LIMIT // 2:
+        return text
+    units = text.encode("utf-16-le")
+    if len(units) <= 2 * TEXT_LIMIT:
+        return text
+    return units[: 2 * (TEXT_LIMIT - 1)].decode("utf-16-le", errors="ignore") + "…"
+
+
 class Book:
     """A workbook of which rows are flushed as they are written: memory does not grow with them."""
 
@@ -256,7 +266,7 @@ class Sheet:
             elif total:
                 self.file.write_blank(self.row, column, None, form)
         elif isinstance(value, str):
-            self.file.write_string(self.row, column, value[:TEXT_LIMIT], form)
+            self.file.write_string(self.row, column, fitting(value), form)
         elif isinstance(value, dt.date):
             serial = value.toordinal() - EXCEL_EPOCH
             self.file.write_number(self.row, column, serial, form)

@@ -54,6 +54,6 @@ export function userFieldPredicate(entity, field, values) {
 /** SQL condition: one of the columns contains the text, letters of any case. */
 export function searchPredicate(columns, text) {
 	if (text.trim() === '') return 'true';
-	const pattern = quoted(`%${text.trim().toLowerCase().replace(/[\\%_]/g, '\\$&')}%`);
-	return `(${columns.map((column) => `lower(cast(${column} as varchar)) like ${pattern} escape '\\'`).join(' or ')})`;
+	const pattern = quoted(`%${text.trim().replace(/[\\%_]/g, '\\$&')}%`);
+	return `(${columns.map((column) => `lower(cast(${column} as varchar)) like lower(${pattern}) escape '\\'`).join(' or ')})`;
 }

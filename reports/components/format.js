@@ -6,10 +6,18 @@ import { t } from '$lib/texts/common.js';
 export const DASH = '—';
 const LOCALE = { ru: 'ru-RU', en: 'en-US' }[language];
 const decimals = (digits) => ({ minimumFractionDigits: digits, maximumFractionDigits: digits });
+
+/**
+ * What a code is called in the language of the pages; undefined where it is no code. Texts of the CRM
+ * are asked for too, and one may be called `constructor`.
+ * @param {Record<string, string>} texts
+ */
+export const textOf = (texts, code) => (Object.hasOwn(texts, code) ? texts[code] : undefined);
+
 const SYMBOLS = { RUB: '₽', USD: '$', EUR: '€', KZT: '₸', BYN: 'Br', UAH: '₴' };
 
 /** @param {string} currency ISO code of the base currency */
-export const currencySymbol = (currency) => SYMBOLS[currency] ?? currency ?? '';
+export const currencySymbol = (currency) => textOf(SYMBOLS, currency) ?? currency ?? '';
 
 function number(value, options) {
 	if (value === null || value === undefined || Number.isNaN(value)) return DASH;
