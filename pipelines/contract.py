@@ -23,7 +23,6 @@ from pipelines.bitrix24.access import LOOPBACK_HOSTS
 from pipelines.bitrix24.entities import (
     DETAILS,
     ENTITIES,
-    INSTANT,
     LINK,
     TABLES,
     Table,
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     Suite = list[tuple[str, Expectation]]
 
 ROWS_A_CHUNK = 100_000
-OLDEST = dt.datetime(1990, 1, 1, tzinfo=dt.UTC)
 CLOCK_AHEAD_HOURS = 24
 # Servers of one portal differ by seconds, and clocks are set.
 CLOCK_BACK_HOURS = 1
@@ -55,7 +53,6 @@ CHECKS = {
     KEYS_MISSING: "rows without a key",
     KEYS_REPEATED: "rows with a key that came more than once in one refresh",
     "semantics_unknown": "rows whose stage semantics is none of P, S, F",
-    "dates_out_of_range": "dates before 1990 or more than a day after the refresh",
     "links_out_of_range": "links to a record with a number below 1",
     "personal_data_forbidden": "rows with personal data that the settings do not allow",
     "deleted_with_values": "deleted rows that hold more than their key",
@@ -204,7 +201,6 @@ class Contract:
         return [
             f"{_record_id(table)} as record_id",
             *(["stage_semantic_id"] if "stage_semantic_id" in table.columns else []),
-            *_instants(table),
             *_links(table),
             f"{self._forbidden(table)} as personal_data_forbidden",
             f"{_values_of_deleted(table)} as deleted_with_values",
@@ -232,7 +228,6 @@ class Contract:
         """By check, what the rows of a table must satisfy."""
         from great_expectations.expectations import core as expect
 
-        latest = self.header["as_of"] + dt.timedelta(days=1)
         found: Suite = [
             (KEYS_MISSING, expect.ExpectColumnValuesToNotBeNull(column="record_id")),
             (KEYS_REPEATED, expect.ExpectColumnValuesToBeUnique(column="record_id")),
@@ -242,15 +237,6 @@ class Contract:
                 column="stage_semantic_id", value_set=["P", "S", "F"]
             )
             found.append(("semantics_unknown", known))
-        found += [
-            (
-                "dates_out_of_range",
-                expect.ExpectColumnValuesToBeBetween(
-                    column=name, min_value=OLDEST, max_value=latest
-                ),
-            )
-            for name in _instants(table)
-        ]
         found += [
             (
                 "links_out_of_range",
@@ -440,13 +426,6 @@ def _hours(later: dt.datetime, earlier: dt.datetime) -> int:
 def _record_id(table: Table) -> str:
     """The key as text, null where a part of it is."""
     return " || '/' || ".join(f"{name}::varchar" for name in table.key)
-
-
-def _instants(table: Table) -> list[str]:
-    """Moments that the portal sets itself; a deadline is a plan of people."""
-    return [
-        name for name, (_, kind) in table.columns.items() if kind is INSTANT and name != "deadline"
-    ]
 
 
 def _links(table: Table) -> list[str]:

@@ -48,6 +48,14 @@ RATES: dict[str, Sequence[tuple[str, str] | None]] = {
 }
 CURRENCIES = [*RATES, "RUB", "RUB", "RUB", "XAU", "", None]
 AMOUNTS = [None, 0, 0.01, 0.02, 0.04, 1, 10.05, 100, 333.33, 1234.56, 50_000, 9_999_999.99, -0.04]
+# Around 10^18, which no report can hold; some make it at one rate and not at another.
+HUGE = [1e18, -1e25, 1e300, 12_000_000_000_000_000, 9e17, 9e17]
+# Years typed wrong, a clock that was reset, and both ends of the times that can be.
+ODD_TIMES = ["1970-01-01T03:00:00+03:00", "0206-03-01T10:00:00+03:00", "2062-03-01T10:00:00+03:00"]
+ODD_TIMES += ["9999-12-31T23:59:59+03:00", "1999-12-31T23:59:59+03:00", "2000-01-02T00:00:00+03:00"]
+ODD_TIMES += [
+    (AS_OF + dt.timedelta(hours=24, seconds=second)).isoformat() for second in (0, 1, 3600)
+]
 
 # Directory of lead stages: code, SORT, semantics. Two share the lowest SORT.
 LEAD_STAGES = [
@@ -110,12 +118,14 @@ class RandomPortal:
     """Rows of all companies by entity, and what must be told apart by time or setting.
 
     `currencies` are the rows of each reading; `deleted` are records that the first reading sees
-    and a later one does not.
+    and a later one does not, `former` rows that the first reading sees of records which have
+    changed since.
     """
 
     seeds: Sequence[int]
     tables: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     deleted: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    former: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     paid_stages: list[str] = field(default_factory=lambda: ["UC_PAID"])
     sales_pipelines: list[int] = field(default_factory=lambda: [0])
 
@@ -368,7 +378,7 @@ class _Company:
             "lastActivityTime": iso(active) if active else None,
             "assignedById": self.pick(self.managers),
             "sourceId": self.pick(self.sources),
-            "opportunity": self.pick(AMOUNTS),
+            "opportunity": self.pick(HUGE if self.often(0.03) else AMOUNTS),
             "currencyId": currency,
             "contactIds": contacts,
             "contactId": first,
@@ -380,6 +390,35 @@ class _Company:
             **user_values(number),
         }
         return row
+
+    def odd(self, row: Row, *names: str) -> None:
+        """Seldom a time that cannot be, in any of the fields."""
+        for name in names:
+            if self.often(0.02):
+                row[name] = self.pick(ODD_TIMES)
+
+    def imported(
+        self, created: dt.datetime, path: list[str], finals: Sequence[str]
+    ) -> tuple[list[tuple[dt.datetime, str]], dt.datetime, dt.datetime | None]:
+        """History, last move, and the move that the first reading saw, of what an import brought.
+
+        Its stage is final or paid; some are moved on since, or won once more.
+        """
+        ran_at = created + dt.timedelta(seconds=self.pick([0, 1, 86_400, 86_401, 9_000_000]))
+        ran_at = min(ran_at, AS_OF)
+        hour = self.pick([0, 1, 3600, 3601, 90_000, 20_000_000])
+        moved = ran_at - dt.timedelta(seconds=hour)
+        path[:] = [self.pick(finals)]
+        steps = [(ran_at, path[0])]
+        if self.often(0.4):
+            return steps, moved, None
+        since = min(ran_at + dt.timedelta(seconds=self.pick([1, 7200, 900_000])), AS_OF)
+        if self.often(0.2):
+            path.append("NEW")
+            steps.append((since, "NEW"))
+        path.append(self.pick([path[0], *finals]))
+        steps.append((since, path[-1]))
+        return steps, since, moved if self.often(0.5) else None
 
     def created(self) -> dt.datetime:
         """Some are created after the last reading began, or on the day of an import."""
@@ -396,11 +435,15 @@ class _Company:
         if self.often(0.1):
             # Junk, then another failed status: the outcome is as old as the first.
             path += ["JUNK", "UC_REFUSED"]
-        created = self.created()
+        created, seen_moved = self.created(), None
         steps, moved = self.walk(created, path)
+        if self.often(0.15):
+            finals = ["CONVERTED", "JUNK", "UC_NEED", "TALK", "UC_REFUSED"]
+            steps, moved, seen_moved = self.imported(created, path, finals)
         for (at, stage), row_id in zip(steps, self.row_ids(len(steps)), strict=True):
             semantics = self.own_semantics(known.get(stage))
             visit = lead_visit(row_id, number, stage, semantics, iso(at))
+            self.odd(visit, "CREATED_TIME")
             self.tables["lead_stage_history"].append(visit)
         row = self.item(number, created, moved)
         row |= {
@@ -408,7 +451,8 @@ class _Company:
             "stageSemanticId": self.own_semantics(known.get(path[-1])),
             "dateClosed": iso(self.after(moved)) if self.often(0.6) else None,
         }
-        self.add("leads", row)
+        self.odd(row, "createdTime", "updatedTime", "movedTime", "lastActivityTime", "dateClosed")
+        self.add("leads", row, seen_moved and (path[0], known.get(path[0]), seen_moved))
         if self.often(0.7):
             city = self.pick([None, "", *CITIES])
             self.tables["lead_addresses"].append({"ID": str(number), "ADDRESS_CITY": city})
@@ -448,17 +492,28 @@ class _Company:
         pipeline = path[-1][0]
         known = {code: semantics for code, _, semantics in DEAL_STAGES}
         codes = {step: f"C{step[0]}:{step[1]}" if step[0] else step[1] for step in path}
-        created = self.created()
+        created, seen_moved = self.created(), None
         steps, moved = self.walk(created, [codes[step] for step in path])
+        if self.often(0.15):
+            stood: list[str] = []
+            finals = ["WON", "WON", "LOSE", "UC_PAID"]
+            steps, moved, seen_moved = self.imported(created, stood, finals)
+            path = [(pipeline, stage) for stage in stood]
+            codes = {step: f"C{step[0]}:{step[1]}" if step[0] else step[1] for step in path}
+            steps = [(at, codes[pipeline, stage]) for at, stage in steps]
         pipelines = {code: step[0] for step, code in codes.items()}
         for (at, stage), row_id in zip(steps, self.row_ids(len(steps)), strict=True):
             semantics = self.own_semantics(known.get(stage.split(":")[-1]))
             visit = deal_visit(row_id, number, stage, semantics, iso(at))
             visit["CATEGORY_ID"] = pipelines[stage]
+            self.odd(visit, "CREATED_TIME")
             self.tables["deal_stage_history"].append(visit)
         stage = codes[path[-1]]
         row = self.item(number, created, moved)
-        closed_on = f"{self.moment().date()}T03:00:00+03:00"
+        closed_day = self.moment().date()
+        if self.often(0.1):
+            closed_day = self.pick([AS_OF.date() + dt.timedelta(days=48), dt.date(206, 3, 1)])
+        closed_on = f"{closed_day}T03:00:00+03:00"
         row |= {
             "categoryId": pipeline,
             "stageId": stage,
@@ -469,12 +524,27 @@ class _Company:
             "isRepeatedApproach": self.pick(["Y", "N", "N"]),
             "leadId": self.pick([None, 0, self.first_id + 900, *leads, *leads]),
         }
-        self.add("deals", row)
+        self.odd(row, "createdTime", "updatedTime", "movedTime", "lastActivityTime")
+        self.add("deals", row, seen_moved and (codes[path[0]], known.get(path[0][1]), seen_moved))
         self.add_activities(2, number)
 
-    def add(self, name: str, row: Row) -> None:
-        """A living record, or one that is deleted after the first reading."""
-        (self.portal.deleted if self.often(0.01) else self.tables)[name].append(row)
+    def add(
+        self, name: str, row: Row, former: tuple[str, str | None, dt.datetime] | None = None
+    ) -> None:
+        """A living record, or one that is deleted after the first reading.
+
+        `former`: stage, semantics and last move that the first reading saw.
+        """
+        if former:
+            stage, semantics, moved = former
+            before = {"stageId": stage, "stageSemanticId": semantics, "movedTime": iso(moved)}
+            if self.often(0.3):
+                # In work then: nothing tells of the import.
+                before |= {"stageId": path_begin(stage), "stageSemanticId": "P"}
+            self.portal.former[name].append(row | before)
+            # The second reading finds the change.
+            row["updatedTime"] = iso(READINGS[1])
+        (self.portal.deleted if self.often(0.01) and not former else self.tables)[name].append(row)
 
     def row_ids(self, count: int) -> list[int]:
         """IDs of rows of one item; those of one second are told apart by them alone."""
@@ -502,6 +572,12 @@ class _Company:
                     "DEADLINE": self.deadline(),
                 }
             )
+            self.odd(self.tables["activities"][-1], "CREATED")
+
+
+def path_begin(stage: str) -> str:
+    """The first stage of the same pipeline."""
+    return f"{stage.rpartition(':')[0]}:NEW".removeprefix(":")
 
 
 def company_of(number: int) -> int:

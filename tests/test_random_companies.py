@@ -130,6 +130,7 @@ NOT_IN_MARTS = {
     "is_reversal",
     "counts_where_it_stands",
     "lead_department_name",
+    "import_evidence",
     "meaning",
     "to_pipeline_id",
     "to_stage_sort",
@@ -211,6 +212,12 @@ def companies(tmp_path_factory: pytest.TempPathFactory) -> Companies:
                     portal.upsert(name, rows)
                 if number == 1:
                     portal.delete(name, [row["id"] for row in rows])
+            for name, rows in drawn.former.items():
+                if number == 0:
+                    portal.upsert(name, rows)
+                if number == 1:
+                    now = {row["id"]: row for row in drawn.tables[name]}
+                    portal.upsert(name, [now[row["id"]] for row in rows])
             client = Client(portal.webhook_url, retry_seconds=0.01)
             summary = extract(client, warehouse, settings, accept_loss=True)
             complete(warehouse, summary.refresh_no)
@@ -220,6 +227,9 @@ def companies(tmp_path_factory: pytest.TempPathFactory) -> Companies:
         for number, reading in enumerate(reversed(warehouse.last_refreshes()))
     ]
     rows.rate_log = readings[:-1]
+    rows.version_log = [
+        (name.removesuffix("s"), row) for name, rows in drawn.former.items() for row in rows
+    ]
     # The second reading finds them gone.
     missed_at = readings[1][0]
     deleted = [

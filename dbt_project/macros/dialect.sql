@@ -26,6 +26,11 @@
     ({{ seconds_between(start, finish) }} / 86400)
 {%- endmacro %}
 
+{# The same up to as_of, never below 0; null where the start is unknown, which greatest() leaves out. #}
+{% macro days_until(start, as_of) -%}
+    case when {{ start }} is not null then greatest({{ days_between(start, as_of) }}, 0) end
+{%- endmacro %}
+
 {# One row per element of a list; nothing for an empty one. Only in a select list. #}
 {% macro explode(list) %}{{ return(adapter.dispatch('explode')(list)) }}{% endmacro %}
 {% macro default__explode(list) -%} unnest({{ list }}) {%- endmacro %}
@@ -67,14 +72,23 @@
 {#
     amount × rate / units, rounded half away from zero to 2 decimals, exactly: DuckDB divides
     decimals as doubles, so the division is one of whole numbers. amount has 2 decimals, rate at most
-    10, units at most 4. Null where the rate is missing or not positive.
+    10, units at most 4. Null where the rate is missing or not positive, and where the amount or what
+    it makes does not fit decimal(20, 2): the largest such amount stands for all above it. The doubles
+    keep whole numbers within 38 digits; what little over the limit they let pass, try_cast refuses.
 #}
 {% macro to_base_amount(amount, rate, units) %}{{ return(adapter.dispatch('to_base_amount')(amount, rate, units)) }}{% endmacro %}
 {% macro default__to_base_amount(amount, rate, units) -%}
     case
-        when {{ rate }} > 0 and {{ units }} > 0
+        when
+            {{ rate }} > 0
+            and {{ units }} > 0
+            and abs({{ amount }}) < 999999999999999999.99
+            and {{ rate }} < 1e17
+            and cast(abs({{ amount }}) as double) * cast({{ rate }} as double) < 1e25
+            and cast(abs({{ amount }}) as double) * cast({{ rate }} as double)
+            / cast({{ units }} as double) < 1.1e18
             then cast(
-                cast(
+                try_cast(
                     (
                         2 * cast(abs({{ amount }}) * 100 as hugeint)
                         * cast({{ rate }} * 10000000000 as hugeint)

@@ -10,11 +10,12 @@ Kinds differ in how a change and a deletion are found:
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, Literal
 
 import polars as pl
@@ -24,6 +25,12 @@ from pipelines.bitrix24.redaction import readable, without_addresses
 from pipelines.bitrix24.values import UserField
 from pipelines.errors import Bitrix24Error
 
+# Python knows no year 0 and no year 10000; PHP writes the empty date of a database as 30.11.-0001.
+FIRST_INSTANT = dt.datetime(1, 1, 2, tzinfo=dt.UTC)
+LAST_INSTANT = dt.datetime(9999, 12, 30, tzinfo=dt.UTC)
+# Digits of the widest column and more: numbers are rounded in it exactly.
+LONG = Context(prec=60)
+
 Kind = Literal["entity", "older_list", "history", "snapshot"]
 
 LEAD, DEAL, CONTACT, COMPANY = 1, 2, 3, 4
@@ -31,10 +38,21 @@ LEAD, DEAL, CONTACT, COMPANY = 1, 2, 3, 4
 ACTIVITY_FIELD = "lastActivityTime"
 
 
-def _money(value: Any) -> Decimal | None:
-    """Amounts have two decimals; the JSON text of a float may carry more (100.10000000000001)."""
-    number = values.decimal(value)
-    return None if number is None else number.quantize(Decimal("0.01"), ROUND_HALF_UP)
+def _decimal(digits: int, decimals: int) -> Callable[[Any], Decimal | None]:
+    """Reads a number, rounded: the JSON text of a float may carry more (100.10000000000001).
+
+    The largest number of so many digits stands for all above it, which no column holds.
+    """
+    unit = Decimal(1).scaleb(-decimals)
+    largest = LONG.subtract(Decimal(10).scaleb(digits - decimals - 1), unit)
+
+    def convert(value: Any) -> Decimal | None:
+        number = values.decimal(value)
+        if number is None:
+            return None
+        return max(min(number, largest), -largest).quantize(unit, ROUND_HALF_UP, LONG)
+
+    return convert
 
 
 def _instants(times: Sequence[Any]) -> pl.Series:
@@ -42,6 +60,7 @@ def _instants(times: Sequence[Any]) -> pl.Series:
     fast = pl.Series(texts, dtype=pl.String()).str.to_datetime(
         "%Y-%m-%dT%H:%M:%S%z", time_unit="us", time_zone="UTC", strict=False
     )
+    fast = fast.clip(FIRST_INSTANT, LAST_INSTANT)
     # What the fast way cannot read is decoded, or refused, one by one.
     if not (slow := {n for n in fast.is_null().arg_true() if times[n]}):
         return fast
@@ -96,9 +115,9 @@ class ColumnType:
 TEXT = ColumnType(pl.String(), values.text)
 INTEGER = ColumnType(pl.Int64(), values.integer)
 LINK = ColumnType(pl.Int64(), values.link)
-MONEY = ColumnType(pl.Decimal(20, 2), _money)
-RATE = ColumnType(pl.Decimal(38, 10), values.decimal)
-COUNT = ColumnType(pl.Decimal(20, 4), values.decimal)
+MONEY = ColumnType(pl.Decimal(20, 2), _decimal(20, 2))
+RATE = ColumnType(pl.Decimal(38, 10), _decimal(38, 10))
+COUNT = ColumnType(pl.Decimal(20, 4), _decimal(20, 4))
 INSTANT = ColumnType(pl.Datetime("us", "UTC"), convert_all=_instants)
 DAY = ColumnType(pl.Date(), convert_all=_days)
 BOOLEAN = ColumnType(pl.Boolean(), values.boolean)

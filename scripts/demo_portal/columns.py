@@ -295,7 +295,9 @@ def decode(column: pl.Series, kind: Kind, zone: timezone) -> list[Any]:
     values = column.to_list()
     if kind == Kind.FLOAT:
         return [
-            int(value) if value is not None and value.is_integer() else value for value in values
+            # As PHP writes them: whole numbers bare, in its own range of them.
+            int(value) if value is not None and value.is_integer() and abs(value) < 2**63 else value
+            for value in values
         ]
     if kind == Kind.QUOTED:
         return [None if value is None else str(value) for value in values]

@@ -11,7 +11,18 @@ import polars as pl
 
 from tests.calculation.directory import Rates, to_base
 from tests.calculation.metrics import Facts
-from tests.calculation.portal import Row, business_date, instant, line, link, money, start_of, text
+from tests.calculation.portal import (
+    Row,
+    business_date,
+    instant,
+    is_awaited,
+    line,
+    link,
+    money,
+    start_of,
+    system_time,
+    text,
+)
 from tests.calculation.stages import FAILURE, OPEN, SUCCESS, read_history, start_of_stay
 
 # The portal knows its own semantics alone.
@@ -44,7 +55,10 @@ def portal_bridge(facts: Facts, deleted: Sequence[Deleted] = ()) -> pl.DataFrame
     rates = Rates(facts.portal, facts.as_of)
     rows = [*_living(facts, rates, "lead"), *_living(facts, rates, "deal")]
     for entity, row, missed_at in deleted:
-        if _created_at(row) <= facts.as_of and row.get("isRecurring") != "Y":
+        if (
+            not is_awaited(instant(row["createdTime"]), facts.as_of)
+            and row.get("isRecurring") != "Y"
+        ):
             rows.append(
                 _described(facts, rates, entity, row)
                 | {"bridge_kind": "deleted", "deleted_date": _day(facts, missed_at)}
@@ -61,11 +75,12 @@ def _living(facts: Facts, rates: Rates, entity: str) -> Iterable[dict[str, Any]]
         facts.directory,
         lambda _, semantics: MEANING[semantics],
         facts.as_of,
+        ZoneInfo(facts.settings.portal_timezone),
     )
     frame = facts.leads if is_lead else facts.deals
     ours = {item[f"{entity}_id"]: item for item in frame.iter_rows(named=True)}
     for row in portal.leads if is_lead else portal.deals:
-        if _created_at(row) > facts.as_of:
+        if is_awaited(instant(row["createdTime"]), facts.as_of):
             continue
         found = _described(facts, rates, entity, row)
         if row.get("isRecurring") == "Y" and not is_lead:
@@ -74,8 +89,10 @@ def _living(facts: Facts, rates: Rates, entity: str) -> Iterable[dict[str, Any]]
         meaning = _meaning(facts, entity, row)
         if meaning != OPEN:
             closed_at = start_of_stay(history.get(int(row["id"]), []), meaning)
-            closed_on = _day(facts, closed_at or _fallback(facts, is_lead, row))
-            found["portal_closed_date"] = closed_on and max(closed_on, found["created_date"])
+            closed_at = closed_at or _fallback(facts, is_lead, row)
+            if closed_at and closed_at <= facts.as_of:
+                days = _day(facts, closed_at), found["created_date"]
+                found["portal_closed_date"] = max(day for day in days if day)
         item = ours[int(row["id"])]
         if not is_lead and item["is_handed_over"]:
             found["pipeline_name"] = item["sale_pipeline_name"]
@@ -104,14 +121,12 @@ def _described(facts: Facts, rates: Rates, entity: str, row: Row) -> dict[str, A
         ),
         "stage_name": directory.stage_name(entity, str(row["stageId"])),
         "base_amount": to_base(money(row.get("opportunity")), latest),
-        "created_date": _day(facts, _created_at(row)),
+        "created_date": _day(facts, _time(facts, row["createdTime"])),
     }
 
 
-def _created_at(row: Row) -> datetime:
-    created_at = instant(row["createdTime"])
-    assert created_at
-    return created_at
+def _time(facts: Facts, value: Any) -> datetime | None:
+    return system_time(value, ZoneInfo(facts.settings.portal_timezone), facts.as_of)
 
 
 def _meaning(facts: Facts, entity: str, row: Row) -> str:
@@ -121,13 +136,13 @@ def _meaning(facts: Facts, entity: str, row: Row) -> str:
 
 def _fallback(facts: Facts, is_lead: bool, row: Row) -> datetime | None:
     """When it was closed, where the history lacks the present stay."""
-    if is_lead:
-        return instant(row.get("dateClosed"))
-    if moved_at := instant(row.get("movedTime")):
+    if moved_at := _time(facts, row.get("movedTime")):
         return moved_at
+    if is_lead:
+        return _time(facts, row.get("dateClosed"))
     closed_on = business_date(row.get("closedate"))
     if row.get("closed") == "Y" and closed_on:
-        return start_of(closed_on, ZoneInfo(facts.settings.portal_timezone))
+        return _time(facts, start_of(closed_on, ZoneInfo(facts.settings.portal_timezone)))
     return None
 
 

@@ -26,6 +26,8 @@ NO_LEAD = "без лида"
 LEAD_DELETED = "лид удалён"
 LEAD_IMPORTED = "лид импортирован"
 CREATED_FAILED = "создан проваленным"
+# Stands for every amount above it.
+LARGEST = Decimal("999999999999999999.99")
 NO_MANAGER = "без ответственного"
 NO_DEPARTMENT = "без отдела"
 LINKED = {"L": "лид", "D": "сделка", "C": "контакт", "CO": "компания"}
@@ -276,10 +278,20 @@ class Rates:
         return self._latest.get(currency or "")
 
 
+def held(amount: Decimal | None) -> Decimal | None:
+    """The amount as a report can hold it."""
+    return amount and max(min(amount, LARGEST), -LARGEST)
+
+
 def to_base(amount: Decimal | None, rate: Fraction | None) -> Decimal | None:
-    """The amount in base currency, rounded half up to 2 decimals; null without a rate."""
-    if amount is None or rate is None:
+    """The amount in base currency, rounded half up to 2 decimals.
+
+    Null without a rate, and where it, or the amount itself, is 10^18 or more.
+    """
+    if amount is None or rate is None or abs(amount) >= LARGEST:
         return None
     cents = Fraction(amount) * rate * 100
     whole = int(abs(cents) + Fraction(1, 2))
+    if whole >= 10**20:
+        return None
     return Decimal(whole if cents >= 0 else -whole).scaleb(-2)

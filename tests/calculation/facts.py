@@ -18,6 +18,7 @@ from tests.calculation.directory import (
     NO_LEAD,
     Directory,
     Rates,
+    held,
     to_base,
 )
 from tests.calculation.metrics import Facts
@@ -26,11 +27,13 @@ from tests.calculation.portal import (
     Row,
     business_date,
     instant,
+    is_awaited,
     line,
     link,
     links,
     money,
     start_of,
+    system_time,
     text,
 )
 from tests.calculation.settings import Settings
@@ -42,7 +45,6 @@ from tests.calculation.stages import (
     first_of_stay,
     read_history,
     standing_sale,
-    start_of_stay,
     visits,
 )
 
@@ -61,6 +63,10 @@ OUTCOME = {SUCCESS: "quality", FAILURE: "junk", OPEN: "in_work"}
 STATE = {SUCCESS: "sale", FAILURE: "failed", OPEN: "in_work"}
 MEANING = {"S": SUCCESS, "F": FAILURE, "P": OPEN}
 BEGINNING = datetime.min.replace(tzinfo=UTC)
+END = datetime.max.replace(tzinfo=UTC)
+# A move writes its row of the history within seconds.
+ROW_DELAY = timedelta(hours=1)
+DAY = timedelta(days=1)
 
 MOMENT = pl.Datetime("us", "UTC")
 AMOUNT = pl.Decimal(38, 2)
@@ -87,8 +93,7 @@ class _Calculation:
         }
         self.deadlines: dict[tuple[int, int], list[datetime | None]] = {}
         for row in portal.activities:
-            created = instant(row.get("CREATED"))
-            if row.get("COMPLETED") == "N" and not (created and created > as_of):
+            if row.get("COMPLETED") == "N" and not is_awaited(instant(row.get("CREATED")), as_of):
                 owner = int(row["OWNER_TYPE_ID"]), int(row["OWNER_ID"])
                 deadline = instant(row.get("DEADLINE"))
                 # What Bitrix24 writes where there is no deadline.
@@ -113,15 +118,19 @@ class _Calculation:
             stage_visits=pl.DataFrame(stage_visits, schema=STAGE_VISITS),
         )
 
-    def living(self, rows: Iterable[Row]) -> list[tuple[Row, int, datetime]]:
-        """Rows created by `as_of`, with ID and time of creation, by ID."""
+    def time(self, value: Any) -> datetime | None:
+        """A time that the portal sets, where it can be."""
+        return system_time(value, self.zone, self.as_of)
+
+    def living(self, rows: Iterable[Row]) -> list[tuple[Row, int, datetime | None]]:
+        """Rows that do not wait for the next reading, with ID and time of creation, by ID."""
         found = []
         for row in rows:
             created_at = instant(row.get("createdTime"))
             if created_at is None:
                 raise ValueError(f"item {row['id']} has no createdTime")
-            if created_at <= self.as_of:
-                found.append((row, int(row["id"]), created_at))
+            if not is_awaited(created_at, self.as_of):
+                found.append((row, int(row["id"]), self.time(row["createdTime"])))
         return sorted(found, key=lambda item: item[1])
 
     def day(self, moment: datetime | None) -> date | None:
@@ -143,7 +152,7 @@ class _Calculation:
         entity: str,
         row: Row,
         item_id: int,
-        created_at: datetime,
+        created_at: datetime | None,
         steps: list[Step],
     ) -> dict[str, Any]:
         """Attributes that leads and deals have in common."""
@@ -151,9 +160,9 @@ class _Calculation:
         stage_id = str(row["stageId"])
         semantics = self.directory.semantics(entity, row.get("stageSemanticId"), stage_id)
         manager_id = link(row.get("assignedById"))
-        last_activity_at = instant(row.get("lastActivityTime"))
+        last_activity_at = self.time(row.get("lastActivityTime"))
         planned = self.deadlines.get((entity_type, item_id), [])
-        created_date = created_at.astimezone(self.zone).date()
+        created_date = self.day(created_at)
         source_id = text(row.get("sourceId"))
         city_field = self.settings.city_field
         item: dict[str, Any] = {
@@ -200,8 +209,9 @@ class _Calculation:
 
     def add_forgotten(self, item: dict[str, Any], limit_days: int) -> None:
         """Forgotten: in work and quiet for the limit or longer."""
-        quiet = self.as_of - (item["last_activity_at"] or item["created_at"])
-        item["is_inactive"] = item["is_in_work"] and quiet >= timedelta(days=limit_days)
+        seen_at = item["last_activity_at"] or item["created_at"]
+        is_quiet = bool(seen_at) and self.as_of - seen_at >= timedelta(days=limit_days)
+        item["is_inactive"] = item["is_in_work"] and is_quiet
         item["is_forgotten_without_plan"] = item["is_inactive"] and not item["has_planned_activity"]
         item["is_forgotten"] = (
             item["is_forgotten_without_plan"]
@@ -227,7 +237,12 @@ class _Calculation:
     def leads(self, stage_visits: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Leads by ID, without the sums of their deals."""
         history = read_history(
-            self.portal.lead_stage_history, "lead", self.directory, self.lead_meaning, self.as_of
+            self.portal.lead_stage_history,
+            "lead",
+            self.directory,
+            self.lead_meaning,
+            self.as_of,
+            self.zone,
         )
         cities = {int(row["ID"]): row.get("ADDRESS_CITY") for row in self.portal.lead_addresses}
         found = []
@@ -237,7 +252,9 @@ class _Calculation:
             if not self.settings.city_field:
                 lead["city"] = line(cities.get(lead_id))
             meaning = self.lead_meaning(lead["stage_id"], lead["semantics"])
-            outcome_at = start_of_stay(steps, meaning) or instant(row.get("dateClosed"))
+            outcome_at, outcome_at_source, import_evidence = self.outcome(
+                "lead", row, created_at, steps, meaning
+            )
             in_work = meaning == OPEN
             lead |= {
                 "outcome": OUTCOME[meaning],
@@ -248,14 +265,12 @@ class _Calculation:
                 "is_repeat": row.get("isReturnCustomer") == "Y",
                 "counts": self.settings.include_legacy or not lead["is_legacy"],
                 "outcome_at": outcome_at,
+                "outcome_at_source": outcome_at_source,
+                "import_evidence": import_evidence,
                 "quality_at": outcome_at if meaning == SUCCESS else None,
                 "processing_days": None if in_work else _days(created_at, outcome_at),
-                "age_days": (
-                    max(_days(created_at, self.as_of) or 0.0, 0.0)
-                    if in_work
-                    else _days(created_at, outcome_at)
-                ),
-                "opportunity": money(row.get("opportunity")),
+                "age_days": self.age(created_at) if in_work else _days(created_at, outcome_at),
+                "opportunity": held(money(row.get("opportunity"))),
                 "opportunity_amount": to_base(
                     money(row.get("opportunity")), self.rates.latest(lead["currency_code"])
                 ),
@@ -271,7 +286,7 @@ class _Calculation:
             self.add_overdue(lead)
             lead["is_amount_unknown"] = _is_unknown(lead["opportunity"], lead["opportunity_amount"])
             present = Step(
-                instant(row.get("movedTime")) or created_at,
+                self.time(row.get("movedTime")) or created_at,
                 lead["stage_id"],
                 lead["semantics"],
                 meaning,
@@ -295,7 +310,12 @@ class _Calculation:
     ) -> list[dict[str, Any]]:
         """Deals by ID, templates left out."""
         history = read_history(
-            self.portal.deal_stage_history, "deal", self.directory, self.deal_meaning, self.as_of
+            self.portal.deal_stage_history,
+            "deal",
+            self.directory,
+            self.deal_meaning,
+            self.as_of,
+            self.zone,
         )
         leads_of = _LeadsOfCustomers(leads.values())
         found = []
@@ -306,7 +326,7 @@ class _Calculation:
             deal = {"deal_id": deal_id} | self.item("deal", row, deal_id, created_at, steps)
             pipeline_id = int(row.get("categoryId") or 0)
             present = Step(
-                instant(row.get("movedTime")) or created_at,
+                self.time(row.get("movedTime")) or created_at,
                 deal["stage_id"],
                 deal["semantics"],
                 self.deal_meaning(deal["stage_id"], deal["semantics"]),
@@ -314,11 +334,12 @@ class _Calculation:
             )
             sale = self.sale(steps, present)
             meaning = SUCCESS if sale else present.meaning
-            outcome_at, outcome_at_source = self.deal_outcome(row, steps, meaning)
-            if sale and sale is not present:
-                outcome_at, outcome_at_source = sale.at, "history"
-            elif sale and len({pipeline_id, *(step.pipeline_id for step in steps)}) > 1:
-                outcome_at, outcome_at_source = self.deal_outcome(row, [], meaning)
+            is_of_many = len({pipeline_id, *(step.pipeline_id for step in steps)}) > 1
+            outcome_at, outcome_at_source, import_evidence = self.outcome(
+                "deal", row, created_at, steps, meaning, sale if is_of_many else None
+            )
+            if meaning == OPEN:
+                outcome_at, outcome_at_source = None, None
             is_sale, is_failed = meaning == SUCCESS, meaning == FAILURE
             amount, currency = money(row.get("opportunity")), deal["currency_code"]
             rate = self.rates.at(currency, outcome_at) if is_sale else self.rates.latest(currency)
@@ -354,13 +375,12 @@ class _Calculation:
                 "sold_at_source": outcome_at_source if is_sale else None,
                 "failed_at": outcome_at if is_failed else None,
                 "closed_date": self.day(outcome_at),
-                "amount": amount,
+                "import_evidence": import_evidence,
+                "amount": held(amount),
                 "base_amount": to_base(amount, rate),
                 "days_to_close": _days(created_at, outcome_at),
                 "age_days": (
-                    max(_days(created_at, self.as_of) or 0.0, 0.0)
-                    if meaning == OPEN
-                    else _days(created_at, outcome_at)
+                    self.age(created_at) if meaning == OPEN else _days(created_at, outcome_at)
                 ),
                 "company_id": self.company(row),
                 "contact_ids": _contacts(row),
@@ -403,20 +423,104 @@ class _Calculation:
             return first_of_stay(steps, SUCCESS) or present
         return None
 
-    def deal_outcome(
-        self, row: Row, steps: list[Step], meaning: str
-    ) -> tuple[datetime | None, str | None]:
-        """When the deal was sold or failed, and what says so: history, then two fallbacks."""
-        if meaning == OPEN:
-            return None, None
-        if start := start_of_stay(steps, meaning):
-            return start, "history"
-        if moved := instant(row.get("movedTime")):
-            return moved, "moved_time"
-        closed_on = business_date(row.get("closedate"))
-        if row.get("closed") == "Y" and closed_on:
-            return start_of(closed_on, self.zone), "close_date"
-        return None, "none"
+    def age(self, created_at: datetime | None) -> float | None:
+        """Days to `as_of`, never below 0."""
+        days = _days(created_at, self.as_of)
+        return None if days is None else max(days, 0.0)
+
+    def outcome(
+        self,
+        entity: str,
+        row: Row,
+        created_at: datetime | None,
+        steps: list[Step],
+        meaning: str,
+        sale: Step | None = None,
+    ) -> tuple[datetime | None, str, str | None]:
+        """Since when the item is what it is, what says so, and what tells of an import.
+
+        History, then the last move, then the close date; the row that an import writes is no move.
+        A deal of several pipelines is sold since `sale`.
+        """
+        moved = self.time(row.get("movedTime"))
+        closed_on, closed_at, source, is_closed = self.closing(entity, row)
+        stay = []
+        for step in reversed(steps):
+            if step.meaning != meaning:
+                break
+            stay.insert(0, step)
+        is_whole = bool(steps) and len(stay) == len(steps)
+        if sale is not None:
+            stay = [step for step in steps if step is sale]
+            is_whole = bool(stay) and steps[0] is sale
+        found: tuple[datetime | None, str]
+        evidence = None
+        if stay and stay[0].at:
+            found = stay[0].at, "history"
+        elif moved:
+            found = moved, "moved_time"
+        else:
+            found = (closed_at if is_closed else None), source
+        begun = steps[0].at if steps else None
+        if begun and meaning != OPEN and is_whole:
+            first_move = self.first_move(entity, row, meaning, sale is not None)
+            if moved and begun - moved > ROW_DELAY:
+                evidence, found = "moved_time", (moved, "moved_time")
+            elif moved and moved <= begun:
+                pass
+            elif first_move and begun - first_move > ROW_DELAY:
+                evidence, found = "earlier_moved_time", (first_move, "moved_time")
+            elif first_move and first_move <= begun:
+                pass
+            elif created_at and begun - created_at > DAY:
+                evidence, found = "created_time", (closed_at, source)
+        created_on = self.day(created_at)
+        if (
+            evidence is None
+            and meaning != OPEN
+            and is_whole
+            and closed_on
+            and created_on
+            and closed_on < created_on
+        ):
+            evidence = "close_date"
+        at, said_by = found
+        return (at, said_by, evidence) if at and at <= self.as_of else (None, "none", evidence)
+
+    def closing(self, entity: str, row: Row) -> tuple[date | None, datetime | None, str, bool]:
+        """Day and time of the close date, its name, and whether the item is closed.
+
+        One in the future is a plan, one before 2000 a slip: neither has a time.
+        """
+        if entity == "lead":
+            closed_at = self.time(row.get("dateClosed"))
+            found = self.day(closed_at), closed_at, "date_closed", True
+        else:
+            closed_on = business_date(row.get("closedate"))
+            start = start_of(closed_on, self.zone) if closed_on else None
+            found = closed_on, self.time(start), "close_date", row.get("closed") == "Y"
+        day, moment, name, is_closed = found
+        return day, moment if moment and moment <= self.as_of else None, name, is_closed
+
+    def first_move(self, entity: str, row: Row, meaning: str, is_of_many: bool) -> datetime | None:
+        """The earliest move that readings saw since the item means what it means now.
+
+        Of a sale in another pipeline, of all readings that saw it sold.
+        """
+        seen = [
+            old for kind, old in self.portal.version_log if (kind, old["id"]) == (entity, row["id"])
+        ]
+        moves = []
+        for version in reversed([*seen, row]):
+            stage_id = str(version["stageId"])
+            semantics = self.directory.semantics(entity, version.get("stageSemanticId"), stage_id)
+            meant = self.lead_meaning if entity == "lead" else self.deal_meaning
+            if meant(stage_id, semantics) != meaning:
+                if is_of_many:
+                    continue
+                break
+            moves.append(self.time(version.get("movedTime")))
+        return min((move for move in moves if move), default=None)
 
     def add_lead(
         self,
@@ -452,13 +556,18 @@ class _Calculation:
         only_sales = self.settings.repeat_means == "sale"
         earliest: dict[tuple[str, int], datetime] = {}
         for deal in sorted(
-            deals, key=lambda d: (not d["is_legacy"], d["created_at"], d["deal_id"])
+            deals, key=lambda d: (not d["is_legacy"], d["created_at"] or END, d["deal_id"])
         ):
             customers = [("contact", contact_id) for contact_id in deal["contact_ids"]]
             if deal["company_id"]:
                 customers.append(("company", deal["company_id"]))
             is_repeat = any(
-                customer in earliest and (not only_sales or earliest[customer] < deal["created_at"])
+                customer in earliest
+                and (
+                    not only_sales
+                    or earliest[customer] == BEGINNING
+                    or bool(deal["created_at"] and earliest[customer] < deal["created_at"])
+                )
                 for customer in customers
             )
             deal["customer_kind"] = "repeat" if is_repeat else "new" if customers else "unknown"
@@ -466,7 +575,7 @@ class _Calculation:
                 not only_sales and deal["portal_repeated_approach_flag"]
             )
             deal["is_repeat_flag_different"] = bool(customers) and said != is_repeat
-            moment = deal["sold_at"] if only_sales else deal["created_at"]
+            moment = deal["sold_at"] if only_sales else deal["created_at"] or END
             if deal["is_legacy"] and (deal["is_sale"] or not only_sales):
                 moment = BEGINNING
             if moment is not None:
@@ -484,7 +593,7 @@ class _Calculation:
             sales = [deal for deal in own if deal["is_sale"]]
             in_work = [deal for deal in own if deal["is_in_work"]]
             first_sold_at = min((d["sold_at"] for d in sales if d["sold_at"]), default=None)
-            first_deal_at = min((d["created_at"] for d in own), default=None)
+            first_deal_at = min((d["created_at"] for d in own if d["created_at"]), default=None)
             lead |= {
                 "deals_count": len(own),
                 "sales_count": len(sales),
@@ -508,9 +617,9 @@ class _LeadsOfCustomers:
 
     def __init__(self, leads: Iterable[dict[str, Any]]) -> None:
         self._leads: dict[tuple[str, int], list[tuple[datetime, int, dict[str, Any]]]] = {}
-        for lead in sorted(leads, key=lambda lead: (lead["created_at"], lead["lead_id"])):
+        for lead in sorted(leads, key=lambda lead: (lead["created_at"] or END, lead["lead_id"])):
             for customer in self._customers(lead):
-                entry = (lead["created_at"], lead["lead_id"], lead)
+                entry = (lead["created_at"] or END, lead["lead_id"], lead)
                 self._leads.setdefault(customer, []).append(entry)
 
     @staticmethod
@@ -523,7 +632,7 @@ class _LeadsOfCustomers:
         latest: tuple[datetime, int, dict[str, Any]] | None = None
         for customer in self._customers(deal):
             leads = self._leads.get(customer, [])
-            before = bisect_left(leads, deal["created_at"], key=lambda entry: entry[0])
+            before = bisect_left(leads, deal["created_at"] or END, key=lambda entry: entry[0])
             if before and (latest is None or leads[before - 1][:2] > latest[:2]):
                 latest = leads[before - 1]
         return latest[2] if latest else None
@@ -534,8 +643,8 @@ def _contacts(row: Row) -> list[int]:
     return sorted({*links(row.get("contactIds")), *([first] if first else [])})
 
 
-def _days(start: datetime, end: datetime | None) -> float | None:
-    return (end - start).total_seconds() / 86_400 if end else None
+def _days(start: datetime | None, end: datetime | None) -> float | None:
+    return (end - start).total_seconds() / 86_400 if start and end else None
 
 
 def _bin(days: float | None) -> str | None:
@@ -605,6 +714,8 @@ LEADS: dict[str, Any] = {
     "is_repeat": pl.Boolean,
     "is_first_time": pl.Boolean,
     "outcome_at": MOMENT,
+    "outcome_at_source": pl.String,
+    "import_evidence": pl.String,
     "quality_at": MOMENT,
     "quality_date": pl.Date,
     "first_deal_at": MOMENT,
@@ -657,6 +768,7 @@ DEALS: dict[str, Any] = {
     "sold_date": pl.Date,
     "sold_at_source": pl.String,
     "failed_at": MOMENT,
+    "import_evidence": pl.String,
     "failed_date": pl.Date,
     "closed_date": pl.Date,
     "amount": AMOUNT,

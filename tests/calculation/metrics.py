@@ -506,10 +506,14 @@ class Facts:
         return {"leads": leads, "deals": deals, "all_leads": self.leads, "all_deals": self.deals}
 
     def _dated(self, measure: Measure, period: Period | None, keys: list[str]) -> pl.DataFrame:
-        """Rows whose day of the measure is known and in the period, with the group columns."""
+        """Rows of the period, with the group columns; of events only those whose day is known.
+
+        What was created nobody knows when is in no period, and counts where none is asked for.
+        """
         frame = self._counting[measure.frame]
         day = pl.col(measure.date)
-        frame = frame.filter(day.is_not_null())
+        if measure.date != "created_date":
+            frame = frame.filter(day.is_not_null())
         if period:
             frame = frame.filter(day.is_between(*period))
         columns = []

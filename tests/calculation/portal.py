@@ -6,7 +6,7 @@ import json
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
@@ -15,13 +15,19 @@ import polars as pl
 
 Row = Mapping[str, Any]
 
+# What no data directory holds.
+LOGS = ("rate_log", "version_log")
+# A record of the portal may be a day ahead of the reading: created while it ran.
+AHEAD = timedelta(hours=24)
+
 
 @dataclass
 class Portal:
     """The entities of a data directory, rows untouched.
 
     `rate_log` holds earlier readings of the currencies, (time of the reading, rows) each;
-    `currencies` is the latest reading.
+    `currencies` is the latest reading. `version_log` holds what earlier readings saw of leads and
+    deals that have changed since, (lead or deal, row) each, the oldest first.
     """
 
     leads: list[Row] = field(default_factory=list)
@@ -40,6 +46,7 @@ class Portal:
     fields: list[Row] = field(default_factory=list)
     portal: Row = field(default_factory=dict)
     rate_log: list[tuple[datetime, list[Row]]] = field(default_factory=list)
+    version_log: list[tuple[str, Row]] = field(default_factory=list)
 
     @classmethod
     def from_rows(cls, rows: Mapping[str, Any]) -> Self:
@@ -47,7 +54,7 @@ class Portal:
         if unknown := set(rows) - set(cls.__dataclass_fields__):
             raise ValueError(f"no such entity: {sorted(unknown)}")
         entities: dict[str, Any] = {
-            name: value if name in ("portal", "rate_log") else list(value)
+            name: value if name in ("portal", *LOGS) else list(value)
             for name, value in rows.items()
         }
         return cls(**entities)
@@ -61,7 +68,7 @@ class Portal:
         rows: dict[str, Any] = {
             name: list(_rows(folder, name))
             for name in cls.__dataclass_fields__
-            if name not in ("portal", "rate_log")
+            if name not in ("portal", *LOGS)
         }
         about = folder / "portal.json"
         rows["portal"] = json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
@@ -140,6 +147,19 @@ def instant(value: Any) -> datetime | None:
             raise ValueError(f"datetime without an offset: {value!r}")
         moment = moment.replace(tzinfo=UTC)
     return moment.astimezone(UTC)
+
+
+def system_time(value: Any, zone: Any, as_of: datetime) -> datetime | None:
+    """A time that the portal sets; null where it cannot be, before 2000 or a day after `as_of`."""
+    moment = instant(value)
+    if moment is None or not start_of(date(2000, 1, 1), zone) <= moment <= as_of + AHEAD:
+        return None
+    return moment
+
+
+def is_awaited(moment: datetime | None, as_of: datetime) -> bool:
+    """Whether a record was created while it was read: the next reading has it."""
+    return moment is not None and as_of < moment <= as_of + AHEAD
 
 
 def business_date(value: Any) -> date | None:

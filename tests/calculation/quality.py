@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from tests.calculation.directory import Rates
 from tests.calculation.metrics import Facts
-from tests.calculation.portal import Row, instant, link
+from tests.calculation.portal import Row, link, system_time
 
 # Names that say "closed successfully", in the portal's two usual languages, without a "not".
 SUCCESS_NAME = re.compile(
@@ -64,6 +65,8 @@ def _counts(facts: Facts) -> Iterable[Count]:
         total = rows[amount].sum() if amount else None
         return check, entity, None, rows.height, total
 
+    zone = ZoneInfo(facts.settings.portal_timezone)
+    rates = Rates(facts.portal, facts.as_of)
     source = pl.col("sold_at_source")
     no_lead = pl.col("lead_link") == "none"
     yield count("sale_without_amount", "deal", sales.filter(pl.col("amount").fill_null(0) == 0))
@@ -71,11 +74,17 @@ def _counts(facts: Facts) -> Iterable[Count]:
     yield count("deal_without_lead", "deal", deals.filter(no_lead), "base_amount")
     gone = deals.filter(pl.col("lead_link") == "deleted")
     yield count("deal_with_deleted_lead", "deal", gone, "base_amount")
-    # What was moved after `as_of` gets its row of history with the next refresh.
-    moved_later = (source == "moved_time") & (pl.col("sold_at") > facts.as_of)
-    fallbacks = sales.filter(source.is_in(FALLBACKS) & ~moved_later)
+    # Imports are counted as such.
+    fallbacks = sales.filter(source.is_in(FALLBACKS) & pl.col("import_evidence").is_null())
     yield count("sale_date_fallback", "deal", fallbacks)
-    yield count("sale_without_date", "deal", sales.filter(pl.col("sold_at").is_null()))
+    # What was moved after `as_of` gets its row of history with the next refresh.
+    moved_later = [
+        int(row["id"])
+        for row in facts.portal.deals
+        if (moved := system_time(row.get("movedTime"), zone, facts.as_of)) and moved > facts.as_of
+    ]
+    undated = pl.col("sold_at").is_null() & ~pl.col("deal_id").is_in(moved_later)
+    yield count("sale_without_date", "deal", sales.filter(undated))
     lead_dates = facts.leads.select("lead_id", lead_created_at="created_at")
     early = sales.join(lead_dates, on="lead_id").filter(
         pl.col("sold_at") < pl.col("lead_created_at")
@@ -109,11 +118,20 @@ def _counts(facts: Facts) -> Iterable[Count]:
             entity,
             items.filter(pl.col("is_in_work") & pl.col("is_manager_dismissed")),
         )
-        yield count(
-            "amount_without_rate",
-            entity,
-            items.filter((pl.col(own).fill_null(0) != 0) & pl.col(base).is_null()),
-        )
+        unknown_amounts = items.filter((pl.col(own).fill_null(0) != 0) & pl.col(base).is_null())
+        has_rate = [
+            bool(rates.at(code, None) if is_sale else rates.latest(code))
+            for code, is_sale in unknown_amounts.select(
+                "currency_code", pl.col("is_sale") if entity == "deal" else pl.lit(False)
+            ).iter_rows()
+        ]
+        too_large = pl.Series(has_rate, dtype=pl.Boolean)
+        yield count("amount_without_rate", entity, unknown_amounts.filter(~too_large))
+        yield count("amount_too_large", entity, unknown_amounts.filter(too_large))
+        evidence = pl.col("import_evidence")
+        begun = items.filter(evidence.is_not_null())
+        yield count("imported_history", entity, begun.filter(evidence != "close_date"))
+        yield count("probably_imported", entity, begun.filter(evidence == "close_date"))
         visits = facts.stage_visits.filter((pl.col("entity") == entity) & pl.col("counts"))
         yield count("negative_stage_days", entity, visits.filter(pl.col("days") < 0))
         unknown_stages = visits.filter(~pl.col("is_known_stage")).unique("stage_id")
@@ -150,18 +168,26 @@ def _linked_leads(facts: Facts) -> list[int]:
 
 
 def _history_start(facts: Facts, entity: str) -> Count:
-    """Items older than the first row of the history by more than a minute, and its day."""
+    """Items older than the first row of their history by more than a minute, and its day."""
     history = {
         "lead": facts.portal.lead_stage_history,
         "deal": facts.portal.deal_stage_history,
     }[entity]
-    moments = [moment for row in history if (moment := instant(row["CREATED_TIME"]))]
-    first: datetime | None = min(moments, default=None)
     items = facts.leads if entity == "lead" else facts.deals
+    living = set(items[f"{entity}_id"])
+    zone = ZoneInfo(facts.settings.portal_timezone)
+    moments = [
+        moment
+        for row in history
+        if int(row["OWNER_ID"]) in living
+        and (moment := system_time(row["CREATED_TIME"], zone, facts.as_of))
+        and moment <= facts.as_of
+    ]
+    first: datetime | None = min(moments, default=None)
     if first is None:
         return "history_begins", entity, None, items.height, None
     earlier = items.filter(pl.col("created_at") < first - FIRST_HISTORY).height
-    day = first.astimezone(ZoneInfo(facts.settings.portal_timezone)).date()
+    day = first.astimezone(zone).date()
     return "history_begins", entity, day.isoformat() if earlier else None, earlier, None
 
 

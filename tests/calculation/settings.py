@@ -56,7 +56,7 @@ class LegacyRule:
         entity: str,
         stage_id: str,
         originator_id: str | None,
-        created_date: date,
+        created_date: date | None,
         first_row_final: bool,
     ) -> bool:
         """True where all conditions of the rule hold for the record."""
@@ -64,7 +64,10 @@ class LegacyRule:
             self.entity in (entity, "both")
             and (self.stages is None or stage_id in self.stages)
             and (self.originator_ids is None or originator_id in self.originator_ids)
-            and (self.created_before is None or created_date < self.created_before)
+            and (
+                self.created_before is None
+                or (created_date is not None and created_date < self.created_before)
+            )
             and (self.created_on is None or created_date in self.created_on)
             and (first_row_final or not self.first_history_final)
         )

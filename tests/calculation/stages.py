@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.calculation.directory import Directory
-from tests.calculation.portal import Row, instant
+from tests.calculation.portal import Row, instant, is_awaited, system_time
 
 # What a stage means for leads and deals alike: quality or sale, junk or failed, in work.
 SUCCESS, FAILURE, OPEN = "success", "failure", "open"
+BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 Meaning = Callable[[str, str], str]
 
@@ -20,7 +21,7 @@ Meaning = Callable[[str, str], str]
 class Step:
     """A row of the history: an item entering a stage."""
 
-    at: datetime
+    at: datetime | None
     stage_id: str
     semantics: str
     meaning: str
@@ -28,15 +29,26 @@ class Step:
 
 
 def read_history(
-    rows: Iterable[Row], entity: str, directory: Directory, meaning: Meaning, as_of: datetime
+    rows: Iterable[Row],
+    entity: str,
+    directory: Directory,
+    meaning: Meaning,
+    as_of: datetime,
+    zone: Any,
 ) -> dict[int, list[Step]]:
-    """Steps of every item by time, then ID of the row; rows after `as_of` are left out."""
+    """Steps of every item by time, then ID of the row; rows after `as_of` are left out.
+
+    A row whose time cannot be stands behind those with a lower ID.
+    """
     prefix = "STATUS" if entity == "lead" else "STAGE"
     ordered: dict[int, list[tuple[datetime, int, Step]]] = {}
-    for row in rows:
-        at = instant(row["CREATED_TIME"])
-        if at is None or at > as_of:
+    latest: dict[int, datetime] = {}
+    for row in sorted(rows, key=lambda row: int(row["ID"])):
+        if is_awaited(instant(row["CREATED_TIME"]), as_of):
             continue
+        at = system_time(row["CREATED_TIME"], zone, as_of)
+        owner = int(row["OWNER_ID"])
+        latest[owner] = max(latest.get(owner, BEGINNING), at or BEGINNING)
         stage_id = str(row[f"{prefix}_ID"])
         semantics = directory.semantics(entity, row.get(f"{prefix}_SEMANTIC_ID"), stage_id)
         step = Step(
@@ -46,7 +58,7 @@ def read_history(
             meaning=meaning(stage_id, semantics),
             pipeline_id=int(row.get("CATEGORY_ID") or 0) if entity == "deal" else None,
         )
-        ordered.setdefault(int(row["OWNER_ID"]), []).append((at, int(row["ID"]), step))
+        ordered.setdefault(owner, []).append((at or latest[owner], int(row["ID"]), step))
     return {
         owner: [step for _, _, step in sorted(steps, key=lambda s: s[:2])]
         for owner, steps in ordered.items()
@@ -116,10 +128,12 @@ def visits(
     for number, span in enumerate(spans):
         is_current = number == len(spans) - 1
         last = span[-1]
-        entered_at = span[0].at
-        until = as_of if is_current else spans[number + 1][0].at
-        days = (until - entered_at).total_seconds() / 86_400
-        days = max(days, 0.0) if is_current else days
+        entered_at = entered(span)
+        until = as_of if is_current else entered(spans[number + 1])
+        days = None
+        if entered_at and until:
+            days = (until - entered_at).total_seconds() / 86_400
+            days = max(days, 0.0) if is_current else days
         stage = known.get(last.stage_id)
         rows.append(
             {
@@ -160,6 +174,11 @@ def visits(
             row["is_open"] and not row["is_drop"] and row["pipeline_id"] not in later
         )
     return rows
+
+
+def entered(span: list[Step]) -> datetime | None:
+    """The first time of a visit that can be."""
+    return min((step.at for step in span if step.at), default=None)
 
 
 def is_later_stage(one: dict[str, Any], other: dict[str, Any]) -> bool:

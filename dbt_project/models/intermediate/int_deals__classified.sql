@@ -16,6 +16,10 @@ deal_sales as (
     select * from {{ ref('int_deal_sales__followed') }}
 ),
 
+outcomes as (
+    select * from {{ ref('int_item_outcomes__dated') }}
+),
+
 currency_rates as (
     select * from {{ ref('stg_bitrix24__currency_rates') }}
 ),
@@ -43,25 +47,18 @@ joined as (
         visits.is_first_history_final,
         deals.created_at,
         deals.created_date,
-        case
-            when deal_sales.deal_id is not null then deal_sales.sold_at
-            else visits.state_since
-        end as state_since,
-        case
-            when deal_sales.sale_evidence in ('moved_time', 'refresh')
-                then deal_sales.sale_evidence
-            else 'history'
-        end as state_since_source,
-        visits.semantics_since,
-        deals.moved_at,
-        case
-            when deals.is_closed then {{ start_of_portal_day('deals.close_date') }}
-        end as close_date_at
+        outcomes.outcome_at_source as closed_at_source,
+        outcomes.outcome_at as closed_at,
+        outcomes.portal_closed_at
     from deals
     inner join items
         on
             deals.deal_id = items.item_id
             and items.entity = 'deal'
+    left join outcomes
+        on
+            deals.deal_id = outcomes.item_id
+            and outcomes.entity = 'deal'
     left join visits
         on
             deals.deal_id = visits.item_id
@@ -70,25 +67,6 @@ joined as (
         on
             deals.deal_id = deal_sales.deal_id
             and deal_sales.is_standing
-),
-
-dated as (
-    select
-        *,
-        case
-            when state = 'in_work' then null
-            when state_since is not null then state_since_source
-            when moved_at is not null then 'moved_time'
-            when close_date_at is not null then 'close_date'
-            else 'none'
-        end as closed_at_source,
-        case
-            when state <> 'in_work' then coalesce(state_since, moved_at, close_date_at)
-        end as closed_at,
-        case
-            when semantics in ('S', 'F') then coalesce(semantics_since, moved_at, close_date_at)
-        end as portal_closed_at
-    from joined
 ),
 
 marked as (
@@ -114,7 +92,7 @@ marked as (
         case when state = 'failed' then closed_at_source end as failed_at_source,
         case when state = 'failed' then closed_at end as failed_at,
         portal_closed_at
-    from dated
+    from joined
 ),
 
 -- A sale at the rate in force when it was made, else the first known; anything else at the latest.

@@ -12,6 +12,10 @@ visits as (
     select * from {{ ref('int_stage_visits__summarized') }}
 ),
 
+outcomes as (
+    select * from {{ ref('int_item_outcomes__dated') }}
+),
+
 rates as (
     select * from {{ ref('int_currency_rates__bounded') }}
 ),
@@ -35,21 +39,18 @@ joined as (
             as base_amount,
         leads.created_at,
         leads.created_date,
-        case
-            when visits.state_since is not null then 'history'
-            when leads.closed_at is not null then 'date_closed'
-            else 'none'
-        end as outcome_at_source,
-        coalesce(visits.state_since, leads.closed_at) as outcome_at,
-        case
-            when items.semantics in ('S', 'F')
-                then coalesce(visits.semantics_since, leads.closed_at)
-        end as portal_closed_at
+        outcomes.outcome_at_source,
+        outcomes.outcome_at,
+        outcomes.portal_closed_at
     from leads
     inner join items
         on
             leads.lead_id = items.item_id
             and items.entity = 'lead'
+    left join outcomes
+        on
+            leads.lead_id = outcomes.item_id
+            and outcomes.entity = 'lead'
     left join visits
         on
             leads.lead_id = visits.item_id

@@ -40,6 +40,21 @@ history as (
     where stage_id is not null
 ),
 
+-- A row whose time cannot be stands behind those that were written before it.
+placed as (
+    select
+        *,
+        coalesce(
+            created_at,
+            max(created_at) over (
+                partition by entity, item_id
+                order by history_id
+                rows between unbounded preceding and current row
+            )
+        ) as placed_at
+    from history
+),
+
 described as (
     select
         history.entity,
@@ -54,7 +69,7 @@ described as (
         history.stage_id,
         coalesce(history.semantics, stages.semantics, 'P') as semantics,
         history.created_at
-    from history
+    from placed as history
     inner join items
         on
             history.entity = items.entity
@@ -65,7 +80,7 @@ described as (
             and history.stage_id = stages.stage_id
     window item_rows as (
         partition by history.entity, history.item_id
-        order by history.created_at nulls last, history.history_id
+        order by history.placed_at nulls first, history.history_id
     )
 ),
 

@@ -23,7 +23,7 @@ visits_by_history as (
         max_by(pipeline_id, row_number) as pipeline_id,
         max_by(semantics, row_number) as semantics,
         max_by(row_state, row_number) as stage_state,
-        min_by(created_at, row_number) as entered_at
+        min(created_at) as entered_at
     from history
     group by
         entity,

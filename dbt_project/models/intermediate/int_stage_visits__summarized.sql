@@ -23,7 +23,8 @@ history_summarized as (
             max(history.row_number) filter (where history.semantics <> items.semantics), 0
         ) as last_other_semantics_row_number,
         bool_or(history.row_number = 1 and history.semantics in ('S', 'F'))
-            as is_first_history_final
+            as is_first_history_final,
+        max(history.created_at) filter (where history.row_number = 1) as first_history_at
     from items
     inner join history
         on
@@ -57,6 +58,8 @@ final as (
         visits_summarized.last_open_visit_number,
         coalesce(history_summarized.is_first_history_final, false) as is_first_history_final,
         history.stage_id as state_since_stage_id,
+        coalesce(history_summarized.last_other_row_number = 0, false) as is_state_since_first_row,
+        history_summarized.first_history_at,
         history.created_at as state_since,
         semantics_stays.created_at as semantics_since
     from items

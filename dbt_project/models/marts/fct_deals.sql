@@ -225,7 +225,9 @@ with_durations as (
 with_flags as (
     select
         *,
-        is_in_work and idle_seconds >= {{ var('forgotten_deal_days') }} * 86400 as is_idle
+        -- Never seen, for all we know: no time tells that it is forgotten.
+        is_in_work
+        and coalesce(idle_seconds >= {{ var('forgotten_deal_days') }} * 86400, false) as is_idle
     from with_durations
 ),
 
@@ -307,7 +309,7 @@ final as (
         cast(amount as decimal(20, 2)) as amount,
         base_amount,
         case
-            when is_in_work then greatest({{ days_between('created_at', 'as_of') }}, 0)
+            when is_in_work then {{ days_until('created_at', 'as_of') }}
             else days_to_close
         end as age_days,
         days_to_close,
@@ -319,7 +321,7 @@ final as (
             else '91+'
         end as days_to_close_bin,
         case
-            when is_in_work then greatest(idle_seconds / 86400, 0)
+            when is_in_work then {{ days_until('idle_since', 'as_of') }}
         end as idle_days,
         case
             when has_counted_lead then {{ days_between('lead_created_at', 'sold_at') }}

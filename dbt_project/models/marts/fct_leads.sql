@@ -161,7 +161,9 @@ with_idleness as (
 with_flags as (
     select
         *,
-        is_in_work and idle_seconds >= {{ var('forgotten_lead_days') }} * 86400 as is_idle
+        -- Never seen, for all we know: no time tells that it is forgotten.
+        is_in_work
+        and coalesce(idle_seconds >= {{ var('forgotten_lead_days') }} * 86400, false) as is_idle
     from with_idleness
 ),
 
@@ -222,23 +224,23 @@ final as (
         opportunity_amount,
         cast(
             coalesce(sales_amount, case when sales_amount_unknown_count = 0 then 0 end)
-            as decimal(20, 2)
+            as decimal(38, 2)
         ) as sales_amount,
         sales_amount_unknown_count,
         cast(
             coalesce(potential_amount, case when potential_amount_unknown_count = 0 then 0 end)
-            as decimal(20, 2)
+            as decimal(38, 2)
         ) as potential_amount,
         potential_amount_unknown_count,
         case
             when not is_in_work then {{ days_between('created_at', 'outcome_at') }}
         end as processing_days,
         case
-            when is_in_work then greatest({{ days_between('created_at', 'as_of') }}, 0)
+            when is_in_work then {{ days_until('created_at', 'as_of') }}
             else {{ days_between('created_at', 'outcome_at') }}
         end as age_days,
         case
-            when is_in_work then greatest(idle_seconds / 86400, 0)
+            when is_in_work then {{ days_until('idle_since', 'as_of') }}
         end as idle_days,
         {{ days_between('created_at', 'first_sold_at') }} as lead_to_sale_days,
         created_at,

@@ -138,7 +138,7 @@ with_days as (
         end as finished_days,
         case
             when is_open and is_current
-                then greatest({{ days_between('entered_at', 'as_of') }}, 0)
+                then {{ days_until('entered_at', 'as_of') }}
         end as days_on_stage_now
     from joined
 ),

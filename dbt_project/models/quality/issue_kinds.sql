@@ -174,7 +174,42 @@ with kinds as (
             'Stage reports show it as "deleted stage (ID)". Nothing to do.'
         ),
         (
-            22, 'history_begins', 'info',
+            22, 'amount_too_large', 'error',
+            'Слишком большая сумма',
+            'Amount too large',
+            'В основной валюте она не меньше 10^18 и не входит ни в один итог. Исправьте сумму.',
+            'In the base currency it is 10^18 or more, and in no total. Mend the amount.'
+        ),
+        (
+            23, 'impossible_time', 'warning',
+            'Время, которого не может быть',
+            'Time that cannot be',
+            'Раньше 2000 года или больше чем на сутки позже обновления: обычно ошибка импорта. '
+            || 'Такое время не учтено: запись не входит ни в один период, возраст неизвестен.',
+            'Before 2000 or more than a day after the refresh: usually a slip of an import. It is '
+            || 'left out: the record is in no period and has no age.'
+        ),
+        (
+            24, 'imported_history', 'warning',
+            'Импорт: история этапов начинается с него',
+            'Imported: the stage history begins there',
+            'Строка истории говорит, когда прошёл импорт, а не когда был итог. Дата взята из '
+            || 'перемещения или даты закрытия; проверьте её или опишите импорт в legacy_rules.',
+            'The row of the history says when the import ran, not when the outcome came. The date '
+            || 'is that of the move or the close date; check it, or describe the import in '
+            || 'legacy_rules.'
+        ),
+        (
+            25, 'probably_imported', 'warning',
+            'Вероятно, импорт: закрыто раньше, чем создано',
+            'Probably imported: closed before it was created',
+            'Создано сразу завершённым, а дата закрытия раньше. Дата итога взята из истории, то '
+            || 'есть это день импорта; опишите его в legacy_rules.',
+            'Created final, with a close date before that. It is dated by its history, that is on '
+            || 'the day of the import; describe it in legacy_rules.'
+        ),
+        (
+            26, 'history_begins', 'info',
             'История этапов короче, чем сами записи',
             'Stage history begins later than the records',
             'Отчёты по этапам верны с этой даты.',

@@ -9,6 +9,9 @@
 {#- The portal writes the first row of the history after its item, seconds later where rules and
     robots run in between: only what is more than this many seconds older lacks history. #}
 {%- set first_history_seconds = 60 %}
+
+{#- Stands for every amount above it, as the extraction stores them. #}
+{%- set largest_amount = '999999999999999999.99' %}
 with issue_kinds as (
     select * from {{ ref('issue_kinds') }}
 ),
@@ -73,6 +76,18 @@ vanished_stage_history as (
     select * from {{ ref('stg_bitrix24__vanished_stage_history') }}
 ),
 
+outcomes as (
+    select * from {{ ref('int_item_outcomes__dated') }}
+),
+
+rates as (
+    select * from {{ ref('int_currency_rates__bounded') }}
+),
+
+impossible_times as (
+    select * from {{ ref('stg_bitrix24__impossible_times') }}
+),
+
 items as (
     select
         'lead' as entity,
@@ -122,7 +137,9 @@ items as (
 last_refresh as (
     select
         crm_mode,
-        as_of
+        portal_url,
+        as_of,
+        as_of_date
     from refreshes
     where is_last
 ),
@@ -220,6 +237,44 @@ sale_without_amount as (
         and coalesce(amount, 0) = 0
 ),
 
+-- A rate is known and the amount times it is more than a report can hold.
+amounts_too_large as (
+    select
+        items.entity,
+        items.item_id
+    from items
+    inner join rates
+        on items.currency_code = rates.currency_code
+    where
+        items.amount <> 0
+        and items.base_amount is null
+        and case
+            when items.state = 'sale' then rates.first_rate_amount
+            else rates.latest_rate_amount
+        end is not null
+),
+
+amount_too_large as (
+    select
+        'amount_too_large' as kind,
+        items.entity,
+        items.item_id,
+        case
+            when abs(items.amount) >= {{ largest_amount }} then 'Сумма не меньше 10^18'
+            else 'Сумма ' || cast(items.amount as string) || ' ' || items.currency_code
+        end || ': в основной валюте не помещается' as explanation_ru,
+        case
+            when abs(items.amount) >= {{ largest_amount }} then 'The amount is 10^18 or more'
+            else 'The amount ' || cast(items.amount as string) || ' ' || items.currency_code
+        end || ': too large in the base currency' as explanation_en
+    from items
+    inner join amounts_too_large
+        on
+            items.entity = amounts_too_large.entity
+            and items.item_id = amounts_too_large.item_id
+    where items.is_counted
+),
+
 amount_without_rate as (
     select
         'amount_without_rate' as kind,
@@ -239,22 +294,43 @@ amount_without_rate as (
         is_counted
         and amount <> 0
         and base_amount is null
+        and not exists (
+            select 1
+            from amounts_too_large
+            where
+                amounts_too_large.entity = items.entity
+                and amounts_too_large.item_id = items.item_id
+        )
 ),
 
 sale_without_date as (
     select
         'sale_without_date' as kind,
         'deal' as entity,
-        deal_id as item_id,
-        'Ни история этапов, ни перемещение, ни дата закрытия не говорят, когда была продажа'
-            as explanation_ru,
-        'Neither stage history nor the last move nor a close date says when it was sold'
-            as explanation_en
+        deals.deal_id as item_id,
+        case
+            when deals.close_date > last_refresh.as_of_date
+                then 'Дата закрытия ' || cast(deals.close_date as string)
+                    || ' ещё не наступила, а больше ничто не говорит, когда была продажа'
+            else 'Ни история этапов, ни перемещение, ни дата закрытия не говорят, когда была продажа'
+        end as explanation_ru,
+        case
+            when deals.close_date > last_refresh.as_of_date
+                then 'The close date ' || cast(deals.close_date as string)
+                    || ' is yet to come, and nothing else says when it was sold'
+            else 'Neither stage history nor the last move nor a close date says when it was sold'
+        end as explanation_en
     from deals
+    cross join last_refresh
+    left join moved_meanwhile
+        on
+            moved_meanwhile.entity = 'deal'
+            and deals.deal_id = moved_meanwhile.item_id
     where
-        is_counted
-        and is_sale
-        and sold_at is null
+        deals.is_counted
+        and deals.is_sale
+        and deals.sold_at is null
+        and moved_meanwhile.item_id is null
 ),
 
 outcome_without_date as (
@@ -312,11 +388,118 @@ sale_date_fallback as (
         on
             moved_meanwhile.entity = 'deal'
             and deals.deal_id = moved_meanwhile.item_id
+    -- Imports are told as such.
+    left join outcomes
+        on
+            outcomes.entity = 'deal'
+            and deals.deal_id = outcomes.item_id
     where
         deals.is_counted
         and deals.is_sale
+        and outcomes.import_evidence is null
         and deals.sold_at_source not in ('history', 'none')
         and moved_meanwhile.item_id is null
+),
+
+imported_history as (
+    select
+        case
+            when outcomes.import_evidence = 'close_date' then 'probably_imported'
+            else 'imported_history'
+        end as kind,
+        items.entity,
+        items.item_id,
+        'История начинается ' || {{ portal_time_text('outcomes.first_history_at') }}
+        || case
+            when outcomes.import_evidence = 'close_date'
+                then ', а закрыто раньше, чем создано: вероятно, импорт; дата итога — '
+                    || coalesce({{ portal_time_text('items.closed_at') }}, 'неизвестна')
+            when items.closed_at is null
+                then ' с импорта, и ничто не говорит, когда был итог'
+            when outcomes.import_evidence = 'moved_time'
+                then ' с импорта; дата итога — перемещение '
+                    || {{ portal_time_text('items.closed_at') }}
+            when outcomes.import_evidence = 'earlier_moved_time'
+                then ' с импорта; дата итога — перемещение '
+                    || {{ portal_time_text('items.closed_at') }}
+                    || ', каким его видело прежнее обновление'
+            else ' с импорта; дата итога — дата закрытия '
+                || {{ portal_time_text('items.closed_at') }}
+        end as explanation_ru,
+        'The history begins ' || {{ portal_time_text('outcomes.first_history_at') }}
+        || case
+            when outcomes.import_evidence = 'close_date'
+                then ' and it was closed before it was created: probably imported; dated '
+                    || coalesce({{ portal_time_text('items.closed_at') }}, 'unknown')
+            when items.closed_at is null
+                then ' with an import, and nothing says when it came to its outcome'
+            when outcomes.import_evidence = 'moved_time'
+                then ' with an import; dated by its move of '
+                    || {{ portal_time_text('items.closed_at') }}
+            when outcomes.import_evidence = 'earlier_moved_time'
+                then ' with an import; dated by its move of '
+                    || {{ portal_time_text('items.closed_at') }}
+                    || ', as an earlier refresh saw it'
+            else ' with an import; dated by its close date '
+                || {{ portal_time_text('items.closed_at') }}
+        end as explanation_en
+    from items
+    inner join outcomes
+        on
+            items.entity = outcomes.entity
+            and items.item_id = outcomes.item_id
+    where
+        items.is_counted
+        and outcomes.import_evidence is not null
+        and outcomes.first_history_at is not null
+),
+
+-- The field named is the first of them.
+impossible_times_summarized as (
+    select
+        entity,
+        item_id,
+        count(*) as times_count,
+        min_by(
+            case
+                when table_name = 'activities' then 'дело'
+                when table_name in ('lead_stage_history', 'deal_stage_history') then 'история этапов'
+                when field_name = 'created_time' then 'создание'
+                when field_name = 'updated_time' then 'изменение'
+                when field_name = 'moved_time' then 'перемещение'
+                when field_name = 'date_closed' then 'закрытие'
+                else 'последняя активность'
+            end || ' ' || {{ portal_time_text('happened_at') }},
+            table_name || field_name || cast(record_id as string)
+        ) as example_ru,
+        min_by(
+            case
+                when table_name = 'activities' then 'activity'
+                when table_name in ('lead_stage_history', 'deal_stage_history') then 'stage history'
+                when field_name = 'created_time' then 'created'
+                when field_name = 'updated_time' then 'changed'
+                when field_name = 'moved_time' then 'moved'
+                when field_name = 'date_closed' then 'closed'
+                else 'last activity'
+            end || ' ' || {{ portal_time_text('happened_at') }},
+            table_name || field_name || cast(record_id as string)
+        ) as example_en
+    from impossible_times
+    group by
+        entity,
+        item_id
+),
+
+impossible_time as (
+    select
+        'impossible_time' as kind,
+        entity,
+        item_id,
+        'Невозможных времён: ' || cast(times_count as string) || '; ' || example_ru
+            as explanation_ru,
+        'Times that cannot be: ' || cast(times_count as string) || '; ' || example_en
+            as explanation_en
+    from impossible_times_summarized
 ),
 
 sale_before_lead as (
@@ -518,6 +701,8 @@ records as (
     union all
     select * from amount_without_rate
     union all
+    select * from amount_too_large
+    union all
     select * from sale_without_date
     union all
     select * from outcome_without_date
@@ -525,6 +710,10 @@ records as (
     select * from unknown_semantics
     union all
     select * from sale_date_fallback
+    union all
+    select * from imported_history
+    union all
+    select * from impossible_time
     union all
     select * from sale_before_lead
     union all
@@ -634,16 +823,21 @@ unknown_stage_in_history as (
         visits.stage_id
 ),
 
+-- Of living items: only incremental readings keep rows of deleted ones.
 history_starts as (
     select
         'lead' as entity,
-        min(created_at) as first_at
+        min(lead_stage_history.created_at) as first_at
     from lead_stage_history
+    inner join leads
+        on lead_stage_history.lead_id = leads.lead_id
     union all
     select
         'deal' as entity,
-        min(created_at) as first_at
+        min(deal_stage_history.created_at) as first_at
     from deal_stage_history
+    inner join deals
+        on deal_stage_history.deal_id = deals.deal_id
 ),
 
 history_begins as (
@@ -872,8 +1066,31 @@ record_groups as (
     select * from offset_differs
 ),
 
+-- Contacts and companies have no figures; only their times are looked at.
+impossible_times_of_customers as (
+    select
+        impossible_time.kind,
+        impossible_time.entity,
+        cast(impossible_time.item_id as string) as record_key,
+        impossible_time.item_id,
+        cast(null as string) as title,
+        cast(null as bigint) as manager_id,
+        cast(null as string) as manager_name,
+        cast(1 as bigint) as records_count,
+        cast(null as decimal(38, 2)) as base_amount,
+        impossible_time.explanation_ru,
+        impossible_time.explanation_en,
+        last_refresh.portal_url || '/crm/' || impossible_time.entity || '/details/'
+        || cast(impossible_time.item_id as string) || '/' as crm_url
+    from impossible_time
+    cross join last_refresh
+    where impossible_time.entity in ('contact', 'company')
+),
+
 unioned as (
     select * from described_records
+    union all
+    select * from impossible_times_of_customers
     union all
     select
         kind,

@@ -12,7 +12,7 @@ renamed as (
         type_id,
         {{ trimmed('provider_id') }} as provider_id,
         nullif(responsible_id, 0) as manager_id,
-        created as created_at,
+        {{ possible_time('created') }} as created_at,
         -- An activity without a deadline has 31.12.9999, which Bitrix24 itself tells by its year
         -- (CCrmDateTimeHelper::IsMaxDatabaseDate).
         case when extract(year from deadline) < 9999 then deadline end as deadline_at

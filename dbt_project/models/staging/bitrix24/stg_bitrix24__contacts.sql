@@ -11,8 +11,8 @@ renamed as (
         nullif(lead_id, 0) as lead_id,
         nullif(assigned_by_id, 0) as manager_id,
         {{ trimmed('source_id') }} as source_id,
-        created_time as created_at,
-        updated_time as updated_at,
+        {{ possible_time('created_time') }} as created_at,
+        {{ possible_time('updated_time') }} as updated_at,
         user_fields
     from source
 )

@@ -31,12 +31,12 @@ renamed as (
         coalesce(is_return_customer = 'Y', false) as is_repeat,
         coalesce(is_repeated_approach = 'Y', false) as is_repeated_approach,
         opportunity as amount,
-        created_time as created_at,
-        {{ portal_date('created_time') }} as created_date,
-        updated_time as updated_at,
-        moved_time as moved_at,
+        {{ possible_time('created_time') }} as created_at,
+        {{ portal_date(possible_time('created_time')) }} as created_date,
+        {{ possible_time('updated_time') }} as updated_at,
+        {{ possible_time('moved_time') }} as moved_at,
         closedate as close_date,
-        last_activity_time as last_activity_at,
+        {{ possible_time('last_activity_time') }} as last_activity_at,
         user_fields
     from source
 )

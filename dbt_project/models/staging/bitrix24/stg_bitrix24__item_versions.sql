@@ -21,6 +21,11 @@ completed as (
     group by refresh_no
 ),
 
+last_completed as (
+    select max_by(as_of, refresh_no) as as_of
+    from completed
+),
+
 unioned as (
     select
         'lead' as entity,
@@ -65,10 +70,13 @@ unioned as (
 
 -- After a crash two identical versions of one refresh may exist.
 versions as (
-    select unioned.*
+    select
+        unioned.*,
+        last_completed.as_of
     from unioned
     inner join completed
         on unioned.refresh_no = completed.refresh_no
+    cross join last_completed
     qualify row_number() over (
             partition by unioned.entity, unioned.item_id, unioned.refresh_no
             order by unioned._dlt_load_id desc nulls last
@@ -90,13 +98,11 @@ renamed as (
         coalesce(is_recurring = 'Y', false) as is_template,
         coalesce(is_deleted, false) as is_deleted,
         opportunity as amount,
-        created_time as created_at,
-        moved_time as moved_at,
-        updated_time as updated_at
+        {{ possible_time('created_time') }} as created_at,
+        {{ possible_time('updated_time') }} as updated_at,
+        {{ possible_time('moved_time') }} as moved_at
     from versions
-    where
-        created_time is null
-        or created_time <= (select max_by(completed.as_of, completed.refresh_no) from completed)
+    where not {{ waits_for_the_next_refresh('created_time', 'as_of') }}
 )
 
 select * from renamed

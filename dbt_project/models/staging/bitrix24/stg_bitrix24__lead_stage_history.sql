@@ -11,7 +11,7 @@ renamed as (
         type_id,
         {{ trimmed('stage_id') }} as stage_id,
         {{ trimmed('stage_semantic_id') }} as semantics,
-        created_time as created_at
+        {{ possible_time('created_time') }} as created_at
     from source
 )
 

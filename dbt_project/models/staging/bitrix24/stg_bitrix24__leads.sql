@@ -25,12 +25,12 @@ renamed as (
         {{ trimmed('origin_id') }} as origin_id,
         coalesce(is_return_customer = 'Y', false) as is_repeat,
         opportunity as amount,
-        created_time as created_at,
-        {{ portal_date('created_time') }} as created_date,
-        updated_time as updated_at,
-        moved_time as moved_at,
-        date_closed as closed_at,
-        last_activity_time as last_activity_at,
+        {{ possible_time('created_time') }} as created_at,
+        {{ portal_date(possible_time('created_time')) }} as created_date,
+        {{ possible_time('updated_time') }} as updated_at,
+        {{ possible_time('moved_time') }} as moved_at,
+        {{ possible_time('date_closed') }} as closed_at,
+        {{ possible_time('last_activity_time') }} as last_activity_at,
         user_fields
     from source
 )

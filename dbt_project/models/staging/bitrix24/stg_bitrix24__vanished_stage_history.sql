@@ -13,6 +13,12 @@ refreshes as (
     select * from {{ source('raw', 'refreshes') }}
 ),
 
+last_completed as (
+    select max_by(as_of, refresh_no) as as_of
+    from refreshes
+    where completed
+),
+
 unioned as (
     select
         'lead' as entity,
@@ -102,8 +108,9 @@ renamed as (
         vanished_refresh_no,
         {{ trimmed('stage_id') }} as stage_id,
         {{ trimmed('stage_semantic_id') }} as semantics,
-        created_time as created_at
+        {{ possible_time('created_time') }} as created_at
     from ordered
+    cross join last_completed
     where
         is_last_seen
         and not coalesce(is_deleted, false)
