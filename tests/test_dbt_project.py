@@ -218,12 +218,13 @@ def lay_out_portal(warehouse: Path) -> None:
             | {"contact_ids": "[51, 50]", "last_activity_time": "2026-03-30 10:00:00+03"},
             won
             | {"id": 103, "lead_id": 6, "opportunity": 1000, "company_id": 60}
-            | {"created_time": "2026-03-09 10:00:00+03"},
+            | {"created_time": "2026-03-09 10:00:00+03", "moved_time": "2026-03-15 10:00:00+03"},
             won
             | {"id": 104, "lead_id": 8, "opportunity": 700, "company_id": 61}
             | {"created_time": "2026-03-09 10:00:00+03", "moved_time": "2026-03-16 10:00:00+03"},
             {"id": 105, "stage_id": "UC_PAID", "stage_semantic_id": "P", "company_id": 61}
-            | {"created_time": "2026-01-31 10:00:00+03", "opportunity": 176_000_000},
+            | {"created_time": "2026-01-31 10:00:00+03", "opportunity": 176_000_000}
+            | {"moved_time": "2026-02-02 10:00:00+03"},
             won
             | {"id": 106, "is_recurring": "Y", "opportunity": 9999}
             | {"created_time": "2026-03-09 10:00:00+03"},
