@@ -18,7 +18,7 @@ from pipelines.bitrix24.redaction import is_file, readable
 
 BAD_VALUE = (ValueError, TypeError, ArithmeticError, AttributeError, LookupError)
 
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d{1,2})?", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 # What PHP makes of a date that MySQL has as zeros.
 _NO_DATE = ("0000-00-00", "-0001-11-30")
 _RUSSIAN_DAY = re.compile(r"(\d\d)\.(\d\d)\.(\d{4})")
