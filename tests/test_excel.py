@@ -1159,7 +1159,7 @@ def test_months_are_those_of_the_marts(books: Books, sql: Sql) -> None:
     )
     same(rows, expected, *columns)
     (whole,) = sql(
-        "select sum(base_amount), sum(base_amount) / count(*) from marts.fct_deals"
+        "select sum(base_amount), sum(base_amount) / count(base_amount) from marts.fct_deals"
         " where is_counted and is_sale and sold_date is not null"
     )
     amounts = (total["Сумма продаж за период, ₽"], total["Средний чек за период, ₽"])
