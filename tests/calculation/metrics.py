@@ -589,7 +589,7 @@ class Facts:
 
         Items that failed without an open stage before have one more row, without a stage.
         """
-        item_keys = [key for key in keys if key not in STAGE_COLUMNS]
+        item_keys = [key for key in keys if key not in (*STAGE_COLUMNS, "counts")]
         parts = []
         for entity in entities:
             if entity not in ("lead", "deal"):

@@ -112,6 +112,7 @@ told as (
         history.pipeline_id,
         history.stage_id,
         history.row_state as stage_state,
+        coalesce(history.placed_at, history.created_at) as placed_at,
         history.created_at as happened_at
     from history
     inner join of_many_pipelines
@@ -125,6 +126,7 @@ told as (
         vanished_rows.pipeline_id,
         vanished_rows.stage_id,
         {{ deal_state('vanished_rows.stage_id', 'vanished_rows.semantics') }} as stage_state,
+        vanished_rows.created_at as placed_at,
         vanished_rows.created_at as happened_at
     from vanished_rows
     inner join of_many_pipelines
@@ -161,6 +163,7 @@ seen_alone as (
         seen.pipeline_id,
         seen.stage_id,
         {{ deal_state('seen.stage_id', 'seen.semantics') }} as stage_state,
+        coalesce(seen.moved_at, refreshes.clock_at) as placed_at,
         coalesce(seen.moved_at, refreshes.clock_at) as happened_at
     from seen
     inner join refreshes
@@ -188,6 +191,7 @@ unioned as (
         deals.pipeline_id,
         deals.stage_id,
         deals.state as stage_state,
+        deals.moved_at as placed_at,
         deals.moved_at as happened_at
     from deals
     inner join of_many_pipelines
@@ -201,7 +205,7 @@ final as (
             partition by deal_id
             order by
                 case when evidence = 'present' then 1 else 0 end,
-                happened_at nulls last,
+                placed_at nulls first,
                 case when evidence in ('history', 'vanished_history') then 0 else 1 end,
                 evidence_id
         ) as event_number,

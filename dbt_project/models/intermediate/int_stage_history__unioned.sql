@@ -68,6 +68,7 @@ described as (
         end as pipeline_id,
         history.stage_id,
         coalesce(history.semantics, stages.semantics, 'P') as semantics,
+        history.placed_at,
         history.created_at
     from placed as history
     inner join items
@@ -103,6 +104,7 @@ final as (
             when 'lead' then {{ lead_state('stage_id', 'semantics') }}
             else {{ deal_state('stage_id', 'semantics') }}
         end as row_state,
+        placed_at,
         created_at
     from described
 )
