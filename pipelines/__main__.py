@@ -20,6 +20,8 @@ from pipelines.errors import (
     PipelineError,
     SettingsError,
 )
+from pipelines.readers import PRIVATE_UMASK
+from pipelines.stop import stop_on_signals, stop_received
 from pipelines.warehouse import ROOT, Warehouse
 
 
@@ -118,7 +120,9 @@ def refresh(
     except AnotherRefreshIsRunning:
         raise
     except Exception as error:
-        notify.send(to, notify.failure(error), _warn)
+        # Who stopped it knows.
+        if not stop_received():
+            notify.send(to, notify.failure(error), _warn)
         raise
     if tells_success:
         notify.send(to, notify.success(run.lines(warehouse)), _warn)
@@ -250,7 +254,7 @@ def doctor() -> None:
     with warehouse.lock():
         for finding in examine(connect(), warehouse, settings):
             lines = without_secrets(finding.text).splitlines()
-            click.echo(f"{finding.level:8} " + ("\n" + " " * 9).join(lines))
+            click.echo(f"{finding.level:9} " + ("\n" + " " * 10).join(lines))
             if finding.level == "problem":
                 problems.append(finding.exit_code)
     if problems:
@@ -300,9 +304,28 @@ def mf(arguments: tuple[str, ...]) -> None:
     run_mf(Warehouse.from_environment(), arguments)
 
 
+def load_environment() -> None:
+    """Reads `.env`, where there is one.
+
+    Raises:
+        SettingsError: it is not text in UTF-8, or cannot be read.
+    """
+    file = ROOT / ".env"
+    try:
+        load_dotenv(file, encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise SettingsError(f"{file} is not UTF-8: save it in UTF-8") from None
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from None
+
+
 def main() -> int:
     """Runs a command; its exit code is one of those in the README."""
-    load_dotenv(ROOT / ".env")
+    try:
+        load_environment()
+    except SettingsError as error:
+        click.echo(str(error), err=True)
+        return error.exit_code
     from pipelines.bitrix24.access import without_secrets
 
     try:
@@ -310,12 +333,15 @@ def main() -> int:
     except click.ClickException as error:
         error.show()
         return 2
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped", err=True)
+    except (click.Abort, KeyboardInterrupt) as error:
+        click.echo(str(error.__cause__ or error) or "stopped", err=True)
         return 1
     except Exception as error:
+        if stop := stop_received():
+            click.echo(str(stop), err=True)
+            return 1
         warehouse = Warehouse.from_environment()
-        told = warehouse.full_disk(error) or warehouse.damaged(error) or error
+        told = warehouse.cause_of(error) or error
         if isinstance(told, PipelineError):
             click.echo(without_secrets(str(told)), err=True)
             return told.exit_code
@@ -325,4 +351,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    os.umask(PRIVATE_UMASK)
+    stop_on_signals()
     sys.exit(main())

@@ -58,7 +58,6 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
             " a refresh, which erases the rest, before building"
         )
     target = warehouse.directory / "dbt"
-    dbt = Path(sys.executable).with_name("dbt")
     # Until all is built and tested, `publish` refuses what may be of two refreshes.
     unfinished = warehouse.unfinished_build
     unfinished.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +66,10 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
     (target / "run_results.json").unlink(missing_ok=True)
     process = run_process(
         [
-            str(dbt),
+            # As a module: the program's first line holds the path that the clone was set up under.
+            sys.executable,
+            "-m",
+            "dbt.cli.main",
             "--no-use-colors",
             "build",
             "--target-path",
@@ -83,8 +85,6 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
         {
             "WAREHOUSE_DIR": str(warehouse.directory),
             "DBT_PROFILES_DIR": str(DBT_PROJECT),
-            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-            "DO_NOT_TRACK": "1",
         },
         target / "build.log",
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,9 +27,6 @@ from pipelines.bitrix24.entities import (
     Table,
 )
 from pipelines.settings import Settings
-
-# Read when the package is imported: versions of it tell their makers of every run.
-os.environ["GX_ANALYTICS_ENABLED"] = "false"
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation

@@ -18,6 +18,7 @@ from metricflow_semantics.model.semantic_manifest_lookup import SemanticManifest
 from pipelines.errors import PublishFailed
 
 SCHEMA = "metrics"
+GRAINS = ("day", "week", "month", "quarter", "year")
 # A sum of amounts: of those known; 0 where there is none, null where there are only unknown ones.
 MACROS = f"""
 create or replace macro {SCHEMA}.known_amount(total, unknown) as
@@ -69,7 +70,7 @@ def create_views(connection: duckdb.DuckDBPyConnection, semantic_manifest: Path)
     """
     if not semantic_manifest.exists():
         raise PublishFailed(f"{semantic_manifest} is missing: run the build first")
-    engine = load_engine(semantic_manifest)
+    engine, described_as = load_engine(semantic_manifest), _descriptions(semantic_manifest)
     connection.execute(f"create schema if not exists {SCHEMA}")
     connection.execute(MACROS)
     names = []
@@ -83,7 +84,11 @@ def create_views(connection: duckdb.DuckDBPyConnection, semantic_manifest: Path)
         selected = ", ".join(
             f"cast({_filled(name, metrics)} as {types[name]}) as {name}" for name in columns
         )
-        connection.execute(f"create view {SCHEMA}.{saved.name} as select {selected} from ({sql})")
+        view = f"{SCHEMA}.{saved.name}"
+        connection.execute(f"create view {view} as select {selected} from ({sql})")
+        comment(connection, "view", view, f"{saved.label}. {saved.description}")
+        for name in columns:
+            comment(connection, "column", f"{view}.{name}", described_as.get(_plain(name), name))
         names.append(saved.name)
     return names
 
@@ -93,3 +98,33 @@ def _filled(name: str, metrics: list[str]) -> str:
     cannot fill a derived one where it has no row (`fill_nulls_with` is of simple metrics alone)."""
     unknown = f"{name}_unknown"
     return f"coalesce({name}, case when {unknown} = 0 then 0 end)" if unknown in metrics else name
+
+
+def comment(connection: duckdb.DuckDBPyConnection, kind: str, name: str, text: str) -> None:
+    """Puts a description onto a table, view or column."""
+    escaped = " ".join(text.split()).replace("'", "''")
+    connection.execute(f"comment on {kind} {name} is '{escaped}'")
+
+
+def _descriptions(semantic_manifest: Path) -> dict[str, str]:
+    """What each metric and dimension is, by the name of its column."""
+    content = json.loads(semantic_manifest.read_text(encoding="utf-8"))
+    found = {"metric_time": "Period of the metrics, each by the date that its definition names."}
+    for metric in content["metrics"]:
+        found[metric["name"]] = (
+            f"{metric['label'] or metric['name']}. {metric['description'] or ''}"
+        )
+    for model in content["semantic_models"]:
+        for entity in model["entities"]:
+            if entity["type"] == "primary":
+                found |= {
+                    f"{entity['name']}__{dimension['name']}": dimension["description"] or ""
+                    for dimension in model["dimensions"]
+                }
+    return found
+
+
+def _plain(column: str) -> str:
+    """A column's name without the grain of its time."""
+    name, _, grain = column.rpartition("__")
+    return name if grain in GRAINS else column

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from dbt.cli.main import dbtRunner
 from dbt_metricflow.cli.main import cli as mf
@@ -11,6 +15,10 @@ from dbt_metricflow.cli.main import cli as mf
 from pipelines.errors import BuildFailed, PublishFailed
 from pipelines.settings import DBT_PROJECT
 from pipelines.warehouse import Warehouse, connect_published
+
+WRITTEN = ("target", "logs")
+# Without it sums are shown as 2.02887e+06; of a rate four decimals are hundredths of a percent.
+DECIMALS = 4
 
 
 def run_mf(warehouse: Warehouse, arguments: Sequence[str]) -> None:
@@ -22,21 +30,70 @@ def run_mf(warehouse: Warehouse, arguments: Sequence[str]) -> None:
     Raises:
         PublishFailed: nothing is published yet.
         DatabaseUnreadable: the published file is damaged.
-        BuildFailed: the project does not parse; dbt has printed why.
+        BuildFailed: the project does not parse; says why.
         SystemExit: `mf` ended; with its exit code.
     """
     published = warehouse.published / "crm.duckdb"
     if not published.exists():
         raise PublishFailed(f"nothing is published in {warehouse.published}: run a refresh first")
     connect_published(published).close()
-    os.environ |= {
-        "WAREHOUSE_DIR": str(warehouse.directory),
-        "DBT_TARGET": "published",
-        "DBT_PROFILES_DIR": str(DBT_PROJECT),
-        "DBT_PROJECT_DIR": str(DBT_PROJECT),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "DO_NOT_TRACK": "1",
-    }
-    if not dbtRunner().invoke(["--quiet", "parse"]).success:
-        raise BuildFailed("the dbt project does not parse: see above")
-    mf.main(list(arguments), prog_name="mf")
+    with _project() as project:
+        os.environ |= {
+            "WAREHOUSE_DIR": str(warehouse.directory),
+            "DBT_TARGET": "published",
+            "DBT_PROFILES_DIR": str(project),
+            "DBT_PROJECT_DIR": str(project),
+        }
+        parsed = dbtRunner().invoke(["--quiet", "parse"])
+        if not parsed.success:
+            raise BuildFailed(f"the dbt project does not parse: {parsed.exception}")
+        _add_user_fields(project / "target" / "semantic_manifest.json", warehouse)
+        mf.main(list(arguments), prog_name="mf", default_map={"query": {"decimals": DECIMALS}})
+
+
+def _add_user_fields(semantic_manifest: Path, warehouse: Warehouse) -> None:
+    """The user fields of the publication as dimensions: YAML cannot name what the settings do."""
+    with connect_published(warehouse.published / "crm.duckdb") as connection:
+        fields = connection.execute(
+            "select table_name, column_name, comment from duckdb_columns()"
+            " where schema_name = 'marts' and starts_with(column_name, 'uf_crm_')"
+            " and table_name in ('dim_lead_user_fields', 'dim_deal_user_fields') order by all"
+        ).fetchall()
+    content = json.loads(semantic_manifest.read_text(encoding="utf-8"))
+    models = {model["node_relation"]["alias"]: model for model in content["semantic_models"]}
+    for table, name, label in fields:
+        models[table]["dimensions"].append(
+            {"name": name, "type": "categorical", "label": label, "description": label}
+        )
+    semantic_manifest.write_text(json.dumps(content), encoding="utf-8")
+
+
+@contextmanager
+def _project() -> Iterator[Path]:
+    """The dbt project in a folder that this account may write: readers may not write the clone.
+
+    `mf` writes its target and its logs beside the models, and takes no other place for them. In the
+    user's cache what was parsed stays for the next time.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        folder = cache / "bitrix24-analytics" / str(DBT_PROJECT).strip("/").replace("/", "-")
+        folder.mkdir(parents=True, exist_ok=True)
+        _link(folder)
+    except (OSError, RuntimeError):
+        with tempfile.TemporaryDirectory(prefix="mf-") as temporary:
+            _link(Path(temporary))
+            yield Path(temporary)
+    else:
+        yield folder
+
+
+def _link(folder: Path) -> None:
+    """Links to all of the project but what dbt writes."""
+    wanted = {path.name: path for path in DBT_PROJECT.iterdir() if path.name not in WRITTEN}
+    for path in folder.iterdir():
+        if path.is_symlink() and wanted.get(path.name) != path.readlink():
+            path.unlink()
+    for name, path in wanted.items():
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(path)

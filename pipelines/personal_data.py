@@ -94,7 +94,7 @@ def forget(warehouse: Warehouse, titles: bool) -> None:
     Contact details go, user fields go (the reading brings back those that are still read), titles
     go unless `titles`, tokens and webhooks' codes go from the addresses in all other texts; what
     was built from them is dropped. The file is written anew, since DuckDB leaves deleted values in
-    free blocks. Published folders go as new ones come.
+    free blocks. What is published goes with the next publication.
     """
     known = warehouse.raw_tables()
     with warehouse.connect(read_only=False) as connection:
@@ -116,6 +116,7 @@ def forget(warehouse: Warehouse, titles: bool) -> None:
             connection.execute(f"drop schema if exists {schema} cascade")
     warehouse.rewrite({})
     shutil.rmtree(warehouse.directory / ".dlt", ignore_errors=True)
+    warehouse.forgotten.touch()
 
 
 def _cut_addresses(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> None:

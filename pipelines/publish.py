@@ -11,15 +11,16 @@ import itertools
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from pipelines.errors import PublishFailed
-from pipelines.metrics import create_views
+from pipelines.metrics import comment, create_views
+from pipelines.readers import PUBLISHED, hand_over
 from pipelines.warehouse import Warehouse, connect_published, sync
 
 PUBLISHED_SCHEMAS = ("marts", "quality")
-CHECKS = {("quality", "check_results"), ("quality", "check_failures")}
 STORAGE_VERSION = "v1.4.0"
 KEPT_FOLDERS = 3
 
@@ -71,9 +72,10 @@ def publish(warehouse: Warehouse) -> Path:
     try:
         (fresh / "parquet").mkdir(parents=True)
         _copy(warehouse, fresh)
-        if (current / "excel").exists():
+        if (current / "excel").exists() and not warehouse.forgotten.exists():
             # The workbooks before stay until new ones are written: each tells its own as-of.
             shutil.copytree(current / "excel", fresh / "excel")
+        hand_over(fresh, PUBLISHED)
         for path in fresh.rglob("*"):
             sync(path)
         # Half a copy never has the name of a publication, and takes none's place among the kept.
@@ -86,8 +88,20 @@ def publish(warehouse: Warehouse) -> Path:
         link = warehouse.published / shown
         if not link.is_symlink():
             switch_link(link, f"current/{shown}")
+    if warehouse.forgotten.exists():
+        _drop_earlier(warehouse, name)
     prune(folder.parent, name)
     return folder
+
+
+def _drop_earlier(warehouse: Warehouse, current: str) -> None:
+    """Takes away earlier publications and sites, which hold what is no longer allowed."""
+    (warehouse.published / "site").unlink(missing_ok=True)
+    for folder in (warehouse.published / ".refreshes", warehouse.published / ".sites"):
+        for path in folder.iterdir() if folder.exists() else ():
+            if folder.name == ".sites" or path.name != current:
+                shutil.rmtree(path)
+    warehouse.forgotten.unlink()
 
 
 def published_as_of(warehouse: Warehouse) -> dt.datetime | None:
@@ -104,9 +118,11 @@ def published_as_of(warehouse: Warehouse) -> dt.datetime | None:
 def _copy(warehouse: Warehouse, folder: Path) -> None:
     target = warehouse.directory / "dbt"
     # What a mart was named before an upgrade stays in the warehouse, and would be read as fresh.
-    models = json.loads((target / "manifest.json").read_text(encoding="utf-8"))["nodes"].values()
-    shown = CHECKS | {
-        (node["schema"], node["alias"]) for node in models if node["schema"] in PUBLISHED_SCHEMAS
+    manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
+    shown = {
+        (node["schema"], node.get("alias") or node["name"]): node
+        for node in (*manifest["nodes"].values(), *manifest["sources"].values())
+        if node["resource_type"] in ("model", "source") and node["schema"] in PUBLISHED_SCHEMAS
     }
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
@@ -130,7 +146,25 @@ def _copy(warehouse: Warehouse, folder: Path) -> None:
                 f"copy published.{schema}.{table} to '{folder / 'parquet' / table}.parquet'"
                 " (format parquet, compression zstd)"
             )
+            _describe(connection, f"published.{schema}.{table}", shown[schema, table])
+        _describe_user_fields(connection)
         connection.execute("use published")
         create_views(connection, target / "semantic_manifest.json")
         connection.execute("use memory")
         connection.execute("detach published")
+
+
+def _describe(connection: duckdb.DuckDBPyConnection, table: str, node: dict[str, Any]) -> None:
+    """Puts the descriptions of the YAML onto a table and its columns."""
+    comment(connection, "table", table, node["description"])
+    for name, column in node["columns"].items():
+        comment(connection, "column", f"{table}.{name}", column["description"])
+
+
+def _describe_user_fields(connection: duckdb.DuckDBPyConnection) -> None:
+    """Columns that the settings name, by the labels that people see."""
+    for entity, name, label in connection.execute(
+        "select distinct entity, lower(field_name), field_label"
+        " from published.marts.fct_user_field_values order by all"
+    ).fetchall():
+        comment(connection, "column", f"published.marts.dim_{entity}_user_fields.{name}", label)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import duckdb
 
@@ -36,6 +37,7 @@ from pipelines.publish import publish
 from pipelines.report import report, write_status
 from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
+from pipelines.stop import stop_received
 from pipelines.warehouse import Warehouse
 
 RESERVED_BYTES = 65_536
@@ -143,6 +145,7 @@ def refresh(
     """
     with warehouse.lock():
         run = Run(started_at=dt.datetime.now(dt.UTC))
+        _keep_room(warehouse)
         try:
             _steps(run, warehouse, settings, connect, say, full, accept_loss, accept, history_from)
             run.status = "published"
@@ -150,8 +153,10 @@ def refresh(
                 _report(run, warehouse, settings, say)
             run.exit_code = 0
         except BaseException as raised:
-            error = warehouse.full_disk(raised) or warehouse.damaged(raised) or raised
+            error = stop_received() or warehouse.cause_of(raised) or raised
             run.exit_code = error.exit_code if isinstance(error, PipelineError) else 1
+            if run.status == "failed" and isinstance(error, KeyboardInterrupt):
+                run.status = "stopped"
             if run.status == "published" and run.exit_code != ReportFailed.exit_code:
                 error = ReportFailed(
                     f"stopped when the data were published: {error or type(error).__name__}"
@@ -183,11 +188,18 @@ def refresh(
 @contextmanager
 def _reserve(warehouse: Warehouse) -> Iterator[None]:
     """Frees the room that is kept for telling that the disk is full, and takes it again."""
-    reserve = warehouse.directory / ".reserve"
-    reserve.unlink(missing_ok=True)
+    _reserved(warehouse).unlink(missing_ok=True)
     yield
+    _keep_room(warehouse)
+
+
+def _keep_room(warehouse: Warehouse) -> None:
     with suppress(OSError):
-        reserve.write_bytes(bytes(RESERVED_BYTES))
+        _reserved(warehouse).write_bytes(bytes(RESERVED_BYTES))
+
+
+def _reserved(warehouse: Warehouse) -> Path:
+    return warehouse.directory / ".reserve"
 
 
 def _steps(
@@ -243,6 +255,8 @@ class _step:
         self.name, self.run, self.say = name, run, say
 
     def __enter__(self) -> None:
+        if stop := stop_received():
+            raise stop
         self.started = time.monotonic()
         self.say(f"{self.name} …")
 

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from pipelines.build import run_process
 from pipelines.errors import DatabaseUnreadable, ReportFailed
 from pipelines.publish import free_name, prune, published_as_of, switch_link
+from pipelines.readers import SITE, hand_over
 from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
 from pipelines.warehouse import ROOT, Warehouse
@@ -41,7 +42,6 @@ def report(warehouse: Warehouse, settings: Settings) -> Path:
     environment = {
         "PUBLISHED_PARQUET": str((current / "parquet").resolve()),
         "REPORT_LANG": settings.report_lang,
-        "SEND_ANONYMOUS_USAGE_STATS": "no",
     }
     with _building() as lock:
         _install(logs, lock)
@@ -60,6 +60,7 @@ def _put_in_place(warehouse: Warehouse, settings: Settings, current: Path) -> Pa
         if (current / "excel").exists():
             shutil.copytree(current / "excel", fresh / "excel", dirs_exist_ok=True)
         _write_status(fresh, warehouse, settings, "published", dt.datetime.now(dt.UTC))
+        hand_over(fresh, SITE)
         fresh.rename(site)
         switch_link(warehouse.published / "site", f".sites/{name}")
     except DatabaseUnreadable as error:
@@ -110,6 +111,7 @@ def _write_status(
             "finished_at": finished_at,
             "stale_after_hours": settings.stale_after_hours,
         },
+        before=lambda path: hand_over(path, SITE),
     )
 
 

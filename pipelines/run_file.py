@@ -5,15 +5,22 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
-def write_atomically(path: Path, content: Any, private: bool = False) -> None:
+def write_atomically(
+    path: Path,
+    content: Any,
+    private: bool = False,
+    before: Callable[[Path], None] | None = None,
+) -> None:
     """Writes JSON beside the file and renames it into place.
 
     Args:
         private: only the owner may ever read it, and it outlives a crash of the machine.
+        before: what is done to the new file before it takes the place of the old one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
@@ -31,6 +38,8 @@ def write_atomically(path: Path, content: Any, private: bool = False) -> None:
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
+    if before:
+        before(temporary)
     temporary.replace(path)
     if private:
         folder = os.open(path.parent, os.O_RDONLY)

@@ -6,9 +6,11 @@ import datetime as dt
 import errno
 import fcntl
 import os
+import pwd
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from pipelines.errors import (
     PipelineError,
     SettingsError,
 )
+from pipelines.readers import check_groups, close_to_others
 from pipelines.run_file import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,6 +116,11 @@ class Warehouse:
         return self.directory / ".dlt" / "full_reading_begun"
 
     @property
+    def forgotten(self) -> Path:
+        """Lies there while what is published may hold what the settings no longer allow."""
+        return self.directory / "forgotten"
+
+    @property
     def _owed_file(self) -> Path:
         return self.directory / "full_reading_owed_by"
 
@@ -158,7 +166,10 @@ class Warehouse:
                 ) from None
             os.set_inheritable(descriptor, True)
             os.environ[LOCK_FD_VARIABLE] = str(descriptor)
+            check_groups()
+            close_to_others(self.directory, self.published)
             yield
+            close_to_others(self.directory, self.published)
         finally:
             os.environ.pop(LOCK_FD_VARIABLE, None)
             os.close(descriptor)
@@ -186,6 +197,27 @@ class Warehouse:
             f" what was published stays\n{found or next(iter(chain), '')}",
             exit_code,
         )
+
+    def cause_of(self, error: BaseException) -> PipelineError | None:
+        """What lies under an error, where the disk, another account or a broken file made it."""
+        return self.full_disk(error) or self.not_ours(error) or self.damaged(error)
+
+    def not_ours(self, error: BaseException) -> SettingsError | None:
+        """What to tell in the error's place where a file of another account made it."""
+        cause: BaseException | None = error
+        while cause is not None:
+            said = re.search(r'"([^"]+)".*Permission denied', str(cause))
+            if isinstance(cause, PermissionError) or (isinstance(cause, duckdb.Error) and said):
+                name = getattr(cause, "filename", None) or (said and said[1])
+                path = Path(os.fsdecode(name)) if name else self.directory
+                return SettingsError(
+                    f"{path} belongs to {_owner(path)}, and {_account(os.geteuid())} may not use it"
+                    " so (a run by sudo leaves such files): where this account refreshes, as root"
+                    f" `chown -R {_account(os.geteuid())}: {self.directory}`, then run again; where"
+                    " it reads what is published, add it to the group of PUBLISHED_GROUP"
+                )
+            cause = cause.__cause__ or cause.__context__
+        return None
 
     def damaged(self, error: BaseException) -> DatabaseUnreadable | None:
         """What to tell in the error's place where the warehouse's file made it; None elsewhere.
@@ -436,3 +468,18 @@ def connect_published(path: Path, **options: str) -> duckdb.DuckDBPyConnection:
             f"{path} is damaged, cut short, or another file: nothing was changed; the warehouse"
             f" holds its marts, and `python -m pipelines publish` writes it anew\n{why}"
         ) from error
+
+
+def _owner(path: Path) -> str:
+    """Account of a file, or of the folder in which it cannot be seen."""
+    for one in (path, *path.parents):
+        with suppress(OSError):
+            return _account(one.stat().st_uid)
+    return "another account"
+
+
+def _account(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"account {number}"

@@ -101,8 +101,6 @@ class Copy:
             "WAREHOUSE_DIR": str(folder),
             "DBT_PROFILES_DIR": project,
             "DBT_PROJECT_DIR": project,
-            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-            "DO_NOT_TRACK": "1",
         }
         self._runner = dbtRunner()
         self._dbt("run")

@@ -11,10 +11,24 @@ from dotenv import load_dotenv
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from pipelines.warehouse import ROOT, Warehouse
+
+
+# As in the nginx block of docs/operations.md: no foreign script, whatever stands in the CRM.
+POLICY = "script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; object-src 'none'; base-uri 'none'"
+
+
+async def with_policy(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    """Adds the content security policy to an answer."""
+    response = await call_next(request)
+    response.headers["Content-Security-Policy"] = POLICY
+    return response
 
 
 def site_folder() -> Path:
@@ -33,7 +47,11 @@ def application(folder: Path) -> Starlette:
     """Static files of the folder; links of the published site are followed."""
     files = StaticFiles(directory=folder.resolve(), html=True)
     return Starlette(
-        routes=[Mount("/", files)], middleware=[Middleware(GZipMiddleware, minimum_size=1024)]
+        routes=[Mount("/", files)],
+        middleware=[
+            Middleware(GZipMiddleware, minimum_size=1024),
+            Middleware(BaseHTTPMiddleware, dispatch=with_policy),
+        ],
     )
 
 

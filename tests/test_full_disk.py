@@ -43,6 +43,16 @@ def test_a_disk_that_fills_within_a_step(tmp_path: Path, disk: Path) -> None:
     filler = disk / "filler"
     with serve_company(tmp_path / "portal", SEED) as company:
         refreshes = Refreshes(tmp_path, company, disk / "data")
+        process = refreshes.start()
+        refreshes.wait_for(process, "extract")
+        with filler.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free)
+        process.communicate()
+        # The very first run finds no room either, and tells it.
+        run = json.loads(refreshes.warehouse.run_file.read_text())
+        assert run["error"].startswith("the disk is full"), run["error"]
+        assert process.returncode == 1
+        filler.unlink()
         refreshes.run()
         for number in range(FULL_DISKS):
             step = list(STEPS)[number % len(STEPS)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -259,6 +260,36 @@ def test_wrong_settings_are_told_and_a_second_refresh_is_not(
         )
     assert done.returncode == 4
     assert len(receiver.posts) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_stopped_says_so_and_tells_no_chat(
+    receiver: Receiver, tmp_path: Path, number: signal.Signals
+) -> None:
+    """The portal takes the connection and never answers."""
+    (tmp_path / "run.json").write_text('{"status": "published"}', encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as portal:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipelines", "refresh"],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                **receiver.environment(),
+                "WAREHOUSE_DIR": str(tmp_path),
+                "BITRIX24_WEBHOOK_URL": f"http://127.0.0.1:{portal.getsockname()[1]}/rest/1/code/",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        portal.accept()
+        process.send_signal(number)
+        _, told = process.communicate(timeout=60)
+    assert (process.returncode, told.split("\n")[-2]) == (1, f"stopped by {number.name}")
+    assert len(told.splitlines()) < 4
+    run = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert (run["status"], run["error"]) == ("stopped", f"stopped by {number.name}")
+    assert receiver.posts == []
 
 
 @pytest.mark.parametrize(

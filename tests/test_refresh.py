@@ -31,6 +31,13 @@ from tests.small_portal import (
     write_portal,
 )
 
+# What this process was told by importing the pipeline must not speak for its commands.
+TOLD_NOT_TO_TELL = {
+    "RUNTIME__DLTHUB_TELEMETRY",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS",
+    "GX_ANALYTICS_ENABLED",
+    "DO_NOT_TRACK",
+}
 T0 = "2026-03-01T10:00:00+03:00"
 LATER = "2026-04-02T12:00:00+03:00"
 
@@ -50,17 +57,41 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
 
 @pytest.fixture(scope="module")
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    return Warehouse(tmp_path_factory.mktemp("data"))
+    folder = tmp_path_factory.mktemp("data") / "warehouse"
+    (folder.parent / "listening").mkdir()
+    (folder.parent / "listening" / "sitecustomize.py").write_text(LISTENER, encoding="utf-8")
+    return Warehouse(folder)
+
+
+# Each Python process of a command, dbt's too, notes every address that it asks for.
+LISTENER = """
+import os, sys
+
+def listen(event, arguments):
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo"):
+        asked = arguments[0] if event == "socket.getaddrinfo" else arguments[1]
+        with open(os.environ["HEARD"], "a") as heard:
+            heard.write(f"{asked[0] if isinstance(asked, tuple) else asked}\\n")
+
+sys.addaudithook(listen)
+"""
 
 
 def pipelines(
     warehouse: Warehouse, *arguments: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m pipelines` as a scheduler does."""
+    """Runs `python -m pipelines` as a scheduler does, and listens to the addresses it asks for."""
+    listening = warehouse.directory.parent / "listening"
     return subprocess.run(
         [sys.executable, "-m", "pipelines", *arguments],
         cwd=ROOT,
-        env={**os.environ, "WAREHOUSE_DIR": str(warehouse.directory), **environment},
+        env={
+            **{name: value for name, value in os.environ.items() if name not in TOLD_NOT_TO_TELL},
+            "WAREHOUSE_DIR": str(warehouse.directory),
+            "PYTHONPATH": str(listening),
+            "HEARD": str(listening / "heard"),
+            **environment,
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -125,6 +156,41 @@ def test_published_files_hold_no_raw_data_and_open_in_older_engines(
     for path in warehouse.directory.rglob("*"):
         if path.is_file():
             assert secret not in path.read_bytes(), path
+
+
+def test_every_published_table_view_and_column_is_described(warehouse: Warehouse) -> None:
+    with duckdb.connect(str(warehouse.published / "crm.duckdb"), read_only=True) as connection:
+        found = {
+            kind: connection.execute(
+                f"select count(*), count(*) filter (coalesce(trim(comment), '') = '')"
+                f" from duckdb_{kind}() where schema_name in ('marts', 'quality', 'metrics')"
+                " and not internal"
+            ).fetchone()
+            for kind in ("tables", "views", "columns")
+        }
+        told = connection.execute(
+            "select comment from duckdb_columns() where schema_name = 'metrics'"
+            " and column_name in ('leads_received', 'lead__source_name') order by all limit 2"
+        ).fetchall()
+    assert all(described and not bare for described, bare in found.values() if described), found
+    assert min(described for described, _ in found.values()) > 5, found
+    assert "Source" in str(told), told
+
+
+def test_files_are_their_owners_and_what_is_published_is_read_only(warehouse: Warehouse) -> None:
+    assert modes(warehouse.directory) == {
+        "": 0o700,
+        "warehouse.duckdb": 0o600,
+        "run.json": 0o600,
+        "published": 0o700,
+    }
+    folder = (warehouse.published / "current").resolve()
+    assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o444}
+
+
+def modes(folder: Path) -> dict[str, int]:
+    names = ("", "warehouse.duckdb", "run.json", "published")
+    return {name: (folder / name).stat().st_mode & 0o777 for name in names}
 
 
 def test_a_failed_data_test_leaves_the_publication(portal: Portal, warehouse: Warehouse) -> None:
@@ -258,6 +324,31 @@ def test_a_broken_report_exits_5_and_the_data_stand(
     status = json.loads((site / "status.json").read_text(encoding="utf-8"))
     assert status["status"] == "failed"
     assert {name: status[name] for name in built} == built
+
+
+def test_mf_answers_from_the_published_file_in_plain_numbers(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    """The deal of 10 roubles is the only sale; nothing is written into the clone."""
+    asked = ("mf", "query", "--metrics", "sales_amount_cohort", "--quiet")
+    written = {path: path.stat().st_mtime_ns for path in (ROOT / "dbt_project").rglob("*")}
+    done = pipelines(warehouse, *asked, XDG_CACHE_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.split() == ["sales_amount_cohort", "---------------------", "10.0000"]
+    assert {path: path.stat().st_mtime_ns for path in (ROOT / "dbt_project").rglob("*")} == written
+    (project,) = (tmp_path / "bitrix24-analytics").iterdir()
+    (project / "macros").unlink()
+    (project / "macros").mkdir()
+    done = pipelines(warehouse, *asked, XDG_CACHE_HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert "the dbt project does not parse: " in done.stderr
+    assert "'type_instant' is undefined" in done.stderr
+
+
+def test_no_command_asks_for_another_address_than_the_portals(warehouse: Warehouse) -> None:
+    heard = (warehouse.directory.parent / "listening" / "heard").read_text(encoding="utf-8")
+    assert "127.0.0.1" in heard
+    assert set(heard.split()) == {"127.0.0.1"}, set(heard.split())
 
 
 def test_an_extraction_that_stops_half_way_is_invisible_to_build(

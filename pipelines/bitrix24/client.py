@@ -9,6 +9,7 @@ import itertools
 import json
 import logging
 import math
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ OPERATING_LIMIT_SECONDS = 480 * 0.9
 OPERATING_WINDOW_SECONDS = 600
 # A request of over 60 seconds is cut off by the cloud.
 REQUEST_TIMEOUT_SECONDS = (10, 75)
+CONNECT_TIMEOUT_SECONDS = 5
 SLOW_BATCH_SECONDS = 25
 
 FINAL_5XX_CODES = {"OVERLOAD_LIMIT", "PORTAL_DELETED"}
@@ -409,8 +411,8 @@ class Client:
             problem = "its TLS certificate was not accepted"
         except requests.exceptions.Timeout:
             problem = "it did not answer in time"
-        except requests.exceptions.RequestException:
-            problem = "the connection failed"
+        except requests.exceptions.RequestException as error:
+            problem = _why_unreachable(error)
         # The library's own exception names the whole address, which holds the secret.
         raise Bitrix24Error(
             f"cannot reach the portal {self.portal_url}: {problem}; check the address and the"
@@ -551,6 +553,42 @@ def _seconds(spent: Any) -> float | None:
         return float(spent["duration"])
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _why_unreachable(error: BaseException) -> str:
+    """What failed below a connection that was not made or broke."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror):
+            return "its name is unknown here: is it spelled right?"
+        if isinstance(cause, ConnectionRefusedError):
+            return "nothing listens at that address and port"
+        if isinstance(cause, TimeoutError):
+            return "it did not answer in time"
+        inner = [arg for arg in cause.args if isinstance(arg, BaseException)]
+        reason = getattr(cause, "reason", None)
+        inner += [reason] if isinstance(reason, BaseException) else []
+        cause = inner[0] if inner else cause.__cause__ or cause.__context__
+    return "the connection failed"
+
+
+def refuse_unreachable(portal_url: str) -> None:
+    """One try to connect, for those who wait at the screen; a proxy is left to answer itself.
+
+    Raises:
+        Bitrix24Error: the host or its port does not answer; says which.
+    """
+    parts = urlsplit(portal_url)
+    if requests.utils.get_environ_proxies(portal_url):
+        return
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname, port), CONNECT_TIMEOUT_SECONDS).close()
+    except OSError as error:
+        raise Bitrix24Error(
+            f"cannot reach the portal {portal_url}: {_why_unreachable(error)}; check the address"
+            " and the network"
+        ) from None
 
 
 def _error_code(response: requests.Response) -> str:

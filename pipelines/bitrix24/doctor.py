@@ -19,6 +19,7 @@ from pipelines.bitrix24.client import (
     OPERATING_WINDOW_SECONDS,
     PAGE_SIZE,
     Client,
+    refuse_unreachable,
     rows_of,
 )
 from pipelines.bitrix24.entities import (
@@ -47,7 +48,7 @@ from pipelines.issues import (
     published_issues,
 )
 from pipelines.settings import Settings
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import ROOT, Warehouse
 
 MOST_SKEW_SECONDS = 60
 CREATED_FIELD = "createdTime"
@@ -62,7 +63,7 @@ FIXED_REQUESTS = 20
 class Finding:
     """One line of the report; `exit_code` is that of a problem."""
 
-    level: Literal["ok", "warning", "problem"]
+    level: Literal["ok", "not tried", "warning", "problem"]
     text: str
     exit_code: int = 1
 
@@ -133,6 +134,7 @@ class _Examination:
     client: Client
     warehouse: Warehouse
     settings: Settings
+    _is_reachable: bool = field(default=False, init=False)
     _is_open: bool = field(default=False, init=False)
     _sees_crm: bool = field(default=False, init=False)
     _offset: dt.tzinfo | None = field(default=None, init=False)
@@ -143,7 +145,9 @@ class _Examination:
 
     def findings(self) -> Iterator[Finding]:
         yield from self._way_in()
-        yield from self._guarded(self._clock)
+        yield from self._guarded(self._connection)
+        if self._is_reachable:
+            yield from self._guarded(self._clock)
         if not self._is_open:
             return
         yield from self._guarded(self._rights)
@@ -177,6 +181,8 @@ class _Examination:
 
     def _way_in(self) -> Iterator[Finding]:
         access = self.client.access
+        if is_open_to_others(ROOT / ".env"):
+            yield Finding("warning", f"others can read {ROOT / '.env'}: chmod 600 it")
         if isinstance(access, OAuth):
             yield Finding("ok", f"{access.portal_url}, by an application; tokens in {access.file}")
             if is_open_to_others(access.file):
@@ -187,6 +193,12 @@ class _Examination:
                 )
         else:
             yield Finding("ok", f"{access.portal_url}, by an inbound webhook")
+
+    def _connection(self) -> Iterator[Finding]:
+        """One try: a refresh waits minutes for a portal that is down, who looks does not."""
+        refuse_unreachable(self.client.portal_url)
+        self._is_reachable = True
+        yield from ()
 
     def _clock(self) -> Iterator[Finding]:
         began = dt.datetime.now(dt.UTC)
@@ -394,7 +406,7 @@ class _Examination:
         if verdict == "right":
             yield Finding("ok", f"{what} works in the form {example}")
         elif verdict == "few":
-            yield Finding("ok", f"{what} was not tried: too few rows")
+            yield Finding("not tried", f"{what}: too few rows")
         elif verdict == "ignored":
             yield Finding("warning", f"{what} is ignored ({example}): {slow}")
         else:

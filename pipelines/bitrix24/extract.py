@@ -14,6 +14,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import signal
+import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -1115,7 +1117,6 @@ def raw_pipeline(warehouse: Warehouse) -> dlt.Pipeline:
 
     A stopped refresh is read anew under a new number, so its package is of no use.
     """
-    dlt.config["runtime.dlthub_telemetry"] = False
     dlt.config["normalize.parquet_normalizer.add_dlt_load_id"] = True
     # The files of a load hold the rows once more, and would keep what was forgotten.
     dlt.config["load.delete_completed_jobs"] = True
@@ -1248,8 +1249,14 @@ def _read(
     if reading.full:
         write_atomically(warehouse.full_reading_begun, reading.refresh_no, private=True)
 
+    # dlt would wait for the end of what is under way, the pauses between requests included.
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
     @dlt.resource(name="bitrix24", write_disposition="append", max_table_nesting=0)
     def versions() -> Iterator[Any]:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         for table, frame in reading.tables():
             yield dlt.mark.with_table_name(frame.to_arrow(), table.name)
         for name, frame in _bookkeeping(reading):

@@ -23,6 +23,7 @@ from pipelines.errors import DatabaseUnreadable, ExcelFailed, SettingsError
 from pipelines.excel.period import Period, period_of
 from pipelines.excel.sheets import COLORS, DASH, Book, Metric, Placed, Row, Sheet
 from pipelines.publish import switch_link
+from pipelines.readers import PUBLISHED, hand_over
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse, connect_published
 
@@ -218,7 +219,9 @@ def excel(
                 raise SettingsError(str(error)) from None
             for write in (sales_dynamics, marketing):
                 write(temporary / f"{write.__name__}.xlsx", published, settings)
+        hand_over(temporary, PUBLISHED)
         folder.mkdir(exist_ok=True)
+        hand_over(folder, PUBLISHED)
         for workbook in temporary.glob("*.xlsx"):
             workbook.replace(folder / workbook.name)
     except (DatabaseUnreadable, duckdb.Error, OSError, XlsxWriterException) as error:

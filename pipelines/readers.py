@@ -1,0 +1,73 @@
+"""Who may read what: the warehouse its owner alone, what is published the groups that are named.
+
+Nobody may write to a published file: DuckDB opens a file that it may write for itself alone, and
+keeps every other reader out.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines.errors import SettingsError
+
+PUBLISHED, SITE = "PUBLISHED_GROUP", "SITE_GROUP"
+PRIVATE_UMASK = 0o077
+
+
+def check_groups() -> None:
+    """The groups that the environment names must be there, and this account be in them.
+
+    Raises:
+        SettingsError: names the variable and what to do.
+    """
+    for variable, name in _groups():
+        try:
+            number = grp.getgrnam(name).gr_gid
+        except KeyError:
+            raise SettingsError(
+                f"{variable} is {name!r}, and this machine has no such group: name one that"
+                " `getent group` lists"
+            ) from None
+        if os.geteuid() and number not in {os.getegid(), *os.getgroups()}:
+            raise SettingsError(
+                f"{variable} is {name!r}, and this account is not in that group: add it with"
+                f" `usermod -aG {name} <account>` and log in anew"
+            )
+
+
+def hand_over(path: Path, variable: str) -> None:
+    """Makes a published file or folder readable for the group of the variable, writable for none.
+
+    Without a group the owner alone gets into the folder.
+    """
+    group = os.environ.get(variable, "").strip()
+    for one in (path, *path.rglob("*")):
+        if one.is_symlink():
+            continue
+        if group:
+            shutil.chown(one, group=group)
+        one.chmod((0o750 if group else 0o700) if one.is_dir() else (0o440 if group else 0o444))
+
+
+def close_to_others(directory: Path, published: Path) -> None:
+    """The folder of the warehouse and all in it but what is published, to its owner alone.
+
+    Where groups are named, the way to what is published is open, but no list of what lies there.
+    """
+    is_shared = any(True for _ in _groups())
+    for folder in (directory, published, published / ".refreshes", published / ".sites"):
+        if folder.exists():
+            folder.chmod(0o711 if is_shared else 0o700)
+    for path in directory.iterdir():
+        if path != published and not path.is_symlink() and path.stat().st_mode & 0o077:
+            path.chmod(path.stat().st_mode & 0o700)
+
+
+def _groups() -> Iterator[tuple[str, str]]:
+    for variable in (PUBLISHED, SITE):
+        if name := os.environ.get(variable, "").strip():
+            yield variable, name
