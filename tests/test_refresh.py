@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
+from pipelines.errors import BuildFailed
+from pipelines.mf import run_mf
 from pipelines.publish import prune
 from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
@@ -336,13 +339,23 @@ def test_mf_answers_from_the_published_file_in_plain_numbers(
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.split() == ["sales_amount_cohort", "---------------------", "10.0000"]
     assert {path: path.stat().st_mtime_ns for path in (ROOT / "dbt_project").rglob("*")} == written
-    (project,) = (tmp_path / "bitrix24-analytics").iterdir()
-    (project / "macros").unlink()
-    (project / "macros").mkdir()
-    done = pipelines(warehouse, *asked, XDG_CACHE_HOME=str(tmp_path))
-    assert done.returncode == 1
-    assert "the dbt project does not parse: " in done.stderr
-    assert "'type_instant' is undefined" in done.stderr
+
+
+def test_mf_says_why_the_project_does_not_parse(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    for name in ("profiles.yml", "dbt_project.yml"):
+        shutil.copy(ROOT / "dbt_project" / name, project)
+    (project / "models").mkdir()
+    (project / "models" / "own.sql").write_text("select * from {{ ref('no_such_model') }}")
+    monkeypatch.setattr("pipelines.mf.DBT_PROJECT", project)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("WAREHOUSE_DIR", "DBT_TARGET", "DBT_PROFILES_DIR", "DBT_PROJECT_DIR"):
+        monkeypatch.setenv(name, "")
+    with pytest.raises(BuildFailed, match=r"does not parse: (?s:.*)no_such_model"):
+        run_mf(warehouse, ["query"])
 
 
 def test_no_command_asks_for_another_address_than_the_portals(warehouse: Warehouse) -> None:

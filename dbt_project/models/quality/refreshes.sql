@@ -4,19 +4,23 @@ with refreshes as (
     select * from {{ ref('stg_bitrix24__refreshes') }}
 ),
 
-lead_stage_history as (
-    select * from {{ ref('stg_bitrix24__lead_stage_history') }}
-),
-
-deal_stage_history as (
-    select * from {{ ref('stg_bitrix24__deal_stage_history') }}
+stage_history as (
+    select * from {{ ref('int_stage_history__unioned') }}
 ),
 
 beginnings as (
     select
         (select min(clock_at) from refreshes) as first_as_of,
-        (select min(created_at) from lead_stage_history) as lead_history_at,
-        (select min(created_at) from deal_stage_history) as deal_history_at
+        (
+            select min(stage_history.created_at)
+            from stage_history
+            where stage_history.entity = 'lead'
+        ) as lead_history_at,
+        (
+            select min(stage_history.created_at)
+            from stage_history
+            where stage_history.entity = 'deal'
+        ) as deal_history_at
 ),
 
 final as (

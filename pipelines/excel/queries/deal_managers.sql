@@ -1,11 +1,24 @@
--- Deals created in the period by present stage and manager, with totals of both (nulls).
+-- Deals created in the period by present stage (handed over: by that of the sale) and manager, with
+-- totals of both (nulls).
 -- Grain: one row per stage and manager.
-with deals as (
+with placed as (
+    select
+        * replace (
+            case when is_handed_over then sale_pipeline_id else pipeline_id end as pipeline_id,
+            case when is_handed_over then sale_pipeline_name else pipeline_name end
+                as pipeline_name,
+            case when is_handed_over then sale_stage_id else stage_id end as stage_id,
+            case when is_handed_over then sale_stage_name else stage_name end as stage_name
+        ),
+    from marts.fct_deals
+),
+
+deals as (
     select
         deals.*,
         stages.sort_order,
         pipelines.sort_order as pipeline_order,
-    from marts.fct_deals as deals
+    from placed as deals
     left join marts.dim_stages as stages
         on stages.entity = 'deal' and deals.stage_id = stages.stage_id
     left join marts.dim_pipelines as pipelines on deals.pipeline_id = pipelines.pipeline_id

@@ -1,5 +1,13 @@
 -- Deals created in the period by pipeline; the last row is the total.
--- Grain: one row per pipeline.
+-- Deals handed over stand in the pipeline that sold them. Grain: one row per pipeline.
+with deals as (
+    select
+        * replace (
+            case when is_handed_over then sale_pipeline_name else pipeline_name end as pipeline_name
+        ),
+    from marts.fct_deals
+)
+
 select
     pipeline_name,
     count(*) as deals_created,
@@ -13,7 +21,7 @@ select
     metrics.known_sum(base_amount, is_amount_unknown, is_sale) as sales_amount_cohort,
     count(*) filter (where is_sale and is_amount_unknown) as sales_amount_cohort_unknown,
     grouping(pipeline_name) = 1 as is_total,
-from marts.fct_deals
+from deals
 where
     is_counted
     and created_date between getvariable('period_start') and getvariable('period_end')
