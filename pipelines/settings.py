@@ -178,9 +178,7 @@ class _UniqueKeys(yaml.SafeLoader):
         for key, _ in node.value:
             if (key.tag, str(key.value)) in seen:
                 line = key.start_mark.line + 1
-                raise yaml.YAMLError(
-                    f"the key {key.value} stands there twice, again in line {line}"
-                )
+                raise yaml.YAMLError(f"the key {key.value} stands twice, again in line {line}")
             seen.add((key.tag, str(key.value)))
         return super().construct_mapping(node, deep)
 

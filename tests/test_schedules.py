@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -12,11 +13,15 @@ from typing import Any
 
 import pytest
 import yaml
+from dotenv import dotenv_values
+from starlette.requests import Request
+from starlette.responses import Response
 
 from pipelines.__main__ import cli
 from pipelines.errors import EXIT_CODES
 from pipelines.warehouse import ROOT
 from scripts import audit
+from scripts.serve import POLICY, application, with_policy
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 UNITS = ROOT / "scripts" / "systemd"
@@ -59,6 +64,48 @@ def test_secrets_reach_the_refresh_alone_and_no_command_line() -> None:
                 assert "${{" not in step.get("run", ""), step
                 if "secrets." in json.dumps(step):
                     assert step["name"] == "Refresh"
+
+
+def test_actions_are_named_by_the_hash_of_a_commit() -> None:
+    for path in WORKFLOWS:
+        used = re.findall(r"uses: (.*)", path.read_text(encoding="utf-8"))
+        assert used
+        for action in used:
+            assert re.fullmatch(r"actions/[a-z/-]+@[0-9a-f]{40} # v[0-9.]+", action), action
+
+
+def test_values_in_single_quotes_are_read_alike(tmp_path: Path) -> None:
+    """By the shell and python-dotenv; systemd takes single quotes literally too (systemd.exec)."""
+    secret = 'a$HOME `b` #c d"e'
+    file = tmp_path / "settings.env"
+    file.write_text(f"PLANTED='{secret}'\n", encoding="utf-8")
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert "BITRIX24_WEBHOOK_URL='https://…/rest/1/…/'" in page
+    done = subprocess.run(
+        ["bash", "-c", f"set -a; . {file}; printenv PLANTED"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{secret}\n"
+    assert dotenv_values(file) == {"PLANTED": secret}
+
+
+def test_nginx_sends_the_policy_of_make_serve_from_each_location() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    block = page.split("```nginx")[1].split("```")[0]
+    assert block.count(f'add_header Content-Security-Policy "{POLICY}" always;') == 2
+    assert len(re.findall(r"^    location ", block, re.MULTILINE)) == 2
+
+
+def test_make_serve_sends_the_policy() -> None:
+    async def page(_: Request) -> Response:
+        return Response("a page")
+
+    answer = asyncio.run(with_policy(Request({"type": "http"}), page))
+    assert answer.headers["Content-Security-Policy"] == POLICY
+    middleware = [one.kwargs.get("dispatch") for one in application(ROOT).user_middleware]
+    assert with_policy in middleware
 
 
 def test_the_warehouse_of_a_run_that_failed_or_timed_out_is_kept() -> None:

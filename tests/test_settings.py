@@ -74,6 +74,13 @@ def test_every_setting_has_a_default_and_a_description() -> None:
         ("legacy_rules: [{stage: [NEW]}]", "legacy_rules.0.stage; did you mean stages?"),
         ("legacy_rules: [{entity: deal}]", "a rule without conditions would name every record"),
         ("legacy_rules: [{created_before: soon}]", "legacy_rules.0.created_before = 'soon'"),
+        ("portal_timezone: localtime", "portal_timezone = 'localtime': is not a time zone"),
+        ("portal_timezone: posix/Europe/Moscow", "'posix/Europe/Moscow': is not a time zone"),
+        (
+            "pii: none\nkeep_titles: true\npii: full",
+            "the key pii stands twice, again in line 3",
+        ),
+        ("legacy_rules: [{entity: deal, entity: lead}]", "the key entity stands twice"),
         ("- nothing", "must hold `key: value` lines"),
         ("a: [", "is not YAML"),
         ("legacy_rules: [{created_before: 2026-02-31}]", "is not YAML: day is out of range"),
