@@ -312,7 +312,8 @@ sale_without_date as (
             when deals.close_date > last_refresh.as_of_date
                 then 'Дата закрытия ' || cast(deals.close_date as string)
                     || ' ещё не наступила, а больше ничто не говорит, когда была продажа'
-            else 'Ни история этапов, ни перемещение, ни дата закрытия не говорят, когда была продажа'
+            else
+                'Ни история этапов, ни перемещение, ни дата закрытия не говорят, когда была продажа'
         end as explanation_ru,
         case
             when deals.close_date > last_refresh.as_of_date
@@ -463,7 +464,8 @@ impossible_times_summarized as (
         min_by(
             case
                 when table_name = 'activities' then 'дело'
-                when table_name in ('lead_stage_history', 'deal_stage_history') then 'история этапов'
+                when table_name in ('lead_stage_history', 'deal_stage_history')
+                    then 'история этапов'
                 when field_name = 'created_time' then 'создание'
                 when field_name = 'updated_time' then 'изменение'
                 when field_name = 'moved_time' then 'перемещение'
@@ -912,7 +914,8 @@ history_begins_after_deal as (
         'История начинается позже создания, прежние воронки и продажи в них неизвестны; сделок: '
         || cast(count(*) as string)
         || coalesce(', сумма: ' || cast(sum(base_amount) as string), '') as explanation_ru,
-        'History begins after the creation, earlier pipelines and sales in them are unknown; deals: '
+        'History begins after the creation, earlier pipelines and sales in them are unknown; '
+        || 'deals: '
         || cast(count(*) as string)
         || coalesce(', amount: ' || cast(sum(base_amount) as string), '') as explanation_en
     from deals_without_beginning
@@ -1037,7 +1040,8 @@ offset_differs as (
         || '; расхождения с ' || {{ portal_time_text('first_offset_difference_at') }}
             as explanation_ru,
         'The portal writes ' || offset_difference_written || ', which the reports ('
-        || '{{ var("portal_timezone") }}) show as ' || {{ portal_time_text('offset_difference_at') }}
+        || '{{ var("portal_timezone") }}) show as '
+        || {{ portal_time_text('offset_difference_at') }}
         || '; it differs since ' || {{ portal_time_text('first_offset_difference_at') }}
             as explanation_en
     from refreshes

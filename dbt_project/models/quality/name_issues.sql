@@ -1,4 +1,4 @@
--- Names that do not tell one thing from another by themselves, and sources that are in no directory.
+-- Names that do not tell one thing from another by themselves, and sources of no directory.
 -- Grain: one row per kind, entity and source, label with its value in lower case, or ID.
 with leads as (
     select * from {{ ref('fct_leads') }}
@@ -94,12 +94,12 @@ unknown_source as (
 
 utm_values as (
     {%- for label in ['utm_source', 'utm_medium', 'utm_campaign', 'utm_content', 'utm_term'] %}
-    select
-        entity,
-        '{{ label }}' as utm_label,
-        {{ label }} as utm_value
-    from counted_items
-    {{ 'union all' if not loop.last }}
+        select
+            entity,
+            '{{ label }}' as utm_label,
+            {{ label }} as utm_value
+        from counted_items
+        {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
 

@@ -21,25 +21,27 @@
 } %}
 with
 {%- for table, fields in fields_of.items() %}
-{{ table }} as (
-    {{ current_versions(table, key='id', created=fields[0]) }}
-),
+    {{ table }} as (
+        {{ current_versions(table, key='id', created=fields[0]) }}
+    ),
 {% endfor %}
 unioned as (
     {%- for table, fields in fields_of.items() %}
-    {%- set unioned = not loop.first %}
-    {%- for field in fields %}
-    {{ "union all" if unioned or not loop.first }}
-    select
-        {{ item_of[table][0] }} as entity,
-        {{ item_of[table][1] }} as item_id,
-        '{{ table }}' as table_name,
-        id as record_id,
-        '{{ field }}' as field_name,
-        {{ field }} as happened_at
-    from {{ table }}
-    where {{ field }} is not null and {{ possible_time(field) }} is null
-    {%- endfor %}
+        {%- set unioned = not loop.first %}
+        {%- for field in fields %}
+            {{ "union all" if unioned or not loop.first }}
+            select
+                {{ item_of[table][0] }} as entity,
+                {{ item_of[table][1] }} as item_id,
+                '{{ table }}' as table_name,
+                id as record_id,
+                '{{ field }}' as field_name,
+                {{ field }} as happened_at
+            from {{ table }}
+            where
+                {{ field }} is not null
+                and {{ possible_time(field) }} is null
+        {%- endfor %}
     {%- endfor %}
 )
 

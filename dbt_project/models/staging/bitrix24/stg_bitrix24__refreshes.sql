@@ -27,7 +27,11 @@ written_times as (
     from completed
     where
         written_times is not null
-        and refresh_no >= (select max(refresh_no) from completed where kind = 'full')
+        and refresh_no >= (
+            select max(full_readings.refresh_no)
+            from completed as full_readings
+            where full_readings.kind = 'full'
+        )
 ),
 
 -- Times that the portal writes with another offset than the timezone of the reports has then.

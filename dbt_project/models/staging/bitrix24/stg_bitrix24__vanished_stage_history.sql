@@ -101,20 +101,20 @@ ordered as (
 
 renamed as (
     select
-        entity,
-        history_id,
-        item_id,
-        pipeline_id,
-        vanished_refresh_no,
-        {{ trimmed('stage_id') }} as stage_id,
-        {{ trimmed('stage_semantic_id') }} as semantics,
-        {{ possible_time('created_time') }} as created_at
+        ordered.entity,
+        ordered.history_id,
+        ordered.item_id,
+        ordered.pipeline_id,
+        ordered.vanished_refresh_no,
+        {{ trimmed('ordered.stage_id') }} as stage_id,
+        {{ trimmed('ordered.stage_semantic_id') }} as semantics,
+        {{ possible_time('ordered.created_time', 'last_completed.as_of') }} as created_at
     from ordered
     cross join last_completed
     where
-        is_last_seen
-        and not coalesce(is_deleted, false)
-        and refresh_no = last_living_refresh_no
+        ordered.is_last_seen
+        and not coalesce(ordered.is_deleted, false)
+        and ordered.refresh_no = ordered.last_living_refresh_no
 )
 
 select * from renamed
