@@ -76,7 +76,8 @@ CAUSES = {
     "failing_command": r"refused .* \((INTERNAL_SERVER_ERROR|ERROR_CORE)\)",
     "short_page": "the portal counts .* and lists",
     "wrong_type": "cannot be read as|in an unknown form|is no number|came without|raw checks",
-    "missing_value": r"came without|is no number|raw checks",
+    # A row of which only the ID was asked for is empty without it.
+    "missing_value": r"came without|with empty rows|is no number|raw checks",
     "missing_key": "left out 1 of .* commands",
     "changes": "run the refresh again",
     # Records of a day that is not yet, by the clock before; a token of the clock before.

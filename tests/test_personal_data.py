@@ -215,7 +215,7 @@ def test_by_default_nothing_personal_is_asked_for_or_written(
     assert rows(warehouse, "select utm_term from marts.fct_deals") == [(KEPT,)]
     assert len(list(tmp_path.rglob("index.html"))) >= 1
     assert len(list(tmp_path.rglob("*.xlsx"))) >= 2
-    secrets = {CODE, "planted-token", "crm%7C", "getFile", *SECRETS.values()}
+    secrets = {CODE, "planted-token", "crm%7C", "getFile.json", *SECRETS.values()}
     said = caplog.text + str(capfd.readouterr())
     assert found(tmp_path) == set()
     assert [value for value in PLANTED if value in said] == []
