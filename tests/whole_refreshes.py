@@ -17,6 +17,7 @@ from pipelines.warehouse import ROOT, Warehouse
 from tests.changing_company import Company
 
 PAGES = 1500
+OWN_MODEL = "sales_by_weekday"
 
 # Evidence's build likewise empties the folder first; each page tells its publication.
 NPM = f"""#!/bin/bash
@@ -46,6 +47,11 @@ class Refreshes:
         ignore = shutil.ignore_patterns("__pycache__", "target", "logs")
         for name in ("pipelines", "dbt_project"):
             shutil.copytree(ROOT / name, self.project / name, ignore=ignore)
+        # The model that docs/connect.md adds.
+        page = (ROOT / "docs" / "connect.md").read_text(encoding="utf-8")
+        own = self.project / "dbt_project" / "models" / "marts" / "custom" / f"{OWN_MODEL}.sql"
+        own.parent.mkdir()
+        own.write_text(page.split("```sql\n-- dbt_project/")[1].split("```")[0].split("\n", 1)[1])
         modules = self.project / "reports" / "node_modules"
         modules.mkdir(parents=True)
         lock = self.project / "reports" / "package-lock.json"
@@ -109,6 +115,7 @@ class Refreshes:
                 "select schema_name, table_name from duckdb_tables()"
             ).fetchall()
             assert {path.stem for path in parquet.iterdir()} == {name for _, name in tables}
+            assert ("marts", OWN_MODEL) in tables
             for schema, name in tables:
                 table, file = f"{schema}.{name}", f"'{parquet / name}.parquet'"
                 differing = connection.execute(
