@@ -414,7 +414,7 @@ def test_a_backup_restores_the_same_marts_and_the_next_refresh_reads_on(
 def test_what_the_docs_stop_is_a_running_refresh_too() -> None:
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     stopped = re.findall(r"systemctl stop ([a-z0-9-]+\.\w+)(?:\s+([a-z0-9-]+\.\w+))?", text)
-    assert stopped == [("bitrix24-analytics.timer", "bitrix24-analytics.service")] * 3
+    assert stopped == [("bitrix24-analytics.timer", "bitrix24-analytics.service")] * 4
     assert not re.search("with the timer stopped|Stop the timer,", text)
 
 

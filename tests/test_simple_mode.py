@@ -87,7 +87,7 @@ def test_deals_have_their_figures(published: Path) -> None:
         """,
     )
     assert months == [
-        (2, 1, 0, 0, 1, 0, None, None),
+        (2, 1, 0, 0, 1, 0, Decimal("0.00"), Decimal("0.00")),
         (3, 2, 1, 1, 0, 1, Decimal(1000), Decimal(500)),
     ]
 
