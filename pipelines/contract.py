@@ -71,7 +71,6 @@ ADVICE = {
     KEYS_MISSING: _AGAIN,
     KEYS_REPEATED: _AGAIN,
     "semantics_unknown": _MEND,
-    "dates_out_of_range": _MEND,
     "links_out_of_range": _MEND,
     "personal_data_forbidden": _REPORT,
     "deleted_with_values": _REPORT,

@@ -16,6 +16,7 @@ from tests.calculation import Facts, Portal, Settings, calculate, data_quality, 
 
 AS_OF = datetime.fromisoformat("2026-03-31T20:00:00+03:00")
 MARCH = (date(2026, 3, 1), date(2026, 3, 31))
+JANUARY = (date(2026, 1, 1), date(2026, 1, 31))
 FEBRUARY = (date(2026, 2, 1), date(2026, 2, 28))
 D = Decimal
 
@@ -204,9 +205,9 @@ def test_sale_takes_the_rate_in_force_and_open_deal_the_latest() -> None:
     found = facts(
         deals=[*sold, deal(4, "01-10", currencyId="USD", opportunity=1)],
         deal_stage_history=[
-            *deal_history(1, ("01-20", "WON")),  # before the log: the first known
-            *deal_history(2, ("02-15", "WON")),
-            *deal_history(3, ("03-01", "WON")),
+            *deal_history(1, ("01-10", "NEW"), ("01-20", "WON")),  # before the log: the first known
+            *deal_history(2, ("01-10", "NEW"), ("02-15", "WON")),
+            *deal_history(3, ("01-10", "NEW"), ("03-01", "WON")),
         ],
         rate_log=log,
     )
@@ -266,7 +267,7 @@ def test_ratio_without_leads_is_null_and_keeps_the_amount() -> None:
     found = facts(
         leads=[lead(1, "02-10", "CONVERTED")],
         deals=[deal(1, "02-11", "WON", leadId=1, opportunity=500)],
-        deal_stage_history=deal_history(1, ("03-02", "WON")),
+        deal_stage_history=deal_history(1, ("02-11", "NEW"), ("03-02", "WON")),
     )
     row = found.metric("revenue_per_lead_period", MARCH).row(0, named=True)
     assert row == {"numerator": D(500), "denominator": 0, "value": None}
@@ -604,8 +605,8 @@ def test_negative_days_to_sale_stay_in_and_are_listed() -> None:
         leads=[lead(1, "03-10"), lead(2, "03-01")],
         deals=[deal(1, "03-08", "WON", leadId=1), deal(2, "03-02", "WON", leadId=2)],
         deal_stage_history=[
-            *deal_history(1, ("03-09 12:00", "WON")),
-            *deal_history(2, ("03-06", "WON")),
+            *deal_history(1, ("03-08", "NEW"), ("03-09 12:00", "WON")),
+            *deal_history(2, ("03-02", "NEW"), ("03-06", "WON")),
         ],
     )
     assert value(found, "lead_to_sale_days_avg") == 2.25  # (−0.5 + 5) / 2
@@ -732,15 +733,15 @@ def test_average_sale_is_a_ratio_of_sums() -> None:
 
 
 def test_days_to_close_in_both_views_and_bins() -> None:
-    closings = {1: "03-08 23:59", 2: "03-09", 3: "03-31 23:00", 4: "04-01"}
-    deals = [deal(n, "03-01", "WON", movedTime=at(moment)) for n, moment in closings.items()]
-    lost = deal(5, "02-01", "LOSE", movedTime=at("03-03"))
+    closings = {1: "02-22 23:59", 2: "02-23", 3: "03-17 23:00", 4: "03-18"}
+    deals = [deal(n, "02-15", "WON", movedTime=at(moment)) for n, moment in closings.items()]
+    lost = deal(5, "01-02", "LOSE", movedTime=at("02-01"))
     found = facts(deals=[*deals, lost, deal(6, "03-01")])
     bins = by(found, "deals_closed_cohort", "days_to_close_bin")
     # 7.999, 8, 30.96, 31 and 30 days, and an open one without.
     assert bins == {"0–7": 1, "8–30": 3, "31–90": 1, None: 0}
-    assert value(found, "days_to_close_median_period", FEBRUARY) is None
-    assert value(found, "days_to_close_avg_cohort", FEBRUARY) == 30.0
+    assert value(found, "days_to_close_median_period", JANUARY) is None
+    assert value(found, "days_to_close_avg_cohort", JANUARY) == 30.0
 
 
 def test_customer_kind_by_any_contact_or_company_directly() -> None:
@@ -857,8 +858,8 @@ def test_period_funnel_may_exceed_one() -> None:
     found = facts(
         leads=[lead(1, "02-01", "CONVERTED"), lead(2, "02-01", "CONVERTED"), lead(3, "03-01")],
         lead_stage_history=[
-            *lead_history(1, ("03-02", "CONVERTED")),
-            *lead_history(2, ("03-02", "CONVERTED")),
+            *lead_history(1, ("02-01", "NEW"), ("03-02", "CONVERTED")),
+            *lead_history(2, ("02-01", "NEW"), ("03-02", "CONVERTED")),
         ],
     )
     assert found.funnel("sales_dynamics", "period", MARCH).rows() == [

@@ -458,7 +458,7 @@ def test_exit_codes(folder: Path, portal: Portal, warehouse: Warehouse, tmp_path
     assert refused.stdout.count("problem") == 1
     dead = run(warehouse, {"BITRIX24_WEBHOOK_URL": "http://127.0.0.1:9/rest/1/planted-secret/"})
     assert dead.returncode == 1
-    assert "problem  cannot reach the portal http://127.0.0.1:9" in dead.stdout
+    assert "problem   cannot reach the portal http://127.0.0.1:9" in dead.stdout
     for done in (refused, dead):
         assert "planted-secret" not in done.stdout + done.stderr
 

@@ -23,7 +23,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from tests.hostile_portal import COMMON, LABELS
 from tests.hostile_words import BLANKS, LONG, WORDS, names, shown
-from tests.reports_fixtures import Sites, settle
+from tests.reports_fixtures import PAGES, Sites, settle
 
 OpenPage = Callable[..., Page]
 
@@ -300,7 +300,7 @@ def nothing_ran(page: Page) -> None:
     assert page.locator("a[href^='javascript:']").count() == 0
 
 
-@pytest.mark.parametrize("route", ["/", "/bridge/", "/deals/", "/forgotten/", "/leads/"])
+@pytest.mark.parametrize("route", PAGES)
 def test_no_word_stops_a_page(open_page: OpenPage, sites: Sites, route: str) -> None:
     """As it opens and for all time; the fixture fails on any error, dialog or foreign request."""
     page = open_page(sites.address("words"), route)

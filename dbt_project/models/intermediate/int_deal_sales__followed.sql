@@ -14,6 +14,11 @@ events as (
             order by event_number
             rows between unbounded preceding and 1 preceding
         ) as sold_there_number,
+        sum(case when evidence = 'history' then 1 else 0 end) over (
+            partition by deal_id
+            order by event_number
+            rows between unbounded preceding and current row
+        ) as history_rows_so_far,
         lag(stage_state) over (partition by deal_id order by event_number)
             as previous_stage_state,
         lag(pipeline_id) over (partition by deal_id order by event_number)
@@ -117,6 +122,8 @@ final as (
         first_events.pipeline_id as sale_pipeline_id,
         first_events.stage_id as sale_stage_id,
         first_events.evidence as sale_evidence,
+        first_events.evidence = 'history' and first_events.history_rows_so_far = 1
+            as is_sold_by_first_row,
         last_events.pipeline_id as end_pipeline_id,
         last_events.stage_id as end_stage_id,
         last_events.stage_state as end_state,

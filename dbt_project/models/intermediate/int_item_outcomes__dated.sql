@@ -77,11 +77,7 @@ joined as (
         -- The outcome began with the first row of the history.
         case
             when deal_sales.deal_id is not null
-                then coalesce(
-                        deal_sales.sale_evidence = 'history'
-                        and deal_sales.sold_at = visits.first_history_at,
-                        false
-                    )
+                then deal_sales.is_sold_by_first_row
             else coalesce(visits.is_state_since_first_row, false) and items.state <> 'in_work'
         end as is_first_row_outcome,
         items.created_at,
