@@ -48,7 +48,8 @@ ACCEPT_LOSS = click.option(
 ACCEPT_DIFFERENCE = click.option(
     "--accept-difference",
     is_flag=True,
-    help="Accept, this once, that the portal counts other records than were loaded.",
+    help="Accept, this once, that the portal counts other records than it lists or than were"
+    " loaded.",
 )
 ACCEPT_DROP = click.option(
     "--accept-drop",

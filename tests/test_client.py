@@ -62,9 +62,15 @@ def batch_body(result: Any, errors: Any = (), totals: Any = ()) -> dict[str, Any
 COMMANDS = {"a": Command("crm.item.list", {}), "b": Command("crm.item.list", {})}
 
 
-def test_a_command_that_the_batch_leaves_out_is_a_failure(play: Any) -> None:
-    client, _, _ = play((200, batch_body({"a": {"items": []}})))
-    with pytest.raises(Bitrix24Error, match="left out 1 of 2 commands"):
+def test_a_command_that_the_batch_leaves_out_is_asked_for_again(play: Any) -> None:
+    one, both = (batch_body({key: {"items": []} for key in names}) for names in ("a", "ab"))
+    client, played, slept = play((200, one), (200, one), (200, both))
+    assert set(client.batch(COMMANDS)) == {"a", "b"}
+    assert [list(body["cmd"]) for body in played.sent] == [["a", "b"]] * 3
+    assert slept == [1, 2]
+
+    client, _, _ = play(*[(200, one)] * 6)
+    with pytest.raises(Bitrix24Error, match=r"left out 1 of 2 commands .* again and again"):
         client.batch(COMMANDS)
 
 
@@ -168,7 +174,7 @@ def test_a_short_page_is_no_end_of_a_walk(play: Any) -> None:
 def test_rows_that_are_counted_and_never_listed_are_a_failure(play: Any) -> None:
     nothing = (200, batch_body({"p0": {"items": []}}, totals={"p0": 2}))
     client, _, _ = play((200, batch_body({"p0": {"items": []}})), *[nothing] * 3)
-    with pytest.raises(Bitrix24Error, match=r"counts 2 more rows of .* and lists none"):
+    with pytest.raises(Bitrix24Error, match=r"counts 2 rows of .* and lists 0 of"):
         list(client.walk("crm.item.list", {}, "items", "id"))
 
 
@@ -191,8 +197,13 @@ def test_pages_that_are_short_of_their_count_are_asked_for_again(play: Any) -> N
     assert list(played.sent[1]["cmd"]) == ["b"]
 
     client, _, _ = play(*[(200, batch_body({"b": one}, totals={"b": 2}))] * 3)
-    with pytest.raises(Bitrix24Error, match=r"counts 2 rows of crm\.item\.list and lists only 1"):
+    with pytest.raises(Bitrix24Error, match=r"counts 2 rows of crm\.item\.list and lists 1 of"):
         client.lists({"b": commands["b"]}, "items")
+
+    client, _, _ = play(*[(200, batch_body({"b": one}, totals={"b": 2}))] * 3)
+    client.accepts_difference = True
+    assert client.lists({"b": commands["b"]}, "items") == {"b": one["items"]}
+    assert client.differences == {"crm.item.list": 1}
 
 
 def test_a_directory_that_lost_a_row_between_its_pages_is_read_anew(play: Any) -> None:
@@ -223,9 +234,15 @@ def test_a_block_that_outlasts_what_the_portal_told_is_waited_for_in_steps(play:
         client.call("profile")
 
 
+def test_an_answer_that_was_cut_short_is_asked_for_again(play: Any) -> None:
+    client, _, slept = play(*[(200, b'{"result": [1, 2')] * 3, (200, {"result": 5}))
+    assert client.call("profile").result == 5
+    assert slept == [1, 2, 4]
+
+
 @pytest.mark.parametrize("body", [b'{"result": NaN}', b'{"result": [1, 2', b"[" * 100_000])
 def test_broken_json_is_told(play: Any, body: bytes) -> None:
-    client, _, _ = play((200, body))
+    client, _, _ = play(*[(200, body)] * 4)
     with pytest.raises(Bitrix24Error, match="HTTP 200 and no JSON, or a broken one"):
         client.call("profile")
 

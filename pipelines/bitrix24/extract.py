@@ -60,7 +60,8 @@ from pipelines.bitrix24.entities import (
 from pipelines.bitrix24.history import FIRST_PART_ROWS, WHOLE, Reach, part_rows, reach
 from pipelines.bitrix24.offsets import WrittenTimes
 from pipelines.bitrix24.values import UserField, mapping
-from pipelines.check import check
+from pipelines.check import ACCEPTABLE, check
+from pipelines.contract import DIFFERENCE
 from pipelines.errors import Bitrix24Error, PipelineError, SettingsError
 from pipelines.personal_data import forget, protection
 from pipelines.run_file import write_atomically
@@ -1170,7 +1171,8 @@ def extract(
     are checked and completed here, and where one was stopped the next call goes on.
 
     Args:
-        accept: raw checks whose failure is accepted in all parts.
+        accept: raw checks whose failure is accepted in all parts; that of counts also where the
+            portal never lists as many rows as it counts.
         history_from: for now, stop at what was created before this day of the portal.
         say: takes a line of progress after each part of a first load.
 
@@ -1178,6 +1180,7 @@ def extract(
         Bitrix24Error: the portal refused, lost or garbled something; nothing becomes visible.
         ChecksFailed: a part failed the raw contract; the parts before it stay.
     """
+    client.accepts_difference = DIFFERENCE in accept
     rows, wanted = FIRST_PART_ROWS, True if full else None
     while True:
         started = time.monotonic()
@@ -1279,6 +1282,11 @@ def _read(
     if cause is not None:
         raise cause
     warning = reading.written_times.difference(settings.portal_timezone, reading.as_of)
+    accepted = [
+        f"the portal's counts of {method} and the rows that it lists differ by up to {rows:,}:"
+        f" accepted with {ACCEPTABLE[DIFFERENCE]}"
+        for method, rows in sorted(client.differences.items())
+    ]
     return Summary(
         reading.refresh_no,
         reading.as_of,
@@ -1287,5 +1295,5 @@ def _read(
         client.requests,
         reading.header["history_from"],
         reading.goes_on,
-        [warning] if warning else [],
+        [*([warning] if warning else []), *accepted],
     )

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 from scripts.demo_portal.errors import RestError
 from scripts.demo_portal.fields import DEAL, LEAD
 from scripts.demo_portal.messages import HttpAnswer, HttpRequest
+from scripts.demo_portal.params import as_mapping, php_int
 
 if TYPE_CHECKING:
+    from scripts.demo_portal.methods import Reply
     from scripts.demo_portal.portal import Portal
 
 # name → what happens; `value` and `seconds` are those of Fault.
@@ -40,6 +42,8 @@ FAULTS = {
     "operating_limit": "429 OPERATION_TIME_LIMIT of the method for `seconds` (180)",
     "failing_command": "a call fails with the code `value` (INTERNAL_SERVER_ERROR)",
     "short_page": "a list method gives a part of its page though more rows exist",
+    "high_total": "a list method counts `value` (3) rows more than there are",
+    "ignored_time": "a list method passes over the conditions of its filter that name a time",
     "wrong_type": "a field (`value`, else any) of a row holds a value of another type",
     "missing_value": "a field (`value`, else any) of a row is left out",
     # of a batch
@@ -81,6 +85,7 @@ class Fault:
         times: how often at most; None without end.
         chance: of each request, call or batch that it could strike.
         after: how many of these pass first.
+        every: of those that follow it could strike each so many-th alone.
         method: only calls of this method (``batch``: the request of a batch).
         seconds: see ``FAULTS``.
         value: see ``FAULTS``.
@@ -90,6 +95,7 @@ class Fault:
     times: int | None = 1
     chance: float = 1.0
     after: int = 0
+    every: int = 1
     method: str = ""
     seconds: float | None = None
     value: Any = None
@@ -139,7 +145,8 @@ class Faults:
             if fault.times is not None and self._struck[index] >= fault.times:
                 continue
             self._passed[index] += 1
-            if self._passed[index] <= fault.after or self.random.random() >= fault.chance:
+            passed = self._passed[index] - fault.after
+            if passed <= 0 or passed % fault.every or self.random.random() >= fault.chance:
                 continue
             self._struck[index] += 1
             self.counts[fault.name] += 1
@@ -180,8 +187,8 @@ class Faults:
             return replace(answered, wait=seconds)
         return answered
 
-    def before_call(self, method: str) -> None:
-        """A call begins.
+    def before_call(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A call begins; returns its parameters as the method is to see them.
 
         Raises:
             RestError: it is refused.
@@ -196,10 +203,18 @@ class Faults:
         for fault in self._strikes(("failing_command",), method):
             code = "INTERNAL_SERVER_ERROR" if fault.value is None else str(fault.value)
             raise RestError(500, code, "Internal server error")
+        for _ in self._strikes(("ignored_time",), method) if "filter" in params else ():
+            given = as_mapping(params["filter"]) or {}
+            kept = {name: value for name, value in given.items() if str(value)[10:11] != "T"}
+            params = {**params, "filter": kept}
+        return params
 
-    def after_call(self, method: str, result: Any) -> None:
+    def after_call(self, method: str, params: Mapping[str, Any], reply: Reply) -> None:
         """Changes what a list method gives."""
-        rows = _rows_of(result)
+        if reply.total is not None and php_int(params.get("start", 0)) >= 0:
+            for fault in self._strikes(("high_total",), method):
+                reply.total += 3 if fault.value is None else int(fault.value)
+        rows = _rows_of(reply.result)
         if not rows:
             return
         for _ in self._strikes(("short_page",), method):

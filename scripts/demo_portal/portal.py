@@ -343,10 +343,10 @@ class Portal:
         if self.options.log:
             self.log.append((method, dict(params)))
         began, mark = self.clock.seconds(), time.perf_counter()
-        self.faults.before_call(method)
+        params = self.faults.before_call(method, params)
         try:
             reply = self.methods.call(method, params)
-            self.faults.after_call(method, reply.result)
+            self.faults.after_call(method, params, reply)
             return reply
         finally:
             spent = self.options.operating_seconds
