@@ -7,13 +7,11 @@ import logging
 import os
 import sys
 import traceback
-from math import inf
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from dotenv import load_dotenv
 
+from pipelines.environment import PortalAccess, load_environment
 from pipelines.errors import (
     AnotherRefreshIsRunning,
     DoctorFoundProblems,
@@ -21,8 +19,13 @@ from pipelines.errors import (
     SettingsError,
 )
 from pipelines.readers import PRIVATE_UMASK
+from pipelines.settings import Settings
 from pipelines.stop import stop_on_signals, stop_received
-from pipelines.warehouse import ROOT, Warehouse
+
+if TYPE_CHECKING:
+    from pipelines.warehouse import Warehouse
+
+# Each command imports what it needs, after the settings: a wrong one is told within a second.
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,25 +66,24 @@ def connect() -> Any:
     from pipelines.bitrix24.access import from_environment
     from pipelines.bitrix24.client import Client
 
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE")
-    if bundle and not Path(bundle).exists():
+    told = PortalAccess.read()
+    bundle = told.requests_ca_bundle
+    if bundle and not bundle.exists():
         raise SettingsError(
-            f"REQUESTS_CA_BUNDLE is {bundle!r}, where nothing is: name the file of the certificate"
+            f"REQUESTS_CA_BUNDLE is {str(bundle)!r}, where nothing is: name the file of the"
+            " certificate"
         )
-    wait = os.environ.get("BITRIX24_RETRY_SECONDS") or "1"
-    try:
-        retry_seconds = float(wait)
-        if not 0 < retry_seconds < inf:
-            raise ValueError
-    except ValueError:
-        raise SettingsError(
-            f"BITRIX24_RETRY_SECONDS is {wait!r}: a positive number of seconds is allowed"
-        ) from None
     return Client(
-        from_environment(Warehouse.from_environment()),
-        retry_seconds=retry_seconds,
-        verify=bundle or True,
+        from_environment(_warehouse()),
+        retry_seconds=told.bitrix24_retry_seconds,
+        verify=str(bundle) if bundle else True,
     )
+
+
+def _warehouse() -> Warehouse:
+    from pipelines.warehouse import Warehouse
+
+    return Warehouse.from_environment()
 
 
 @cli.command()
@@ -101,15 +103,15 @@ def refresh(
 ) -> None:
     """Extract, check, build, publish, excel and report."""
     from pipelines import notify
-    from pipelines.refresh import refresh as run_all
-    from pipelines.settings import Settings
 
-    warehouse, to = Warehouse.from_environment(), notify.channels(_warn)
-    tells_success = notify.tells_success(_warn)
+    to, tells_success = notify.channels(_warn), notify.tells_success(_warn)
     try:
+        settings, warehouse = Settings.load(), _warehouse()
+        from pipelines.refresh import refresh as run_all
+
         run = run_all(
             warehouse,
-            Settings.load(),
+            settings,
             connect,
             click.echo,
             full=full,
@@ -148,10 +150,9 @@ def extract(
     history_from: dt.datetime | None,
 ) -> None:
     """Read the portal into the raw log."""
+    settings, warehouse = Settings.load(), _warehouse()
     from pipelines.bitrix24.extract import extract as run
-    from pipelines.settings import Settings
 
-    warehouse, settings = Warehouse.from_environment(), Settings.load()
     with warehouse.lock():
         summary = run(
             connect(),
@@ -178,10 +179,9 @@ def extract(
 @ACCEPT_DROP
 def check(accept_difference: bool, accept_drop: bool) -> None:
     """Hold the extracted rows to the raw contract; completes the refresh."""
+    settings, warehouse = Settings.load(), _warehouse()
     from pipelines.check import check as run
-    from pipelines.settings import Settings
 
-    warehouse, settings = Warehouse.from_environment(), Settings.load()
     with warehouse.lock():
         results = run(warehouse, settings, _accepted(accept_difference, accept_drop))
     accepted = sum(result.accepted for result in results)
@@ -198,12 +198,11 @@ def _accepted(difference: bool, drop: bool) -> list[str]:
 @cli.command()
 def build() -> None:
     """Build the marts and run the data tests."""
+    settings, warehouse = Settings.load(), _warehouse()
     from pipelines.build import build as run
-    from pipelines.settings import Settings
 
-    warehouse = Warehouse.from_environment()
     with warehouse.lock():
-        results = run(warehouse, Settings.load())
+        results = run(warehouse, settings)
     click.echo(f"built; {len(results)} data tests passed")
 
 
@@ -212,7 +211,7 @@ def publish() -> None:
     """Put the built marts in place of the published ones."""
     from pipelines.publish import publish as run
 
-    warehouse = Warehouse.from_environment()
+    warehouse = _warehouse()
     with warehouse.lock():
         folder = run(warehouse)
     click.echo(f"published {folder}")
@@ -223,35 +222,32 @@ def publish() -> None:
 @click.option("--end", type=DAY, help="Last day; by default the day on which the data stand.")
 def excel(start: dt.datetime | None, end: dt.datetime | None) -> None:
     """Write the workbooks from the published marts, by default for this month."""
+    settings, warehouse = Settings.load(), _warehouse()
     from pipelines.excel.workbooks import excel as run
-    from pipelines.settings import Settings
 
-    warehouse = Warehouse.from_environment()
     with warehouse.lock():
-        folder = run(warehouse, Settings.load(), start and start.date(), end and end.date())
+        folder = run(warehouse, settings, start and start.date(), end and end.date())
     click.echo(f"workbooks in {folder}")
 
 
 @cli.command()
 def report() -> None:
     """Build the site from the published marts."""
+    settings, warehouse = Settings.load(), _warehouse()
     from pipelines.report import report as run
-    from pipelines.settings import Settings
 
-    warehouse = Warehouse.from_environment()
     with warehouse.lock():
-        folder = run(warehouse, Settings.load())
+        folder = run(warehouse, settings)
     click.echo(f"site in {folder}")
 
 
 @cli.command()
 def doctor() -> None:
     """Tell what is right and wrong with the portal; changes nothing there."""
+    settings, warehouse = Settings.load(), _warehouse()
     from pipelines.bitrix24.access import without_secrets
     from pipelines.bitrix24.doctor import examine
-    from pipelines.settings import Settings
 
-    warehouse, settings = Warehouse.from_environment(), Settings.load()
     problems = []
     with warehouse.lock():
         for finding in examine(connect(), warehouse, settings):
@@ -268,7 +264,7 @@ def compact() -> None:
     """Write the warehouse anew without raw rows that change no mart."""
     from pipelines.compact import compact as run
 
-    warehouse = Warehouse.from_environment()
+    warehouse = _warehouse()
     with warehouse.lock():
         done = run(warehouse)
     for name, (before, after) in done.rows.items():
@@ -303,34 +299,13 @@ def mf(arguments: tuple[str, ...]) -> None:
     """MetricFlow on the published file: `mf query --metrics … --group-by …`, `mf --help`."""
     from pipelines.mf import run_mf
 
-    run_mf(Warehouse.from_environment(), arguments)
-
-
-def load_environment() -> None:
-    """Reads `.env`, where there is one.
-
-    Raises:
-        SettingsError: it is not text in UTF-8, or cannot be read.
-    """
-    file = ROOT / ".env"
-    try:
-        load_dotenv(file, encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise SettingsError(f"{file} is not UTF-8: save it in UTF-8") from None
-    except OSError as error:
-        raise SettingsError(f"{file} cannot be read: {error.strerror}") from None
+    run_mf(_warehouse(), arguments)
 
 
 def main() -> int:
     """Runs a command; its exit code is one of those in the README."""
     try:
         load_environment()
-    except SettingsError as error:
-        click.echo(str(error), err=True)
-        return error.exit_code
-    from pipelines.bitrix24.access import without_secrets
-
-    try:
         cli.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
@@ -338,12 +313,18 @@ def main() -> int:
     except (click.Abort, KeyboardInterrupt) as error:
         click.echo(str(error.__cause__ or error) or "stopped", err=True)
         return 1
+    except SettingsError as error:
+        from pipelines.bitrix24.access import without_secrets
+
+        click.echo(without_secrets(str(error)), err=True)
+        return error.exit_code
     except Exception as error:
+        from pipelines.bitrix24.access import without_secrets
+
         if stop := stop_received():
             click.echo(str(stop), err=True)
             return 1
-        warehouse = Warehouse.from_environment()
-        told = warehouse.cause_of(error) or error
+        told = _warehouse().cause_of(error) or error
         if isinstance(told, PipelineError):
             click.echo(without_secrets(str(told)), err=True)
             return told.exit_code

@@ -6,7 +6,6 @@ Sources: apidocs.bitrix24.ru, im.message.add; core.telegram.org/bots/api, sendMe
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 import requests
 
 from pipelines.bitrix24.access import LOOPBACK_HOSTS, without_secrets
+from pipelines.environment import Chats
 from pipelines.errors import EXIT_CODES, PipelineError, what_to_do
 
 TIMEOUT_SECONDS = 15
@@ -33,8 +33,11 @@ class Channel:
 
 def channels(warn: Callable[[str], None]) -> list[Channel]:
     """Channels that the environment names; one that is named wrongly is warned of and left out."""
-    webhook, chat = _pair("BITRIX24_CHAT_WEBHOOK_URL", "BITRIX24_CHAT_ID", warn)
-    token, telegram_chat = _pair("TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID", warn)
+    told = Chats.read()
+    webhook, chat = told.bitrix24_chat_webhook_url.get_secret_value(), told.bitrix24_chat_id
+    token, telegram_chat = told.telegram_bot_token.get_secret_value(), told.telegram_chat_id
+    webhook = _whole("BITRIX24_CHAT_WEBHOOK_URL", webhook, "BITRIX24_CHAT_ID", chat, warn)
+    token = _whole("TELEGRAM_BOT_TOKEN", token, "TELEGRAM_CHAT_ID", telegram_chat, warn)
     found = []
     if webhook:
         found.append(
@@ -45,11 +48,10 @@ def channels(warn: Callable[[str], None]) -> list[Channel]:
             )
         )
     if token:
-        base = os.environ.get("TELEGRAM_API_URL") or "https://api.telegram.org"
         found.append(
             Channel(
                 "Telegram",
-                f"{base.rstrip('/')}/bot{token}/sendMessage",
+                f"{told.telegram_api_url.rstrip('/')}/bot{token}/sendMessage",
                 lambda text: {"chat_id": telegram_chat, "text": text},
             )
         )
@@ -62,7 +64,7 @@ def channels(warn: Callable[[str], None]) -> list[Channel]:
 
 def tells_success(warn: Callable[[str], None]) -> bool:
     """Whether NOTIFY asks for messages about successes too; an unknown value is warned of."""
-    choice = os.environ.get("NOTIFY", "").strip()
+    choice = Chats.read().notify
     if choice.lower() not in ("", "always"):
         warn(f"no messages of successes: NOTIFY is {choice!r}, and `always` or nothing is allowed")
     return choice.lower() == "always"
@@ -121,13 +123,13 @@ def success(lines: list[str]) -> str:
     return "\n".join([f"Bitrix24 analytics on {socket.gethostname()}", *lines])
 
 
-def _pair(secret: str, chat: str, warn: Callable[[str], None]) -> tuple[str, str]:
-    code, number = os.environ.get(secret, ""), os.environ.get(chat, "")
-    if bool(code) == bool(number):
-        return code, number
-    given, missing = (secret, chat) if code else (chat, secret)
+def _whole(name: str, secret: str, chat_name: str, chat: str, warn: Callable[[str], None]) -> str:
+    """The secret, where the chat is named too; one of them alone is warned of."""
+    if bool(secret) == bool(chat):
+        return secret
+    given, missing = (name, chat_name) if secret else (chat_name, name)
     warn(f"no messages: {given} is set and {missing} is not")
-    return "", ""
+    return ""
 
 
 def _is_safe(address: str) -> bool:

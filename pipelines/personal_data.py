@@ -7,9 +7,6 @@ Titles of leads and deals, which often hold a name, are read with `full` or `kee
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -21,10 +18,10 @@ import polars as pl
 from pipelines.bitrix24.entities import DETAILS, ENTITIES, TABLES
 from pipelines.bitrix24.redaction import without_addresses
 from pipelines.bitrix24.values import listed, mapping
+from pipelines.environment import HashKey
 from pipelines.errors import SettingsError
 from pipelines.warehouse import Warehouse
 
-KEY_VARIABLE = "PII_HASH_KEY"
 SHORTEST_KEY = 16
 BUILT_SCHEMAS = ("staging", "intermediate", "marts", "quality")
 
@@ -39,15 +36,15 @@ def protection(level: str) -> Callable[[Row], Row]:
     """
     if level != "hash":
         return lambda row: row
-    key = _key()
-    if len(key) < SHORTEST_KEY:
+    key = HashKey.read()
+    if key.length < SHORTEST_KEY:
         raise SettingsError(
             f"setting pii = 'hash' needs a secret of at least {SHORTEST_KEY} characters in the"
-            f" environment variable {KEY_VARIABLE}: without one, phones could be guessed"
+            f" environment variable PII_HASH_KEY: without one, phones could be guessed"
         )
 
     def hashed(text: str) -> str:
-        return _hashed(key, text)
+        return key.hashed(text)
 
     def protect(row: Row) -> Row:
         safe = dict(row)
@@ -63,19 +60,6 @@ def protection(level: str) -> Callable[[Row], Row]:
         return safe
 
     return protect
-
-
-def key_mark() -> str:
-    """Tells one key of the hashes from another, and not what it is."""
-    return _hashed(_key(), KEY_VARIABLE)[:8]
-
-
-def _key() -> bytes:
-    return os.environ.get(KEY_VARIABLE, "").encode()
-
-
-def _hashed(key: bytes, text: str) -> str:
-    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def _phone(text: str) -> str:

@@ -12,8 +12,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.environment import Folders
 from pipelines.errors import SettingsError
 
+# Variables that name the groups.
 PUBLISHED, SITE = "PUBLISHED_GROUP", "SITE_GROUP"
 PRIVATE_UMASK = 0o077
 
@@ -44,7 +46,7 @@ def hand_over(path: Path, variable: str) -> None:
 
     Without a group the owner alone gets into the folder.
     """
-    group = os.environ.get(variable, "").strip()
+    group = dict(_groups()).get(variable)
     for one in (path, *path.rglob("*")):
         if one.is_symlink():
             continue
@@ -68,6 +70,7 @@ def close_to_others(directory: Path, published: Path) -> None:
 
 
 def _groups() -> Iterator[tuple[str, str]]:
-    for variable in (PUBLISHED, SITE):
-        if name := os.environ.get(variable, "").strip():
+    folders = Folders.read()
+    for variable, name in ((PUBLISHED, folders.published_group), (SITE, folders.site_group)):
+        if name:
             yield variable, name

@@ -13,12 +13,13 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from pipelines.build import run_process
+from pipelines.environment import ROOT
 from pipelines.errors import DatabaseUnreadable, ReportFailed
 from pipelines.publish import free_name, prune, published_as_of, switch_link
 from pipelines.readers import SITE, hand_over
 from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
-from pipelines.warehouse import ROOT, Warehouse
+from pipelines.warehouse import Warehouse
 
 REPORTS = ROOT / "reports"
 INSTALLED_LOCK = REPORTS / "node_modules" / ".installed-lock"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -21,9 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from pipelines.environment import ROOT, HashKey, Overrides
 from pipelines.errors import SettingsError
-from pipelines.personal_data import key_mark
-from pipelines.warehouse import ROOT
 
 DBT_PROJECT = ROOT / "dbt_project"
 # How values are stored: 2 since addresses of files and tokens in texts are cut, and user fields
@@ -102,12 +100,12 @@ class Settings(BaseModel):
             SettingsError: a file cannot be read, a key is unknown, or a value is not allowed.
         """
         values = dict(_read_yaml(DBT_PROJECT / "dbt_project.yml").get("vars") or {})
-        named = os.environ.get("SETTINGS")
-        source = override or (Path(named) if named else None)
+        overrides = Overrides.read()
+        source = override or overrides.settings
         if source is not None:
             values |= _read_yaml(source if source.is_absolute() else ROOT / source)
-        if language := os.environ.get("REPORT_LANG"):
-            values["report_lang"] = language
+        if overrides.report_lang:
+            values["report_lang"] = overrides.report_lang
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -134,7 +132,7 @@ class Settings(BaseModel):
         }
         if self.pii == "hash":
             # Hashes of two keys would make two customers of one.
-            scope["hash_key"] = key_mark()
+            scope["hash_key"] = HashKey.read().mark
         return json.dumps(scope)
 
     def must_erase(self, scope: str | None) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from pipelines.environment import ROOT, Folders
 from pipelines.errors import (
     AnotherRefreshIsRunning,
     DatabaseUnreadable,
@@ -27,7 +28,6 @@ from pipelines.errors import (
 from pipelines.readers import check_groups, close_to_others
 from pipelines.run_file import write_atomically
 
-ROOT = Path(__file__).resolve().parent.parent
 LOCK_FD_VARIABLE = "PIPELINES_LOCK_FD"
 # What the system says of a full disk, and DuckDB of one that cannot take what memory does not hold.
 NO_SPACE = (os.strerror(errno.ENOSPC), "max_temp_directory_size")
@@ -91,7 +91,7 @@ class Warehouse:
     @classmethod
     def from_environment(cls) -> Warehouse:
         """WAREHOUSE_DIR, relative to the project's folder; `data/` by default."""
-        return cls((ROOT / (os.environ.get("WAREHOUSE_DIR") or "data")).resolve())
+        return cls((ROOT / Folders.read().warehouse_dir).resolve())
 
     @property
     def database(self) -> Path:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipelines.warehouse import ROOT
+from pipelines.environment import ROOT
 
 PYTHON_COMMAND = [
     str(Path(sys.executable).with_name("pip-audit")),

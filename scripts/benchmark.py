@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.warehouse import ROOT
+from pipelines.environment import ROOT
 from scripts.demo_company import generate
 
 

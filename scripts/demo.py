@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import duckdb
 
-from pipelines.warehouse import ROOT
+from pipelines.environment import ROOT
 from scripts.demo_company import generate
 from scripts.demo_portal import serve
 

@@ -25,7 +25,7 @@ import yaml
 from dbt.cli.main import dbtRunner
 from tqdm import tqdm
 
-from pipelines.warehouse import ROOT
+from pipelines.environment import ROOT
 from tests.semantic_fixtures import build_company
 from tests.test_dbt_project import lay_out_portal
 

@@ -13,7 +13,7 @@ import click
 import uvicorn
 from playwright.sync_api import sync_playwright
 
-from pipelines.warehouse import ROOT
+from pipelines.environment import ROOT
 from scripts.serve import application, site_folder
 
 IMAGES = ROOT / "docs" / "images"

@@ -17,7 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from pipelines.warehouse import ROOT, Warehouse
+from pipelines.environment import ROOT
+from pipelines.warehouse import Warehouse
 
 # As in the nginx block of docs/operations.md: no foreign script, whatever stands in the CRM.
 POLICY = "script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; object-src 'none'; base-uri 'none'"

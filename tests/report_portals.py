@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipelines.warehouse import ROOT
+from pipelines.environment import ROOT
 from scripts.demo_company import generate
 from scripts.demo_portal import serve
 from tests.hostile_portal import SETTINGS as WORD_SETTINGS

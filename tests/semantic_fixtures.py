@@ -24,10 +24,11 @@ from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
 from pipelines.build import run_process
 from pipelines.check import complete
+from pipelines.environment import ROOT
 from pipelines.metrics import load_engine
 from pipelines.publish import publish
 from pipelines.settings import DBT_PROJECT, Settings
-from pipelines.warehouse import ROOT, Warehouse
+from pipelines.warehouse import Warehouse
 from scripts.demo_portal import serve
 from tests.small_portal import deal, deal_visit, lead, lead_visit, status, write_portal
 

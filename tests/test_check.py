@@ -20,9 +20,10 @@ from pipelines.bitrix24.entities import TABLES
 from pipelines.bitrix24.extract import Reading, extract
 from pipelines.check import CheckResult, check
 from pipelines.contract import CHECKS, DIFFERENCE, DROP, LOSS
+from pipelines.environment import ROOT
 from pipelines.errors import CheckEngineError, ChecksFailed
 from pipelines.settings import Settings
-from pipelines.warehouse import ROOT, Warehouse
+from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
 from tests.small_portal import (
     STATUSES,

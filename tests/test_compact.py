@@ -21,9 +21,10 @@ from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import Summary, extract
 from pipelines.check import complete
 from pipelines.compact import compact
+from pipelines.environment import ROOT
 from pipelines.errors import CompactFailed, NotEnoughSpace
 from pipelines.settings import Settings
-from pipelines.warehouse import ROOT, Warehouse
+from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
 from tests.small_portal import CURRENCIES, deal, deal_visit, lead, lead_visit, write_portal
 from tests.test_dbt_project import dbt, query

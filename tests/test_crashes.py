@@ -31,11 +31,12 @@ from pipelines import report as report_module
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
 from pipelines.check import check
+from pipelines.environment import ROOT
 from pipelines.errors import AnotherRefreshIsRunning, ChecksFailed, ReportFailed
 from pipelines.publish import switch_link
 from pipelines.report import report
 from pipelines.settings import Settings
-from pipelines.warehouse import ROOT, Warehouse
+from pipelines.warehouse import Warehouse
 from scripts.demo_portal import serve
 from tests.changing_company import serve_company
 from tests.small_portal import lead, write_portal

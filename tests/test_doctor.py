@@ -20,8 +20,9 @@ from pipelines.bitrix24.doctor import Estimate, Finding, Load, estimate, examine
 from pipelines.bitrix24.entities import ENTITIES
 from pipelines.bitrix24.extract import extract
 from pipelines.check import complete
+from pipelines.environment import ROOT
 from pipelines.settings import Settings
-from pipelines.warehouse import ROOT, Warehouse
+from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
 from scripts.demo_portal.methods import Reply
 from tests.small_portal import deal, lead, lead_visit, status, write_portal

@@ -20,9 +20,10 @@ from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import Summary, extract
 from pipelines.bitrix24.history import part_rows
 from pipelines.check import check, complete
+from pipelines.environment import ROOT
 from pipelines.errors import Bitrix24Error, SettingsError
 from pipelines.settings import Settings
-from pipelines.warehouse import ROOT, Warehouse
+from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
 from tests.small_portal import deal, deal_visit, lead, lead_visit, write_portal
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pipelines.warehouse import ROOT
+from pipelines.environment import ROOT
 from scripts.mutation_check import ERROR, GREEN, RED, load_mutants, verdict
 
 

@@ -21,9 +21,10 @@ import pytest
 
 from pipelines import __main__ as command
 from pipelines import notify
+from pipelines.environment import ROOT
 from pipelines.errors import ChecksFailed
 from pipelines.refresh import Run
-from pipelines.warehouse import ROOT, Warehouse
+from pipelines.warehouse import Warehouse
 
 CODE = "planted1webhook2code"
 TOKEN = "110201543:planted-telegram-token"

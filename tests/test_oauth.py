@@ -18,9 +18,10 @@ import requests
 from pipelines.bitrix24.access import OAuth, Webhook, from_environment, without_secrets
 from pipelines.bitrix24.client import Client, Command
 from pipelines.bitrix24.extract import extract
+from pipelines.environment import ROOT
 from pipelines.errors import AnotherRefreshIsRunning, Bitrix24Error, SettingsError
 from pipelines.settings import Settings
-from pipelines.warehouse import LOCK_FD_VARIABLE, ROOT, Warehouse
+from pipelines.warehouse import LOCK_FD_VARIABLE, Warehouse
 from scripts.demo_portal import Portal, serve
 from scripts.demo_portal.oauth import Application
 from tests.small_portal import deal, lead, write_portal

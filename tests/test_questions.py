@@ -14,8 +14,9 @@ from dbt_metricflow.cli.main import cli as mf
 from metricflow.engine.metricflow_engine import MetricFlowQueryRequest
 from pytest import approx
 
+from pipelines.environment import ROOT
 from pipelines.metrics import load_engine
-from pipelines.warehouse import ROOT, Warehouse
+from pipelines.warehouse import Warehouse
 from tests.semantic_fixtures import RUB, company, shown
 
 __all__ = ["company"]

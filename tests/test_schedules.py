@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pipelines.__main__ import cli
+from pipelines.environment import ROOT
 from pipelines.errors import EXIT_CODES
-from pipelines.warehouse import ROOT
 from scripts import audit
 from scripts.serve import POLICY, application, with_policy
 

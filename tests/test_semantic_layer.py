@@ -14,9 +14,10 @@ import pytest
 import yaml
 from pytest import approx
 
+from pipelines.environment import ROOT
 from pipelines.errors import PublishFailed
 from pipelines.mf import run_mf
-from pipelines.warehouse import ROOT, Warehouse
+from pipelines.warehouse import Warehouse
 from tests.semantic_fixtures import RUB, Ask, ask, company
 
 __all__ = ["ask", "company"]

@@ -16,9 +16,10 @@ from pipelines import notify
 from pipelines.bitrix24.access import Webhook, from_environment
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
+from pipelines.environment import ROOT
 from pipelines.errors import NotEnoughSpace, SettingsError
 from pipelines.settings import DBT_PROJECT, Settings
-from pipelines.warehouse import ROOT, Warehouse
+from pipelines.warehouse import Warehouse
 from scripts import demo
 from scripts.demo_portal import Portal, serve
 from tests.small_portal import STATUSES, deal, deal_visit, lead, status, write_portal

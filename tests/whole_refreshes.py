@@ -13,7 +13,8 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines.warehouse import ROOT, Warehouse
+from pipelines.environment import ROOT
+from pipelines.warehouse import Warehouse
 from tests.changing_company import Company
 
 PAGES = 1500

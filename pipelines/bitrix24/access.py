@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import os
 import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,28 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-import requests
-
+from pipelines.environment import ROOT, Folders, PortalAccess, secrets, without
 from pipelines.errors import Bitrix24Error, SettingsError
 from pipelines.run_file import write_atomically
-from pipelines.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from dlt.sources.helpers.requests import Client as RetryingClient
+
+    from pipelines.warehouse import Warehouse
 
 LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
 TOKEN_URL = "https://oauth.bitrix.info/oauth/token/"
 REFRESH_TOKEN_DAYS = 180
 NEEDED_SCOPES = ("crm", "user", "department")
-
-SECRETS = (
-    "BITRIX24_OAUTH_CLIENT_SECRET",
-    "BITRIX24_OAUTH_REFRESH_TOKEN",
-    "TELEGRAM_BOT_TOKEN",
-    "PII_HASH_KEY",
-)
-# https://portal/rest/user/code/
-WEBHOOKS = ("BITRIX24_WEBHOOK_URL", "BITRIX24_CHAT_WEBHOOK_URL")
 
 AUTHORISE_AGAIN = (
     "authorise the application again and put the new refresh token into"
@@ -201,7 +191,7 @@ class OAuth:
         _refuse_plain_http("BITRIX24_PORTAL", portal)
         _refuse_plain_http("BITRIX24_OAUTH_TOKEN_URL", token_url)
         self.portal_url = f"{parts.scheme}://{parts.netloc}"
-        self.file = oauth_file(warehouse)
+        self.file = oauth_file(warehouse.directory)
         self._warehouse = warehouse
         self._client_id, self._client_secret = client_id, client_secret
         self._first = first_refresh_token
@@ -319,6 +309,8 @@ class OAuth:
             ) from None
 
     def _answer(self, http: RetryingClient, query: Mapping[str, str]) -> dict[str, Any]:
+        import requests
+
         server = urlsplit(self._token_url).netloc
         try:
             response = http.get(self._token_url, params=query, allow_redirects=False)
@@ -401,9 +393,9 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def oauth_file(warehouse: Warehouse) -> Path:
+def oauth_file(warehouse_dir: Path) -> Path:
     """Where an application's pair is kept."""
-    return warehouse.directory / "oauth.json"
+    return warehouse_dir / "oauth.json"
 
 
 def is_open_to_others(path: Path) -> bool:
@@ -428,14 +420,11 @@ def from_environment(warehouse: Warehouse) -> Webhook | OAuth:
     Raises:
         SettingsError: none or two are named, or a part is missing or malformed.
     """
-
-    def value(name: str) -> str:
-        return os.environ.get(f"BITRIX24_{name}", "").strip()
-
-    webhook = value("WEBHOOK_URL")
-    client_id, client_secret, refresh_token = (
-        value(f"OAUTH_{name}") for name in ("CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN")
-    )
+    told = PortalAccess.read()
+    webhook = told.bitrix24_webhook_url.get_secret_value()
+    client_id = told.bitrix24_oauth_client_id
+    client_secret = told.bitrix24_oauth_client_secret.get_secret_value()
+    refresh_token = told.bitrix24_oauth_refresh_token.get_secret_value()
     is_application = bool(client_id or client_secret or refresh_token)
     if webhook and is_application:
         raise SettingsError(
@@ -444,32 +433,22 @@ def from_environment(warehouse: Warehouse) -> Webhook | OAuth:
     if is_application:
         return OAuth(
             warehouse,
-            value("PORTAL"),
+            told.bitrix24_portal,
             client_id,
             client_secret,
             refresh_token,
-            value("OAUTH_TOKEN_URL"),
+            told.bitrix24_oauth_token_url,
         )
     return Webhook(webhook)
 
 
 def without_secrets(text: str) -> str:
     """The text without any secret of the environment and without the stored tokens."""
-    secrets = [os.environ.get(name, "").strip() for name in SECRETS]
-    for name in WEBHOOKS:
-        secrets += os.environ.get(name, "").strip().split("/")[5:]
+    found = secrets()
     try:
-        tokens = _read(oauth_file(Warehouse.from_environment()))
+        tokens = _read(oauth_file(ROOT / Folders.read().warehouse_dir))
     except SettingsError:
         tokens = None
     if tokens is not None:
-        secrets += [tokens.access_token, tokens.refresh_token]
-    return without(secrets, text)
-
-
-def without(secrets: list[str], text: str) -> str:
-    """The text with every secret blotted out."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "<secret>")
-    return text
+        found += [tokens.access_token, tokens.refresh_token]
+    return without(found, text)

@@ -21,9 +21,10 @@ from urllib.parse import quote, urlsplit
 import requests
 from dlt.sources.helpers.requests import Client as RetryingClient
 
-from pipelines.bitrix24.access import OAuth, Webhook, without
+from pipelines.bitrix24.access import OAuth, Webhook
 from pipelines.bitrix24.redaction import is_suspect, redacted
 from pipelines.bitrix24.values import listed, mapping
+from pipelines.environment import without
 from pipelines.errors import Bitrix24Error
 
 PAGE_SIZE = 50

@@ -40,6 +40,7 @@ from pipelines.bitrix24.extract import (
 )
 from pipelines.bitrix24.offsets import WrittenTimes
 from pipelines.bitrix24.values import listed
+from pipelines.environment import ROOT
 from pipelines.errors import Bitrix24Error, SettingsError
 from pipelines.issues import (
     HISTORY_BEGINS_AFTER_DEAL,
@@ -48,7 +49,7 @@ from pipelines.issues import (
     published_issues,
 )
 from pipelines.settings import Settings
-from pipelines.warehouse import ROOT, Warehouse
+from pipelines.warehouse import Warehouse
 
 MOST_SKEW_SECONDS = 60
 CREATED_FIELD = "createdTime"

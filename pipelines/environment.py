@@ -1,0 +1,149 @@
+"""Variables of the environment and of `.env`, typed; business settings are in settings.py."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from pathlib import Path
+from typing import Annotated, Self
+
+from dotenv import load_dotenv
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipelines.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+Secret = Annotated[SecretStr, AfterValidator(lambda s: SecretStr(s.get_secret_value().strip()))]
+NO_SECRET = SecretStr("")
+
+
+class _Variables(BaseSettings):
+    """A field is the variable of its name in capitals; an empty variable is none."""
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", frozen=True, str_strip_whitespace=True
+    )
+
+    @classmethod
+    def read(cls) -> Self:
+        """The variables as they are now.
+
+        Raises:
+            SettingsError: a value is not allowed; names the variable.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            lines = [
+                f"{str(problem['loc'][0]).upper()} is {problem['input']!r}: {problem['msg']}"
+                for problem in error.errors(include_url=False)
+            ]
+            raise SettingsError("\n".join(lines)) from None
+
+    @classmethod
+    def secrets(cls) -> list[str]:
+        """Values of the variables that are secrets, also where another one is not allowed."""
+        return [
+            os.environ.get(name.upper(), "").strip()
+            for name, field in cls.model_fields.items()
+            if field.annotation is SecretStr
+        ]
+
+
+class Folders(_Variables):
+    """Where the warehouse is, and the groups of accounts that may read what is published."""
+
+    warehouse_dir: Path = Path("data")
+    published_group: str = ""
+    site_group: str = ""
+
+
+class Overrides(_Variables):
+    """What stands over the business settings of dbt_project.yml."""
+
+    settings: Path | None = None
+    report_lang: str = ""
+
+
+class PortalAccess(_Variables):
+    """The way into the portal: an inbound webhook, or a local application."""
+
+    bitrix24_webhook_url: Secret = NO_SECRET
+    bitrix24_portal: str = ""
+    bitrix24_oauth_client_id: str = ""
+    bitrix24_oauth_client_secret: Secret = NO_SECRET
+    bitrix24_oauth_refresh_token: Secret = NO_SECRET
+    bitrix24_oauth_token_url: str = ""
+    bitrix24_retry_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    requests_ca_bundle: Path | None = None
+
+
+class Chats(_Variables):
+    """Chats that are told of a refresh."""
+
+    bitrix24_chat_webhook_url: Secret = NO_SECRET
+    bitrix24_chat_id: str = ""
+    telegram_bot_token: Secret = NO_SECRET
+    telegram_chat_id: str = ""
+    telegram_api_url: str = "https://api.telegram.org"
+    notify: str = ""
+
+
+class HashKey(_Variables):
+    """The key of the hashes of personal data."""
+
+    pii_hash_key: SecretStr = NO_SECRET
+
+    @property
+    def length(self) -> int:
+        """Of the key, in bytes."""
+        return len(self._key)
+
+    @property
+    def mark(self) -> str:
+        """Tells one key from another, and not what it is."""
+        return self.hashed("PII_HASH_KEY")[:8]
+
+    def hashed(self, text: str) -> str:
+        """The text's hash under this key, 32 hexadecimal digits."""
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()[:32]
+
+    @property
+    def _key(self) -> bytes:
+        return self.pii_hash_key.get_secret_value().encode()
+
+
+def secrets() -> list[str]:
+    """Every secret of the environment, of webhook addresses the parts that let in."""
+    found: list[str] = []
+    for group in (PortalAccess, Chats, HashKey):
+        for value in group.secrets():
+            # https://portal/rest/user/code/
+            found += value.split("/")[5:] if value.startswith("http") else [value]
+    return [value for value in found if value]
+
+
+def load_environment() -> None:
+    """Reads `.env`, where there is one; what the environment has already stays.
+
+    Raises:
+        SettingsError: it is not text in UTF-8, or cannot be read.
+    """
+    file = ROOT / ".env"
+    try:
+        load_dotenv(file, encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise SettingsError(f"{file} is not UTF-8: save it in UTF-8") from None
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def without(secrets: list[str], text: str) -> str:
+    """The text with every secret blotted out."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "<secret>")
+    return text
