@@ -18,6 +18,7 @@ from pipelines.errors import (
     PipelineError,
     SettingsError,
 )
+from pipelines.options import Options
 from pipelines.readers import PRIVATE_UMASK
 from pipelines.settings import Settings
 from pipelines.stop import stop_on_signals, stop_received
@@ -114,10 +115,7 @@ def refresh(
             settings,
             connect,
             click.echo,
-            full=full,
-            accept_loss=accept_loss,
-            accept=_accepted(accept_difference, accept_drop),
-            history_from=history_from and history_from.date(),
+            options=_options(full, accept_loss, accept_difference, accept_drop, history_from),
             with_report=not no_report,
             alert=lambda line: notify.send(to, notify.deletions(line), _warn),
         )
@@ -151,17 +149,14 @@ def extract(
 ) -> None:
     """Read the portal into the raw log."""
     settings, warehouse = Settings.load(), _warehouse()
-    from pipelines.bitrix24.extract import extract as run
+    from pipelines.refresh import extract_in_parts as run
 
     with warehouse.lock():
         summary = run(
             connect(),
             warehouse,
             settings,
-            full=full,
-            accept_loss=accept_loss,
-            accept=_accepted(accept_difference, accept_drop),
-            history_from=history_from and history_from.date(),
+            options=_options(full, accept_loss, accept_difference, accept_drop, history_from),
             say=click.echo,
         )
     for name, counts in summary.counts.items():
@@ -186,6 +181,17 @@ def check(accept_difference: bool, accept_drop: bool) -> None:
         results = run(warehouse, settings, _accepted(accept_difference, accept_drop))
     accepted = sum(result.accepted for result in results)
     click.echo(f"{len(results) - accepted} raw checks passed, {accepted} accepted")
+
+
+def _options(
+    full: bool,
+    accept_loss: bool,
+    accept_difference: bool,
+    accept_drop: bool,
+    history_from: dt.datetime | None,
+) -> Options:
+    accepted = _accepted(accept_difference, accept_drop)
+    return Options(full, accept_loss, accepted, history_from.date() if history_from else None)
 
 
 def _accepted(difference: bool, drop: bool) -> list[str]:

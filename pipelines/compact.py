@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from pipelines.bitrix24.entities import ACTIVITIES, ENTITIES, TABLES, Table
+from pipelines.bitrix24.entities import ACTIVITIES, ENTITIES, LEGACY, TABLES, OwnedTable, Table
 from pipelines.errors import CompactFailed
 from pipelines.warehouse import LATEST, Warehouse
 
@@ -113,9 +113,10 @@ def _dropped(warehouse: Warehouse) -> dict[str, str]:
             condition = _superseded(connection, table)
             if condition:
                 parts.append(SUPERSEDED)
-            if table.kind == "older_list":
+            names = {"table": table.name, "key": key}
+            if isinstance(table, OwnedTable) and table in LEGACY:
                 parts.append(OWNER_IS_GONE)
-            names = {"table": table.name, "key": key, "owner": table.owner}
+                names["owner"] = table.owner
             queries[table.name] = " union all ".join(
                 f"({part.format(**names, condition=condition)})" for part in parts
             )
@@ -124,7 +125,7 @@ def _dropped(warehouse: Warehouse) -> dict[str, str]:
 
 def _superseded(connection: duckdb.DuckDBPyConnection, table: Table) -> str | None:
     """When a version is no longer needed, None where all are."""
-    if table == ACTIVITIES or table.kind == "older_list":
+    if table == ACTIVITIES or table in LEGACY:
         return f"({IS_NOT_CURRENT} or is_deleted)"
     if table not in ENTITIES:
         return None

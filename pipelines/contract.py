@@ -22,8 +22,10 @@ from pipelines.bitrix24.access import LOOPBACK_HOSTS
 from pipelines.bitrix24.entities import (
     DETAILS,
     ENTITIES,
+    LEGACY,
     LINK,
     TABLES,
+    OwnedTable,
     Table,
 )
 from pipelines.settings import Settings
@@ -329,9 +331,8 @@ class Contract:
         header = self.header
         known = {row["entity"]: row for row in loaded.iter_rows(named=True)}
         rows = []
-        for table in TABLES:
-            hidden = table in DETAILS and header["scope"]["pii"] == "none"
-            if table.kind != "older_list" or header["kind"] != "full" or hidden:
+        for table in LEGACY if header["kind"] == "full" else ():
+            if table in DETAILS and header["scope"]["pii"] == "none":
                 continue
             lacked = self._rows(
                 "select greatest(owners.rows_living - listed.rows_read, 0)"
@@ -346,7 +347,7 @@ class Contract:
                 list=table.name,
                 owner=table.owner,
             )
-            expected = known[str(table.owner)]["rows_living"] - (lacked[0][0] if lacked else 0)
+            expected = known[table.owner]["rows_living"] - (lacked[0][0] if lacked else 0)
             rows.append((table.name, expected, known[table.name]["rows_read"]))
         return pl.DataFrame(rows, schema, orient="row")
 
@@ -460,7 +461,7 @@ def _crm_path(table: Table) -> str | None:
         )
     if table.name == "users":
         return "'/company/personal/user/' || id || '/'"
-    kind = CRM_PATHS.get(table.owner or table.name)
+    kind = CRM_PATHS.get(table.owner if isinstance(table, OwnedTable) else table.name)
     if kind is None:
         return None
     number = "owner_id" if table.kind == "history" else "id"

@@ -82,13 +82,13 @@ def forget(warehouse: Warehouse, titles: bool) -> None:
     """
     known = warehouse.raw_tables()
     with warehouse.connect(read_only=False) as connection:
-        for table in (table for table in ENTITIES if table.name in known):
+        for table in (entity for entity in ENTITIES if entity.name in known):
             changes = ["user_fields = '{}'", "row_hash = ''"]
             if "title" in table.columns and not titles:
                 changes.append("title = null")
             connection.execute(f"update raw.{table.name} set {', '.join(changes)}")
-        for table in (table for table in DETAILS if table.name in known):
-            connection.execute(f"delete from raw.{table.name}")
+        for name in (details.name for details in DETAILS if details.name in known):
+            connection.execute(f"delete from raw.{name}")
         texts = connection.execute(
             "select table_name, column_name from duckdb_columns()"
             " where schema_name = 'raw' and data_type = 'VARCHAR' and table_name in $tables",

@@ -6,8 +6,9 @@ With `run.json` and exit codes.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +18,9 @@ import duckdb
 
 from pipelines.bitrix24.access import without_secrets
 from pipelines.bitrix24.client import Client
+from pipelines.bitrix24.entities import ENTITIES
 from pipelines.bitrix24.extract import Summary, extract
+from pipelines.bitrix24.first_load import FIRST_PART_ROWS, part_rows
 from pipelines.build import build
 from pipelines.check import CheckResult, check
 from pipelines.errors import (
@@ -35,12 +38,15 @@ from pipelines.issues import (
     published_deletions,
     published_issues,
 )
+from pipelines.options import SCHEDULED, Options
 from pipelines.publish import publish
 from pipelines.report import report, write_status
 from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
 from pipelines.stop import stop_received
 from pipelines.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
 
 RESERVED_BYTES = 65_536
 
@@ -140,15 +146,55 @@ class Run:
         return lines
 
 
+def extract_in_parts(
+    client: Client,
+    warehouse: Warehouse,
+    settings: Settings,
+    options: Options = SCHEDULED,
+    say: Callable[[str], None] = log.info,
+) -> Summary:
+    """Reads the portal; the last refresh is not yet completed.
+
+    A first load of a big portal takes several refreshes, the newest records first; all but the last
+    are checked and completed here, and where one was stopped the next call goes on.
+
+    Args:
+        say: takes a line of progress after each part of a first load.
+
+    Raises:
+        Bitrix24Error: the portal refused, lost or garbled something; nothing becomes visible.
+        ChecksFailed: a part failed the raw contract; the parts before it stay.
+    """
+    rows, is_next_part = FIRST_PART_ROWS, False
+    while True:
+        started = time.monotonic()
+        summary = extract(client, warehouse, settings, options, rows, is_next_part)
+        if not summary.goes_on:
+            return summary
+        check(warehouse, settings, options.accept)
+        read = sum(summary.counts[table.name].rows_read for table in ENTITIES)
+        seconds = time.monotonic() - started
+        say(_progress(summary, read, seconds))
+        rows, is_next_part = part_rows(read, seconds), True
+
+
+def _progress(summary: Summary, read: int, seconds: float) -> str:
+    """How far a first load is, its pace and when it will end."""
+    loaded = sum(summary.counts[table.name].rows_living for table in ENTITIES)
+    pace = max(read, 1) / max(seconds, 0.001)
+    return (
+        f"history back to {summary.history_from:%Y-%m-%d}: {loaded:,} of"
+        f" {loaded + summary.rows_unread:,} records, {pace:,.0f} a second,"
+        f" about {summary.rows_unread / pace / 60:,.0f} min left"
+    )
+
+
 def refresh(
     warehouse: Warehouse,
     settings: Settings,
     connect: Callable[[], Client],
     say: Callable[[str], None],
-    full: bool = False,
-    accept_loss: bool = False,
-    accept: Collection[str] = (),
-    history_from: dt.date | None = None,
+    options: Options = SCHEDULED,
     with_report: bool = True,
     alert: Callable[[str], object] = lambda text: None,
 ) -> Run:
@@ -165,7 +211,7 @@ def refresh(
         run = Run(started_at=dt.datetime.now(dt.UTC))
         _keep_room(warehouse)
         try:
-            _steps(run, warehouse, settings, connect, say, full, accept_loss, accept, history_from)
+            _steps(run, warehouse, settings, connect, say, options)
             run.status = "published"
             if sum(found["records"] for found in run.deleted.values()) > (
                 settings.notify_deleted_records
@@ -230,17 +276,12 @@ def _steps(
     settings: Settings,
     connect: Callable[[], Client],
     say: Callable[[str], None],
-    full: bool,
-    accept_loss: bool,
-    accept: Collection[str],
-    history_from: dt.date | None,
+    options: Options,
 ) -> None:
     with _step("extract", run, say):
-        run.add_extraction(
-            extract(connect(), warehouse, settings, full, accept_loss, accept, history_from, say)
-        )
+        run.add_extraction(extract_in_parts(connect(), warehouse, settings, options, say))
     with _step("check", run, say):
-        run.add_checks(check(warehouse, settings, accept))
+        run.add_checks(check(warehouse, settings, options.accept))
     with _step("build", run, say):
         run.add_checks(build(warehouse, settings))
     with _step("publish", run, say):

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pipelines.bitrix24.history import part_rows
 
 from pipelines.bitrix24 import extract as extraction
 from pipelines.bitrix24 import history
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import Summary, extract
-from pipelines.bitrix24.history import part_rows
 from pipelines.check import check, complete
 from pipelines.environment import ROOT
 from pipelines.errors import Bitrix24Error, SettingsError

@@ -32,13 +32,13 @@ from pipelines.bitrix24.entities import (
     LEAD_ADDRESSES,
     Table,
 )
-from pipelines.bitrix24.extract import (
-    Reading,
-    filter_time,
+from pipelines.bitrix24.offsets import WrittenTimes
+from pipelines.bitrix24.portal import (
     is_administrator,
     not_an_administrator,
 )
-from pipelines.bitrix24.offsets import WrittenTimes
+from pipelines.bitrix24.setting_names import known_names, open_behind_paid
+from pipelines.bitrix24.sync import Sync, filter_time, open_sync
 from pipelines.bitrix24.values import listed
 from pipelines.environment import ROOT
 from pipelines.errors import Bitrix24Error, SettingsError
@@ -140,7 +140,7 @@ class _Examination:
     _sees_crm: bool = field(default=False, init=False)
     _offset: dt.tzinfo | None = field(default=None, init=False)
     _times: WrittenTimes = field(default_factory=WrittenTimes, init=False)
-    _reading: Reading | None = field(default=None, init=False)
+    _sync: Sync | None = field(default=None, init=False)
     _whole: set[str] = field(default_factory=set, init=False)
     _told: set[str] = field(default_factory=set, init=False)
 
@@ -158,8 +158,8 @@ class _Examination:
         yield from self._guarded(self._offsets)
         if self._is_open:
             yield from self._guarded(self._names)
-        for table in ENTITIES:
-            yield from self._guarded(partial(self._fields_of_rows, table))
+        for entity in ENTITIES:
+            yield from self._guarded(partial(self._fields_of_rows, entity))
         yield from self._guarded(self._sold_or_not)
         yield from self._guarded(self._history_without_count)
         for table, name in self._time_filters():
@@ -267,17 +267,11 @@ class _Examination:
             )
 
     def _names(self) -> Iterator[Finding]:
-        """Opens a reading as the extraction does: fields, directories, names of the settings."""
-        self._reading = Reading(
-            self.client,
-            self.warehouse,
-            self.settings,
-            refresh_no=0,
-            last=None,
-            full=True,
-            accept_loss=False,
+        """Opens a sync as the extraction does: fields, reference data, names of the settings."""
+        self._sync = open_sync(
+            self.client, self.warehouse, self.settings, refresh_no=0, last=None, full=True
         )
-        known = self._reading.known_names()
+        known = known_names(self._sync.reference)
         named = self.settings.named()
         yield Finding(
             "ok",
@@ -288,9 +282,9 @@ class _Examination:
         )
 
     def _fields_of_rows(self, table: Table) -> Iterator[Finding]:
-        """The fields that a reading asks for must come with the rows."""
-        if self._reading:
-            asked = self._reading.asked_fields(table)
+        """The fields that a sync asks for must come with the rows."""
+        if self._sync:
+            asked = self._sync.fields.asked(table)
         else:
             asked = {name: name for name in (table.id_key, CREATED_FIELD)}
         rows = self._rows(table, {**table.params, "select": list(asked.values())})
@@ -320,7 +314,7 @@ class _Examination:
         kinds = [OPEN_BEHIND_PAID_STAGE, HISTORY_BEGINS_AFTER_DEAL]
         if not self.settings.sales_pipelines:
             kinds.append(OPEN_AFTER_HAND_OVER)
-        behind = self._reading.open_behind_paid() if self._reading else []
+        behind = open_behind_paid(self._sync.reference, self.settings) if self._sync else []
         told = set()
         for kind, key, text in published_issues(self.warehouse, *kinds):
             if kind == OPEN_BEHIND_PAID_STAGE:
@@ -491,8 +485,8 @@ class _Examination:
         if total is None:
             raise Bitrix24Error("the portal tells no total")
         params: dict[str, Any] = {**table.params, "order": {key: "ASC"}, "start": -1}
-        if self._reading and table in ENTITIES:
-            params["select"] = list(self._reading.asked_fields(table).values())
+        if self._sync and table in ENTITIES:
+            params["select"] = list(self._sync.fields.asked(table).values())
         began = time.monotonic()
         answer = self.client.call(table.method, params)
         taken = time.monotonic() - began if answer.seconds is None else answer.seconds

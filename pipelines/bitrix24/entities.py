@@ -2,7 +2,7 @@
 
 Kinds differ in how a change and a deletion are found:
 - entity: changed rows by `updatedTime` and `lastActivityTime`, deletions by counts of ID windows;
-- older_list: changed rows by `DATE_MODIFY` (a lead's city and multiple phones are only there);
+- legacy: changed rows by `DATE_MODIFY` (a lead's city and multiple phones are only there);
 - history: read whole at a full reading, else for the items that changed (rows may vanish:
   Bitrix24 rewrites the history of deleted, reopened and moved items);
 - snapshot: small directories and open activities, read whole every time.
@@ -31,7 +31,7 @@ LAST_INSTANT = dt.datetime(9999, 12, 30, tzinfo=dt.UTC)
 # Digits of the widest column and more: numbers are rounded in it exactly.
 LONG = Context(prec=60)
 
-Kind = Literal["entity", "older_list", "history", "snapshot"]
+Kind = Literal["entity", "legacy", "history", "snapshot"]
 
 LEAD, DEAL, CONTACT, COMPANY = 1, 2, 3, 4
 # What a mere activity changes of a lead or deal: its stage history need not be read again.
@@ -68,10 +68,6 @@ def _instants(times: Sequence[Any]) -> pl.Series:
     return pl.Series(found, dtype=pl.Datetime("us", "UTC"))
 
 
-def _days(days: Sequence[Any]) -> pl.Series:
-    return pl.Series([values.day(day) for day in days], dtype=pl.Date())
-
-
 def _json_list(value: Any) -> str | None:
     """The items of a list field as a JSON array; null where there are none."""
     items = values.listed(value)
@@ -97,33 +93,38 @@ class ColumnType:
     """How the values of one field become a typed column."""
 
     kind: pl.DataType
-    convert: Callable[[Any], Any] | None = None
-    convert_all: Callable[[Sequence[Any]], pl.Series] | None = None
+    convert: Callable[[Sequence[Any]], pl.Series]
 
     def series(self, given: Sequence[Any]) -> pl.Series:
         """The typed column; raises one of `BAD_VALUE` on a value of another type."""
-        if self.convert_all is not None:
-            return self.convert_all(given)
-        assert self.convert is not None
-        return pl.Series([self.convert(value) for value in given], dtype=self.kind)
+        return self.convert(given)
 
     def one(self, value: Any) -> Any:
         """One value, decoded."""
         return self.series([value])[0]
 
 
-TEXT = ColumnType(pl.String(), values.text)
-INTEGER = ColumnType(pl.Int64(), values.integer)
-LINK = ColumnType(pl.Int64(), values.link)
-MONEY = ColumnType(pl.Decimal(20, 2), _decimal(20, 2))
-RATE = ColumnType(pl.Decimal(38, 10), _decimal(38, 10))
-COUNT = ColumnType(pl.Decimal(20, 4), _decimal(20, 4))
-INSTANT = ColumnType(pl.Datetime("us", "UTC"), convert_all=_instants)
-DAY = ColumnType(pl.Date(), convert_all=_days)
-BOOLEAN = ColumnType(pl.Boolean(), values.boolean)
-JSON_LIST = ColumnType(pl.String(), _json_list)
-ID_LIST = ColumnType(pl.String(), _id_list)
-VALUES = ColumnType(pl.String(), _values)
+def _each(kind: pl.DataType, convert: Callable[[Any], Any]) -> ColumnType:
+    """A column whose values are converted one by one."""
+
+    def converted(given: Sequence[Any]) -> pl.Series:
+        return pl.Series([convert(value) for value in given], dtype=kind)
+
+    return ColumnType(kind, converted)
+
+
+TEXT = _each(pl.String(), values.text)
+INTEGER = _each(pl.Int64(), values.integer)
+LINK = _each(pl.Int64(), values.link)
+MONEY = _each(pl.Decimal(20, 2), _decimal(20, 2))
+RATE = _each(pl.Decimal(38, 10), _decimal(38, 10))
+COUNT = _each(pl.Decimal(20, 4), _decimal(20, 4))
+INSTANT = ColumnType(pl.Datetime("us", "UTC"), _instants)
+DAY = _each(pl.Date(), values.day)
+BOOLEAN = _each(pl.Boolean(), values.boolean)
+JSON_LIST = _each(pl.String(), _json_list)
+ID_LIST = _each(pl.String(), _id_list)
+VALUES = _each(pl.String(), _values)
 BAD_VALUE = (*values.BAD_VALUE, pl.exceptions.PolarsError)
 # Decoded to one form whichever shape PHP gave, so that another shape is no other version.
 SHAPED = (ID_LIST, VALUES, JSON_LIST)
@@ -152,10 +153,8 @@ class Table:
         id_key: the answer's ID field.
         key: key columns.
         params: parameters of the method.
-        entity_type_id: CRM type, for entities and histories.
         has_user_fields: `UF_CRM_*` go into one JSON column `user_fields`.
         has_state: `state_hash` leaves out what an activity alone changes.
-        owner: for histories and older lists, the entity table whose items own the rows.
         filled: columns that are never empty on a portal.
     """
 
@@ -167,10 +166,8 @@ class Table:
     id_key: str = "ID"
     key: Sequence[str] = ("id",)
     params: Mapping[str, Any] = field(default_factory=dict)
-    entity_type_id: int | None = None
     has_user_fields: bool = False
     has_state: bool = False
-    owner: str | None = None
     filled: Sequence[str] = ()
 
     @property
@@ -284,6 +281,20 @@ class Table:
         return Bitrix24Error(f"{self.name}: field {source} cannot be read")
 
 
+@dataclass(frozen=True, kw_only=True)
+class EntityTable(Table):
+    """A raw table of leads, deals, contacts or companies; `entity_type_id` is their CRM type."""
+
+    entity_type_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnedTable(Table):
+    """A history or legacy list; `owner` is the entity table whose items own the rows."""
+
+    owner: str
+
+
 def _shortened(value: Any, most: int = 60) -> str:
     shown = without_addresses(str(value))
     return f"{shown[:most]}…" if len(shown) > most else shown
@@ -293,7 +304,7 @@ def _hash(text: str) -> str:
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
-LEADS = Table(
+LEADS = EntityTable(
     name="leads",
     kind="entity",
     method="crm.item.list",
@@ -330,7 +341,7 @@ LEADS = Table(
     },
 )
 
-DEALS = Table(
+DEALS = EntityTable(
     name="deals",
     kind="entity",
     method="crm.item.list",
@@ -374,7 +385,7 @@ DEALS = Table(
 )
 
 # Contacts and companies are read for links; names, phones and e-mails stand in DETAILS.
-CONTACTS = Table(
+CONTACTS = EntityTable(
     name="contacts",
     kind="entity",
     method="crm.item.list",
@@ -395,7 +406,7 @@ CONTACTS = Table(
     },
 )
 
-COMPANIES = Table(
+COMPANIES = EntityTable(
     name="companies",
     kind="entity",
     method="crm.item.list",
@@ -415,9 +426,9 @@ COMPANIES = Table(
     },
 )
 
-LEAD_ADDRESSES = Table(
+LEAD_ADDRESSES = OwnedTable(
     name="lead_addresses",
-    kind="older_list",
+    kind="legacy",
     method="crm.lead.list",
     params={"select": ["ID", "ADDRESS_CITY"]},
     columns={"id": ("ID", INTEGER), "address_city": ("ADDRESS_CITY", TEXT)},
@@ -436,11 +447,11 @@ REACHED_BY: Columns = {
 }
 
 
-def _details(owner: str, name: str, columns: Columns) -> Table:
+def _details(owner: str, name: str, columns: Columns) -> OwnedTable:
     """Who a customer is and how to reach them: read where the setting `pii` allows it."""
-    return Table(
+    return OwnedTable(
         name=name,
-        kind="older_list",
+        kind="legacy",
         method=f"crm.{name.removesuffix('_details')}.list",
         params={"select": ["ID", *(source for source, _ in columns.values())]},
         columns={"id": ("ID", INTEGER), **columns},
@@ -452,13 +463,12 @@ LEAD_DETAILS = _details("leads", "lead_details", {**PERSON, **REACHED_BY})
 CONTACT_DETAILS = _details("contacts", "contact_details", {**PERSON, **REACHED_BY})
 COMPANY_DETAILS = _details("companies", "company_details", {"name": ("TITLE", TEXT), **REACHED_BY})
 
-LEAD_STAGE_HISTORY = Table(
+LEAD_STAGE_HISTORY = OwnedTable(
     name="lead_stage_history",
     kind="history",
     method="crm.stagehistory.list",
     items_key="items",
     params={"entityTypeId": LEAD},
-    entity_type_id=LEAD,
     owner="leads",
     filled=("owner_id", "stage_id", "created_time"),
     columns={
@@ -471,13 +481,12 @@ LEAD_STAGE_HISTORY = Table(
     },
 )
 
-DEAL_STAGE_HISTORY = Table(
+DEAL_STAGE_HISTORY = OwnedTable(
     name="deal_stage_history",
     kind="history",
     method="crm.stagehistory.list",
     items_key="items",
     params={"entityTypeId": DEAL},
-    entity_type_id=DEAL,
     owner="deals",
     filled=("owner_id", "stage_id", "created_time"),
     columns={
@@ -629,8 +638,10 @@ LINKS = {
     "lead_id": LEADS,
 }
 # What is named comes before what names it.
-READING_ORDER = (COMPANIES, CONTACTS, LEADS, DEALS)
+SYNC_ORDER = (COMPANIES, CONTACTS, LEADS, DEALS)
 HISTORIES = (LEAD_STAGE_HISTORY, DEAL_STAGE_HISTORY)
-DIRECTORIES = (STATUSES, CATEGORIES, USERS, DEPARTMENTS, CURRENCIES)
+REFERENCE = (STATUSES, CATEGORIES, USERS, DEPARTMENTS, CURRENCIES)
 DETAILS = (LEAD_DETAILS, CONTACT_DETAILS, COMPANY_DETAILS)
-TABLES = (*DIRECTORIES, FIELDS, *ENTITIES, LEAD_ADDRESSES, *DETAILS, *HISTORIES, ACTIVITIES)
+# What only the legacy methods give.
+LEGACY = (LEAD_ADDRESSES, *DETAILS)
+TABLES = (*REFERENCE, FIELDS, *ENTITIES, *LEGACY, *HISTORIES, ACTIVITIES)

@@ -1,4 +1,4 @@
-"""How far back a reading goes: a first load of a big portal comes in parts, the newest first.
+"""How far back a sync goes: a first load of a big portal comes in parts, the newest first.
 
 A part is a refresh like any other that reads changes as usual and, besides, everything created in
 a span of days before what earlier ones have. Each is completed by itself, so a load that was
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipelines.bitrix24.client import Client, Command, number_of
-from pipelines.bitrix24.entities import ENTITIES, Table
-from pipelines.errors import Bitrix24Error
+from pipelines.bitrix24.entities import ENTITIES, EntityTable
+from pipelines.bitrix24.portal import Portal
+from pipelines.errors import Bitrix24Error, SettingsError
+from pipelines.warehouse import Refresh, Warehouse
 
 FIRST_PART_ROWS = 50_000
 SMALLEST_PART_ROWS = 20_000
@@ -25,7 +27,7 @@ SPANS_DAYS = (1, 3, 7, 14, 31, 92, 183, 366)
 
 @dataclass(frozen=True)
 class Reach:
-    """Where a reading ends in the past.
+    """Where a sync ends in the past.
 
     Attributes:
         floors: entity → the ID up to which its rows stay unread, 0 where none does.
@@ -39,6 +41,63 @@ class Reach:
 
 
 WHOLE = Reach({table.name: 0 for table in ENTITIES}, None, {table.name: 0 for table in ENTITIES})
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of the history that one sync reads besides what changed; by default none is left.
+
+    Attributes:
+        floors: entity → the ID up to which its rows stay unread, 0 where none does.
+        read_to: entity → the ID above which everything is read already.
+        unread: entity → rows that stay unread.
+        history_from: what was created since then is read; None where everything is.
+        goes_on: whether more of it is wanted now.
+    """
+
+    floors: Mapping[str, int] = field(default_factory=lambda: WHOLE.floors)
+    read_to: Mapping[str, int] = field(default_factory=lambda: WHOLE.floors)
+    unread: Mapping[str, int] = field(default_factory=lambda: WHOLE.unread)
+    history_from: dt.datetime | None = None
+    goes_on: bool = False
+
+
+def plan(
+    client: Client,
+    warehouse: Warehouse,
+    last: Refresh | None,
+    portal: Portal,
+    upper: Mapping[str, int],
+    rows: int,
+    history_from: dt.date | None,
+) -> Part:
+    """How far back this sync goes, and behind what everything is read already.
+
+    Args:
+        upper: entity → its highest ID.
+        rows: as many rows as the part is to have.
+        history_from: nothing older is wanted yet.
+
+    Raises:
+        SettingsError: `history_from` is in the future.
+    """
+    not_before = None
+    if history_from is not None:
+        offset = dt.datetime.fromisoformat(f"2000-01-01T00:00{portal.utc_offset}")
+        not_before = dt.datetime.combine(history_from, dt.time(), offset.tzinfo)
+        if not_before > portal.as_of:
+            raise SettingsError(
+                f"--history-from {history_from} is in the future of the portal: name the day"
+                " since which records are to be read"
+            )
+    newest = last.history_from if last else portal.as_of
+    if newest is None:
+        return Part()
+    read_to = warehouse.unread_to(last.refresh_no) if last else upper
+    found = reach(client, read_to, newest, rows, not_before)
+    start = found.history_from
+    goes_on = start is not None and (not_before is None or start > not_before)
+    return Part(found.floors, read_to, found.unread, start, goes_on)
 
 
 def part_rows(rows: int, seconds: float) -> int:
@@ -94,7 +153,7 @@ def _created(start: dt.datetime | None) -> dict[str, str]:
     return {} if start is None else {">=createdTime": start.isoformat(timespec="seconds")}
 
 
-def _list(table: Table, up_to: int, start: dt.datetime | None) -> Command:
+def _list(table: EntityTable, up_to: int, start: dt.datetime | None) -> Command:
     return Command(
         table.method,
         {

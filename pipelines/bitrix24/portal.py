@@ -1,0 +1,175 @@
+"""The portal as it is when a sync begins, and that it is the right one and shows everything."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from pipelines.bitrix24.access import OAuth, Webhook
+from pipelines.bitrix24.client import Client, Command, number_of
+from pipelines.bitrix24.entities import BAD_VALUE, ENTITIES, INSTANT, Table
+from pipelines.bitrix24.offsets import WrittenTimes
+from pipelines.errors import Bitrix24Error
+from pipelines.warehouse import Refresh
+
+# By how many records of an entity a portal is known again, and how many may all be deleted.
+KNOWN_RECORDS = 50
+FEW_RECORDS = 5
+
+
+@dataclass(frozen=True)
+class Portal:
+    """What the portal tells of itself.
+
+    Attributes:
+        as_of: its clock; every "now" of the marts.
+        started_at: this machine's clock at that moment.
+        utc_offset: as "+0300".
+        crm_mode: 1 classic, 2 simple, 0 unknown.
+        server_time: its clock as it wrote it.
+    """
+
+    url: str
+    as_of: dt.datetime
+    started_at: dt.datetime
+    utc_offset: str
+    crm_mode: int
+    base_currency: str
+    server_time: str
+
+    def lost_time(self, last: Refresh | None, allowed: dt.timedelta) -> bool:
+        """Whether its clock lost time against ours since the last refresh.
+
+        What was changed in between then has times before that refresh, and no filter finds it.
+        """
+        if last is None:
+            return False
+        ahead_then = last.as_of - last.started_at
+        ahead_now = self.as_of - self.started_at
+        return ahead_now < ahead_then - allowed or self.as_of < last.as_of
+
+
+def open_portal(client: Client) -> Portal:
+    """The portal's clock and properties.
+
+    Raises:
+        Bitrix24Error: we are let in as no administrator, or an answer has an unknown form.
+    """
+    answers = client.batch(
+        {
+            "time": Command("server.time", {}),
+            "profile": Command("profile", {}),
+            "mode": Command("crm.settings.mode.get", {}),
+            "currency": Command("crm.currency.base.get", {}),
+        }
+    )
+    if not is_administrator(answers["profile"].result):
+        raise Bitrix24Error(not_an_administrator(client.access))
+    currency = answers["currency"].result
+    try:
+        server_time = dt.datetime.fromisoformat(answers["time"].result)
+        mode = int(answers["mode"].result)
+    except (TypeError, ValueError, ArithmeticError):
+        server_time, mode = dt.datetime.min, 0
+    if server_time.tzinfo is None or not isinstance(currency, str | None):
+        raise Bitrix24Error(
+            "the portal answered server.time, crm.settings.mode.get or crm.currency.base.get in"
+            " an unknown form: run the refresh again; if it stays, report it as an error"
+        )
+    return Portal(
+        url=client.portal_url,
+        as_of=server_time.astimezone(dt.UTC),
+        started_at=our_time(),
+        utc_offset=server_time.strftime("%z"),
+        crm_mode=mode,
+        base_currency=currency or "",
+        server_time=answers["time"].result,
+    )
+
+
+@dataclass
+class KnownRecords:
+    """Some records of each entity with their time of creation: by them a portal is known again."""
+
+    records: dict[str, dict[int, dt.datetime]]
+
+    def note(self, table: Table, frame: pl.DataFrame) -> None:
+        """The first records of an entity that is read for the first time."""
+        if not self.records[table.name]:
+            first = frame.head(KNOWN_RECORDS)
+            self.records[table.name] = dict(zip(first["id"], first["created_time"], strict=True))
+
+    def refuse_another_portal(
+        self, client: Client, written_times: WrittenTimes, accept_loss: bool
+    ) -> None:
+        """Asks for the known records once more: whether we still see everything.
+
+        Raises:
+            Bitrix24Error: other records have their IDs, or all are gone.
+        """
+        commands = {
+            table.name: Command(
+                table.method,
+                {
+                    **table.params,
+                    "select": ["id", "createdTime"],
+                    "order": {"id": "ASC"},
+                    "filter": {"@id": sorted(self.records[table.name])},
+                },
+            )
+            for table in ENTITIES
+            if self.records[table.name]
+        }
+        if not commands:
+            return
+        same = other = 0
+        for name, rows in client.lists(commands, "items").items():
+            for row in rows:
+                written_times.note(row.get("createdTime"))
+                known = self.records[name].get(number_of(row, "id", "crm.item.list"))
+                is_same = _instant(row.get("createdTime")) == known
+                same, other = same + is_same, other + (not is_same)
+        if other > same:
+            raise Bitrix24Error(
+                f"another portal answers at {client.portal_url}: of {same + other} records"
+                f" that earlier refreshes read, {other} were created at another time there; check"
+                f" {client.access.setting}, and give a new portal a WAREHOUSE_DIR of its own"
+            )
+        known_count = sum(map(len, self.records.values()))
+        if not same and known_count >= FEW_RECORDS and not accept_loss:
+            raise Bitrix24Error(
+                f"none of {known_count} records that earlier refreshes read is on the portal"
+                f" {client.portal_url}: check {client.access.setting} and the rights of"
+                f" {client.access.owner}; if all were really deleted, run the refresh once"
+                " with --accept-loss"
+            )
+
+
+def our_time() -> dt.datetime:
+    """The clock of this machine."""
+    return dt.datetime.now(dt.UTC)
+
+
+def is_administrator(profile: Any) -> bool:
+    """Whether what the method `profile` gave is an administrator's."""
+    return isinstance(profile, dict) and profile.get("ADMIN") is True
+
+
+def not_an_administrator(access: Webhook | OAuth) -> str:
+    """What to tell where the portal would show us only a part."""
+    return (
+        f"{access.owner} is not an administrator of the portal, so Bitrix24 would hide leads and"
+        f" deals without a word: {access.make_administrator}"
+    )
+
+
+def _instant(value: Any) -> dt.datetime | None:
+    """A time of the portal; None where it is none."""
+    try:
+        moment: dt.datetime | None = INSTANT.series([value])[0]
+    except BAD_VALUE:
+        return None
+    return moment

@@ -1,0 +1,38 @@
+"""Tables that are read whole every time: reference data and open activities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from pipelines.bitrix24.entities import ACTIVITIES, Table
+from pipelines.bitrix24.sync import Sync, only_changed
+from pipelines.errors import Bitrix24Error
+
+
+def snapshot_versions(
+    sync: Sync, table: Table, rows: Sequence[Mapping[str, Any]]
+) -> Iterator[pl.DataFrame]:
+    """Changed rows, and tombstones of those that left the table."""
+    counts = sync.counts[table.name]
+    key = list(table.key)
+    frame = table.typed(rows, sync.refresh_no)
+    if frame.select(key).is_duplicated().any():
+        raise Bitrix24Error(f"{table.method} gave a row twice: run the refresh again")
+    counts.rows_read += frame.height
+    counts.rows_living = frame.height
+    counts.portal_total = frame.height
+    previous = sync.previous(table, "row_hash")
+    yield only_changed(table, frame, previous)
+    yield table.tombstones(previous.join(frame, on=key, how="anti"), sync.refresh_no)
+
+
+def open_activities(sync: Sync) -> Iterator[pl.DataFrame]:
+    """All of them; a part of a first load that others follow leaves them to the last one."""
+    if sync.part.goes_on and sync.last is not None:
+        sync.counts[ACTIVITIES.name].rows_living = sync.previous(ACTIVITIES).height
+        return
+    pages = sync.client.walk(ACTIVITIES.method, ACTIVITIES.params, None, "ID")
+    yield from snapshot_versions(sync, ACTIVITIES, [row for page in pages for row in page])
