@@ -22,6 +22,7 @@ from pipelines.bitrix24.entities import DEALS
 from pipelines.bitrix24.extract import extract
 from pipelines.check import complete
 from pipelines.errors import Bitrix24Error, SettingsError
+from pipelines.options import Options
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import serve
@@ -179,7 +180,7 @@ def calls(bitrix24_spec: Mapping[str, Any], tmp_path_factory: pytest.TempPathFac
         portal.answer = noted  # type: ignore[method-assign]
         client = Client(portal.webhook_url)
         list(examine(client, warehouse, settings))
-        since = extract(client, warehouse, settings, history_from=BETWEEN)
+        since = extract(client, warehouse, settings, Options(history_from=BETWEEN))
         complete(warehouse, since.refresh_no)
         with pytest.raises(SettingsError, match="UC_TYPO"):
             extract(client, warehouse, unknown)

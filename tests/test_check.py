@@ -15,13 +15,15 @@ from great_expectations.expectations.core import ExpectColumnValuesToBeUnique
 
 import pipelines.contract
 from pipelines.__main__ import main
+from pipelines.bitrix24 import items
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.entities import TABLES
-from pipelines.bitrix24.extract import Reading, extract
+from pipelines.bitrix24.extract import extract
 from pipelines.check import CheckResult, check
 from pipelines.contract import CHECKS, DIFFERENCE, DROP, LOSS
 from pipelines.environment import ROOT
 from pipelines.errors import CheckEngineError, ChecksFailed
+from pipelines.options import Options
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
@@ -380,7 +382,7 @@ def test_a_record_that_the_portal_lists_and_does_not_give_is_a_difference(
     read(portal, warehouse)
     check(warehouse)
     portal.upsert("leads", lead(50))
-    monkeypatch.setattr(Reading, "_by_id", lambda *_: iter(()))
+    monkeypatch.setattr(items, "rows_by_id", lambda *_: iter(()))
     read(portal, warehouse)
     with pytest.raises(ChecksFailed, match="leads: the portal counts 100 and 99 are here"):
         check(warehouse)
@@ -412,7 +414,7 @@ def portal(tmp_path: Path) -> Iterator[Portal]:
 
 
 def read(portal: Portal, warehouse: Warehouse, **options: Any) -> None:
-    extract(Client(portal.webhook_url), warehouse, Settings.load(), **options)
+    extract(Client(portal.webhook_url), warehouse, Settings.load(), Options(**options))
 
 
 def test_a_sudden_drop_is_accepted_once(portal: Portal, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from pipelines.check import complete
 from pipelines.compact import compact
 from pipelines.environment import ROOT
 from pipelines.errors import CompactFailed, NotEnoughSpace
+from pipelines.options import Options
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
@@ -43,7 +44,7 @@ def read(
 ) -> Summary:
     portal.set_now(now)
     client = Client(portal.webhook_url, retry_seconds=0.01)
-    return extract(client, warehouse, settings or Settings.load(), accept_loss=True)
+    return extract(client, warehouse, settings or Settings.load(), Options(accept_loss=True))
 
 
 def refresh(

@@ -14,12 +14,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.bitrix24 import extract as extract_module
+from pipelines.bitrix24 import completeness, source
 from pipelines.bitrix24.client import Client
-from pipelines.bitrix24.entities import CONTACTS, LEADS, Table
-from pipelines.bitrix24.extract import Reading, Summary, extract
+from pipelines.bitrix24.entities import CONTACTS, LEADS, EntityTable
+from pipelines.bitrix24.extract import Summary, extract
+from pipelines.bitrix24.sync import Sync
 from pipelines.check import complete
 from pipelines.errors import Bitrix24Error, SettingsError
+from pipelines.options import Options
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Fault, Portal, serve
@@ -75,7 +77,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
 def read(portal: Portal, warehouse: Warehouse, completed: bool = True, **options: Any) -> Summary:
     """One extraction, completed by the raw checks unless asked otherwise."""
     client = Client(portal.webhook_url, retry_seconds=0.01)
-    summary = extract(client, warehouse, Settings.load(), **options)
+    summary = extract(client, warehouse, Settings.load(), Options(**options))
     if completed:
         complete(warehouse, summary.refresh_no)
     return summary
@@ -331,18 +333,16 @@ def test_a_merge_while_the_portal_is_read_waits_for_the_next_refresh(
     read(portal, warehouse)
     portal.set_now(LATER)
     portal.upsert("deals", {"id": 1, "opportunity": 7, "updatedTime": LATER})
-    entity = Reading._entity
+    versions = source.item_versions
 
-    def merged_behind_contacts(
-        reading: Reading, table: Table, to_id: int
-    ) -> Iterator[pl.DataFrame]:
-        yield from entity(reading, table, to_id)
+    def merged_behind_contacts(sync: Sync, table: EntityTable) -> Iterator[pl.DataFrame]:
+        yield from versions(sync, table)
         if table is CONTACTS:
             portal.upsert("contacts", {"id": 9, "createdTime": LATER, "updatedTime": LATER})
             portal.merge("contacts", 2, 9)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Reading, "_entity", merged_behind_contacts)
+        patched.setattr(source, "item_versions", merged_behind_contacts)
         assert appended(read(portal, warehouse)) == {"deals": 1}
     # The contact that was merged is known, the one that remains not yet.
     assert customers(warehouse, "deals")[:2] == [(1, None, 3, "[3, 9]"), (2, 6, 2, "[2]")]
@@ -486,7 +486,7 @@ def test_of_many_that_are_gone_a_part_is_asked_for(
     portal: Portal, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every fifth of 50 where ten are allowed."""
-    monkeypatch.setattr(extract_module, "MOST_ASKED_BY_ID", 10)
+    monkeypatch.setattr(completeness, "MOST_ASKED_BY_ID", 10)
     read(portal, warehouse)
     portal.delete("leads", range(1, 51))
     before = portal.calls["crm.item.get"]

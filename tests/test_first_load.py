@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipelines.bitrix24.history import part_rows
 
-from pipelines.bitrix24 import extract as extraction
-from pipelines.bitrix24 import history
+from pipelines import refresh
+from pipelines.bitrix24 import first_load
 from pipelines.bitrix24.client import Client
-from pipelines.bitrix24.extract import Summary, extract
+from pipelines.bitrix24.extract import Summary
+from pipelines.bitrix24.first_load import part_rows
 from pipelines.check import check, complete
 from pipelines.environment import ROOT
 from pipelines.errors import Bitrix24Error, SettingsError
+from pipelines.options import Options
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
@@ -79,10 +80,10 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "FIRST_PART_ROWS", PART_ROWS)
-    monkeypatch.setattr(history, "SMALLEST_PART_ROWS", PART_ROWS)
-    monkeypatch.setattr(history, "LARGEST_PART_ROWS", PART_ROWS)
-    monkeypatch.setattr(extraction, "check", quick_check)
+    monkeypatch.setattr(refresh, "FIRST_PART_ROWS", PART_ROWS)
+    monkeypatch.setattr(first_load, "SMALLEST_PART_ROWS", PART_ROWS)
+    monkeypatch.setattr(first_load, "LARGEST_PART_ROWS", PART_ROWS)
+    monkeypatch.setattr(refresh, "check", quick_check)
 
 
 def quick_check(warehouse: Warehouse, *_: Any) -> list[Any]:
@@ -93,8 +94,9 @@ def quick_check(warehouse: Warehouse, *_: Any) -> list[Any]:
 
 def load(portal: Portal, warehouse: Warehouse, **options: Any) -> Summary:
     client = Client(portal.webhook_url, retry_seconds=0.001, sleep=lambda _: None)
-    summary = extract(client, warehouse, Settings.load(), **options)
-    extraction.check(warehouse)
+    say = options.pop("say", print)
+    summary = refresh.extract_in_parts(client, warehouse, Settings.load(), Options(**options), say)
+    refresh.check(warehouse)
     return summary
 
 
@@ -120,7 +122,7 @@ def holds_everything(warehouse: Warehouse) -> bool:
 def test_the_newest_records_come_first_and_all_come_once(
     portal: Portal, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extraction, "check", check)
+    monkeypatch.setattr(refresh, "check", check)
     told: list[str] = []
     summary = load(portal, warehouse, say=told.append)
     assert summary.history_from is None
@@ -154,7 +156,7 @@ def test_a_load_that_fails_goes_on_behind_its_last_part(
         return quick_check(checked)
 
     with monkeypatch.context() as patched:
-        patched.setattr(extraction, "check", third_part_fails)
+        patched.setattr(refresh, "check", third_part_fails)
         with pytest.raises(Bitrix24Error, match="the network is gone"):
             load(portal, warehouse)
     (reached,) = rows(
@@ -252,9 +254,9 @@ def test_a_portal_that_finds_nothing_by_creation_is_read_in_one_part(
     portal: Portal, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Parts of nothing would follow one another without end."""
-    created = history._created
+    created = first_load._created
     monkeypatch.setattr(
-        history, "_created", lambda start: created(start and start + dt.timedelta(days=99_999))
+        first_load, "_created", lambda start: created(start and start + dt.timedelta(days=99_999))
     )
     with pytest.raises(Bitrix24Error, match=r"filter by createdTime finds 0 of .* without --hist"):
         load(portal, warehouse, history_from=dt.date(2026, 2, 1))
@@ -277,7 +279,7 @@ def test_what_changes_during_a_load_in_parts_is_read(
             portal.delete("leads", [398, 5])
         return quick_check(checked)
 
-    monkeypatch.setattr(extraction, "check", between)
+    monkeypatch.setattr(refresh, "check", between)
     load(portal, warehouse)
     latest = (
         "select id, stage_id, is_deleted from raw.leads where id in (5, 398, 399)"
@@ -289,7 +291,7 @@ def test_what_changes_during_a_load_in_parts_is_read(
 def test_a_small_portal_is_loaded_in_one_part(
     portal: Portal, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extraction, "FIRST_PART_ROWS", 1_000)
+    monkeypatch.setattr(refresh, "FIRST_PART_ROWS", 1_000)
     told: list[str] = []
     assert load(portal, warehouse, say=told.append).refresh_no == 1
     assert holds_everything(warehouse)
@@ -303,14 +305,16 @@ def test_parts_take_minutes() -> None:
 
 KILLED = """
 import os, signal, sys
-from pipelines.bitrix24 import extract as extraction, history
+from pipelines import refresh
+from pipelines.bitrix24 import first_load
 from pipelines.bitrix24.client import Client
 from tests.test_first_load import quick_check
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from pathlib import Path
-extraction.FIRST_PART_ROWS = history.SMALLEST_PART_ROWS = history.LARGEST_PART_ROWS = 150
-extraction.check = quick_check
+refresh.FIRST_PART_ROWS = 150
+first_load.SMALLEST_PART_ROWS = first_load.LARGEST_PART_ROWS = 150
+refresh.check = quick_check
 requests = 0
 def post(self, *arguments, real=Client._post):
     global requests
@@ -321,7 +325,7 @@ def post(self, *arguments, real=Client._post):
 Client._post = post
 warehouse = Warehouse(Path(sys.argv[1]))
 client = Client(sys.argv[2], sleep=lambda _: None)
-extraction.extract(client, warehouse, Settings.load())
+refresh.extract_in_parts(client, warehouse, Settings.load())
 quick_check(warehouse)
 """
 

@@ -24,6 +24,7 @@ from pipelines.bitrix24.extract import Summary, extract
 from pipelines.build import run_process
 from pipelines.check import complete
 from pipelines.metrics import MACROS, create_views
+from pipelines.options import Options
 from pipelines.settings import DBT_PROJECT, Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
@@ -194,7 +195,7 @@ def read(portal: Portal, warehouse: Warehouse) -> Summary:
     client = Client(portal.webhook_url, retry_seconds=0.01)
     # No full reading is due in between, which would mend what the changes leave.
     settings = Settings.load().model_copy(update={"full_read_every_days": 99})
-    summary = extract(client, warehouse, settings, accept_loss=True)
+    summary = extract(client, warehouse, settings, Options(accept_loss=True))
     complete(warehouse, summary.refresh_no)
     return summary
 

@@ -12,6 +12,7 @@ import pytest
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
 from pipelines.check import complete
+from pipelines.options import Options
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
@@ -27,7 +28,9 @@ REFRESHES = [f"2026-03-{day}T20:00:00+03:00" for day in (10, 20, 30)] + [
 def refresh(portal: Portal, warehouse: Warehouse, now: str) -> None:
     portal.set_now(now)
     client = Client(portal.webhook_url, retry_seconds=0.01)
-    complete(warehouse, extract(client, warehouse, Settings.load(), accept_loss=True).refresh_no)
+    complete(
+        warehouse, extract(client, warehouse, Settings.load(), Options(accept_loss=True)).refresh_no
+    )
 
 
 def won(number: int, time: str, **values: Any) -> dict[str, Any]:

@@ -11,12 +11,14 @@ from typing import Any
 import duckdb
 import pytest
 
+from pipelines.bitrix24 import extract as extraction
 from pipelines.bitrix24.client import Client
-from pipelines.bitrix24.extract import Reading, extract
+from pipelines.bitrix24.extract import extract
 from pipelines.build import build
 from pipelines.check import check
 from pipelines.errors import Bitrix24Error, SettingsError
 from pipelines.excel.workbooks import excel
+from pipelines.options import Options
 from pipelines.publish import publish
 from pipelines.report import report
 from pipelines.settings import Settings
@@ -329,7 +331,7 @@ def test_what_a_stopped_reading_has_erased_comes_back_with_the_setting(
     full = settings(pii="full")
     read(portal, warehouse, full)
     with monkeypatch.context() as patched:
-        patched.setattr(Reading, "tables", fails)
+        patched.setattr(extraction, "bitrix24", fails)
         with pytest.raises(Bitrix24Error, match="the portal went"):
             read(portal, warehouse, settings())
     read(portal, warehouse, full)
@@ -338,9 +340,8 @@ def test_what_a_stopped_reading_has_erased_comes_back_with_the_setting(
     assert titles["title"].to_list() == ["Заявка Пелагеи Ивановны"]
 
 
-def fails(_: Reading) -> Iterator[Any]:
+def fails(*_: Any) -> Any:
     raise Bitrix24Error("the portal went")
-    yield
 
 
 def test_titles_can_be_kept_alone(portal: Portal, tmp_path: Path) -> None:
@@ -399,5 +400,7 @@ def test_what_was_stored_before_secrets_were_cut_is_erased(
     titles = warehouse.latest_versions("leads", ["id", "title"], ["id"])
     assert titles is not None
     assert titles["title"].to_list() == ["Заявка Пелагеи Ивановны"]
-    again = extract(Client(portal.webhook_url, retry_seconds=0.01), warehouse, chosen, full=True)
+    again = extract(
+        Client(portal.webhook_url, retry_seconds=0.01), warehouse, chosen, Options(full=True)
+    )
     assert sum(counts.rows_appended for counts in again.counts.values()) == 0

@@ -30,6 +30,7 @@ from pipelines.bitrix24.extract import extract
 from pipelines.build import run_process
 from pipelines.check import complete
 from pipelines.metrics import create_views, load_engine
+from pipelines.options import Options
 from pipelines.settings import DBT_PROJECT, Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import serve
@@ -219,7 +220,7 @@ def companies(tmp_path_factory: pytest.TempPathFactory) -> Companies:
                     now = {row["id"]: row for row in drawn.tables[name]}
                     portal.upsert(name, [now[row["id"]] for row in rows])
             client = Client(portal.webhook_url, retry_seconds=0.01)
-            summary = extract(client, warehouse, settings, accept_loss=True)
+            summary = extract(client, warehouse, settings, Options(accept_loss=True))
             complete(warehouse, summary.refresh_no)
     rows = calculation.Portal.read(folder / "portal")
     readings = [

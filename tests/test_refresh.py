@@ -18,12 +18,12 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
+from pipelines.environment import ROOT
 from pipelines.errors import BuildFailed
 from pipelines.mf import run_mf
 from pipelines.publish import prune
 from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
-from pipelines.environment import ROOT
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
 from tests.small_portal import (
