@@ -15,8 +15,9 @@ from pipelines.check import complete
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
+from tests.raw_tables import query
 from tests.small_portal import STATUSES, USERS, deal, deal_visit, lead, status, write_portal
-from tests.test_dbt_project import dbt, query
+from tests.support.compiled_models import run_models
 
 CREATED = "2026-03-01T10:00:00+03:00"
 REFRESHES = [f"2026-03-{day}T20:00:00+03:00" for day in (10, 20, 30)] + [
@@ -120,15 +121,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         portal.upsert("deals", deal(4, opportunity=40, createdTime=passed, **edited))
         refresh(portal, warehouse, REFRESHES[3])
 
-    models = [
-        "fct_item_versions",
-        "fct_item_owners",
-        "fct_reversals",
-        "fct_portal_bridge",
-        "issues",
-    ]
-    done = dbt(warehouse.directory, "run", "--select", *(f"+{model}" for model in models))
-    assert done.returncode == 0, done.stdout
+    run_models(warehouse.directory)
     return warehouse.directory
 
 
