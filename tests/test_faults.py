@@ -22,16 +22,14 @@ import random
 import re
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import duckdb
-import polars as pl
 import pytest
 import requests
 
@@ -49,6 +47,8 @@ from pipelines.warehouse import Warehouse
 from scripts.demo_portal import FAULTS, Fault, HttpAnswer, HttpRequest, Portal, serve
 from scripts.demo_portal.faults import people_work
 from tests.small_portal import USERS, deal, deal_visit, lead, lead_visit, write_portal
+from tests.support.compiled_models import compiled_models
+from tests.support.plain_loading import plain_loading
 
 MIXES = int(os.environ.get("FAULT_MIXES", "8"))
 FIRST_SEED = int(os.environ.get("FAULT_SEED", "1"))
@@ -278,50 +278,6 @@ def assert_equal(portal: Portal, warehouse: Warehouse) -> None:
 
 
 # -- the runs
-
-
-class PlainLoader:
-    """In place of dlt's pipeline: reads everything, then appends it in one transaction."""
-
-    def __init__(self, warehouse: Warehouse) -> None:
-        self._warehouse = warehouse
-
-    def run(self, items: Iterator[tuple[str, Any]], **_: Any) -> None:
-        frames: dict[str, list[Any]] = {}
-        for name, frame in items:
-            frames.setdefault(name, []).append(pl.from_arrow(frame))
-        self._warehouse.directory.mkdir(parents=True, exist_ok=True)
-        with duckdb.connect(str(self._warehouse.database)) as connection:
-            connection.execute("begin")
-            connection.execute("create schema if not exists raw")
-            connection.execute(
-                "create table if not exists raw._dlt_loads as select '' as load_id, 0 as status"
-            )
-            for name, parts in frames.items():
-                rows = pl.concat(parts, how="diagonal_relaxed").with_columns(
-                    _dlt_load_id=pl.lit("")
-                )
-                connection.register("new_rows", rows.to_arrow())
-                connection.execute(
-                    f"create table if not exists raw.{name} as from new_rows limit 0"
-                )
-                connection.execute(f"insert into raw.{name} by name from new_rows")
-            connection.execute("commit")
-
-
-@contextmanager
-def plain_loading() -> Iterator[None]:
-    def unchanged(**_: Any) -> Callable[[Any], Any]:
-        return lambda function: function
-
-    stand_in = SimpleNamespace(
-        resource=unchanged,
-        mark=SimpleNamespace(with_table_name=lambda frame, name: (name, frame)),
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extract_module, "dlt", stand_in)
-        patch.setattr(extract_module, "raw_pipeline", PlainLoader)
-        yield
 
 
 @pytest.fixture
@@ -886,11 +842,11 @@ def test_whole_refreshes(
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """With dlt, dbt and publication: a mix upon a published state, then a quiet one."""
+    """With dlt, marts and publication: a mix upon a published state, then a quiet one."""
     for name in ("pipelines", "dlt", "urllib3", "requests"):  # MetricFlow tells books at this level
         caplog.set_level(logging.DEBUG, logger=name)
     draw = random.Random(seed)
-    with served(tmp_path / "portal") as portal:
+    with served(tmp_path / "portal") as portal, compiled_models():
         firm = Company(portal, Warehouse(tmp_path / "data"))
         monkeypatch.setattr(extract_module, "our_time", firm.our_time)
 

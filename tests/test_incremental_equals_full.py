@@ -36,6 +36,7 @@ from tests.small_portal import (
     write_portal,
 )
 from tests.support.compiled_models import run_models
+from tests.support.plain_loading import plain_loading
 
 FIRST_DAY = dt.datetime.fromisoformat("2026-03-01T10:00:00+03:00")
 REFRESHES = 10
@@ -234,7 +235,7 @@ def ten_refreshes_and_one(folder: Path, erases_history: bool) -> tuple[Warehouse
         users=[*USERS, {"ID": "2", "ACTIVE": True, "NAME": "Борис", "UF_DEPARTMENT": [1]}],
     )
     many, once = Warehouse(folder / "many"), Warehouse(folder / "once")
-    with serve(data, rate_limit=False) as portal:
+    with serve(data, rate_limit=False) as portal, plain_loading():
         company = Company(portal, SEED, erases_history)
         for number in range(REFRESHES):
             company.day(number)

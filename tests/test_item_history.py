@@ -18,6 +18,7 @@ from scripts.demo_portal import Portal, serve
 from tests.raw_tables import query
 from tests.small_portal import STATUSES, USERS, deal, deal_visit, lead, status, write_portal
 from tests.support.compiled_models import run_models
+from tests.support.plain_loading import plain_loading
 
 CREATED = "2026-03-01T10:00:00+03:00"
 REFRESHES = [f"2026-03-{day}T20:00:00+03:00" for day in (10, 20, 30)] + [
@@ -81,7 +82,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ],
         users=[*USERS, {"ID": "2", "ACTIVE": False, "NAME": "Борис", "UF_DEPARTMENT": [1]}],
     )
-    with serve(data, present_history=True) as portal:
+    with serve(data, present_history=True) as portal, plain_loading():
         refresh(portal, warehouse, REFRESHES[0])
 
         portal.upsert("deals", deal(1, opportunity=100_000, updatedTime=reopened))
