@@ -56,13 +56,10 @@ def kill(refreshes: Refreshes, step: str, share: float) -> str | None:
     seconds = json.loads(refreshes.warehouse.run_file.read_text())["seconds"][step]
     process = refreshes.start()
     said = refreshes.wait_for(process, step)
-    try:
-        process.wait(share * seconds)
-    except subprocess.TimeoutExpired:
+    if not process.wait(share * seconds):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert process.returncode in (0, -signal.SIGKILL), refreshes.errors.read_text()
-    assert process.stdout is not None
     lines = [said, *process.stdout]
     wait_for_lock(refreshes.warehouse.directory / "refresh.lock")
     return lines[-1].strip() if process.returncode else None

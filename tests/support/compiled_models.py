@@ -60,7 +60,7 @@ def build_models(
     Returns:
         The nodes in dbt's form: unique_id, status, message, failures.
     """
-    source = _compiled(project, variables)
+    source = compile_models(project, variables)
     target = folder / "dbt"
     target.mkdir(parents=True, exist_ok=True)
     for name in MANIFESTS:
@@ -187,8 +187,8 @@ def _in_order(manifest: Path) -> list[dict[str, Any]]:
     return [node for node in done.values() if node["config"]["materialized"] != "ephemeral"]
 
 
-def _compiled(project: Path, variables: Mapping[str, Any]) -> Path:
-    """Folder with dbt's manifests of the project under the settings."""
+def compile_models(project: Path, variables: Mapping[str, Any]) -> Path:
+    """Folder with dbt's manifests of the project under the settings, which hold all SQL."""
     defaults = yaml.safe_load((project / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
     values = {**defaults, **variables}
     source = CACHE / _digest(project)
