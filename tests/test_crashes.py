@@ -42,7 +42,7 @@ from tests.small_portal import lead, write_portal
 from tests.whole_refreshes import Refreshes
 
 STEPS = ("extract", "check", "build", "publish", "report", "excel")
-KILLS = int(os.environ.get("CRASHES", "5"))
+KILLS = int(os.environ.get("CRASHES", "6"))
 SEED = int(os.environ.get("CRASH_SEED", "1"))
 KILLS_BEFORE_A_WHOLE_RUN = 3
 

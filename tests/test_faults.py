@@ -50,7 +50,7 @@ from tests.small_portal import USERS, deal, deal_visit, lead, lead_visit, write_
 from tests.support.compiled_models import compiled_models
 from tests.support.plain_loading import plain_loading
 
-MIXES = int(os.environ.get("FAULT_MIXES", "8"))
+MIXES = int(os.environ.get("FAULT_MIXES", "4"))
 FIRST_SEED = int(os.environ.get("FAULT_SEED", "1"))
 SECRET = "planted-secret-of-the-webhook"
 LEADS, DEALS = 130, 60
