@@ -3,11 +3,12 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 PORT ?= 8024
 DATA ?= data/demo/portal
+SPREAD := -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test mutants lint portal bench doctor refresh extract check build publish \
+.PHONY: help setup demo serve test test-fast mutants lint portal bench doctor refresh extract check build publish \
 	excel report compact audit lock
 
 help: ## list the targets
@@ -40,8 +41,11 @@ doctor: setup ## tell what is right and wrong with the portal connection
 compact: setup ## write the warehouse anew without raw rows that change no mart
 	@$(PYTHON) -m pipelines compact
 
-test: setup ## run all tests
-	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+test: setup ## run all tests, or those of a mark: MARKS=dbt, MARKS="not site"
+	$(PYTHON) -m pytest $(SPREAD) $(if $(MARKS),-m "$(MARKS)")
+
+test-fast: setup ## run the tests that need no portal, warehouse or dbt
+	$(PYTHON) -m pytest $(SPREAD) -m unit
 
 mutants: setup ## break each rule once and see a test go red
 	$(PYTHON) -m scripts.mutation_check
@@ -64,4 +68,4 @@ bench: setup ## measure a million leads; 600 random companies, 400 mixes of faul
 	$(PYTHON) -m scripts.benchmark
 	RANDOM_COMPANIES=600 RANDOM_SEED=1000 $(PYTHON) -m pytest --timeout 7200 tests/test_random_companies.py
 	FAULT_MIXES=400 FAULT_SEED=1000 $(PYTHON) -m pytest -n 2 --dist loadgroup tests/test_faults.py
-	CRASHES=100 FULL_DISKS=12 $(PYTHON) -m pytest -s tests/test_crashes.py tests/test_full_disk.py
+	WITH_DBT=1 CRASHES=100 FULL_DISKS=12 $(PYTHON) -m pytest -s tests/test_crashes.py tests/test_full_disk.py

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import duckdb
 from metricflow.engine.metricflow_engine import MetricFlowEngine, MetricFlowQueryRequest
@@ -70,27 +70,45 @@ def create_views(connection: duckdb.DuckDBPyConnection, semantic_manifest: Path)
     """
     if not semantic_manifest.exists():
         raise PublishFailed(f"{semantic_manifest} is missing: run the build first")
-    engine, described_as = load_engine(semantic_manifest), _descriptions(semantic_manifest)
+    described_as = _descriptions(semantic_manifest)
     connection.execute(f"create schema if not exists {SCHEMA}")
     connection.execute(MACROS)
     names = []
-    for saved in engine.list_saved_queries():
-        request = MetricFlowQueryRequest.create(saved_query_name=saved.name)
-        sql = engine.explain(request).sql_statement.without_descriptions.sql
-        described = connection.execute(f"describe {sql}").fetchall()
+    for saved in saved_queries(semantic_manifest):
+        described = connection.execute(f"describe {saved.sql}").fetchall()
         types = {name: VIEW_TYPES.get(kind, kind) for name, kind, *_ in described}
-        metrics = list(saved.query_params.metrics)
-        columns = [name for name in types if name not in metrics] + metrics
+        columns = [name for name in types if name not in saved.metrics] + saved.metrics
         selected = ", ".join(
-            f"cast({_filled(name, metrics)} as {types[name]}) as {name}" for name in columns
+            f"cast({_filled(name, saved.metrics)} as {types[name]}) as {name}" for name in columns
         )
         view = f"{SCHEMA}.{saved.name}"
-        connection.execute(f"create view {view} as select {selected} from ({sql})")
-        comment(connection, "view", view, f"{saved.label}. {saved.description}")
+        connection.execute(f"create view {view} as select {selected} from ({saved.sql})")
+        comment(connection, "view", view, saved.description)
         for name in columns:
             comment(connection, "column", f"{view}.{name}", described_as.get(_plain(name), name))
         names.append(saved.name)
     return names
+
+
+class SavedQuery(NamedTuple):
+    """A saved query of the semantic layer, written by MetricFlow."""
+
+    name: str
+    description: str
+    metrics: list[str]
+    sql: str
+
+
+def saved_queries(semantic_manifest: Path) -> list[SavedQuery]:
+    """The saved queries of a manifest that dbt wrote; their SQL takes MetricFlow seconds."""
+    engine = load_engine(semantic_manifest)
+    found = []
+    for saved in engine.list_saved_queries():
+        request = MetricFlowQueryRequest.create(saved_query_name=saved.name)
+        sql = engine.explain(request).sql_statement.without_descriptions.sql
+        told, metrics = f"{saved.label}. {saved.description}", list(saved.query_params.metrics)
+        found.append(SavedQuery(saved.name, told, metrics, sql))
+    return found
 
 
 def _filled(name: str, metrics: list[str]) -> str:

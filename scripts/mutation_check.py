@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from pipelines.environment import ROOT
 from tests.semantic_fixtures import build_company
-from tests.test_dbt_project import lay_out_portal
+from tests.support.raw_portal import lay_out_portal
 
 MUTANTS = ROOT / "scripts" / "mutants.yml"
 GREEN, RED, ERROR = "green", "red", "error"

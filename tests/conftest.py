@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import pytest
+
+from tests.support.compiled_models import kept_queries
 
 pytest_plugins = ["tests.reports_fixtures"]
 
@@ -48,6 +51,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return rank.get(group.rstrip("0123456789"), len(LONGEST))
 
     items.sort(key=place)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def saved_queries() -> Iterator[None]:
+    """MetricFlow takes six seconds for those of one publication."""
+    with kept_queries():
+        yield
 
 
 @pytest.fixture(scope="session")

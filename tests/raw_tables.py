@@ -238,3 +238,9 @@ def insert_rows(warehouse: Path, table: str, rows: Sequence[Mapping[str, Any]]) 
             connection.execute(
                 f"insert into raw.{table} ({names}) values ({marks})", list(values.values())
             )
+
+
+def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
+    """Rows of a query on the warehouse in a folder."""
+    with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as connection:
+        return connection.execute(sql).fetchall()

@@ -7,10 +7,8 @@ The figures that the tests expect are worked out by hand from the rows below. It
 from __future__ import annotations
 
 import functools
-import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +20,6 @@ from metricflow.engine.metricflow_engine import MetricFlowEngine, MetricFlowQuer
 
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
-from pipelines.build import run_process
 from pipelines.check import complete
 from pipelines.environment import ROOT
 from pipelines.metrics import load_engine
@@ -31,6 +28,7 @@ from pipelines.settings import DBT_PROJECT, Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import serve
 from tests.small_portal import deal, deal_visit, lead, lead_visit, status, write_portal
+from tests.support.compiled_models import run_models
 
 SETTINGS = """
 sales_pipelines: [0]
@@ -213,16 +211,7 @@ def build_company(folder: Path) -> Warehouse:
     page = (ROOT / "docs" / "questions.md").read_text(encoding="utf-8")
     own_metric = page.split("```yaml\n")[1].split("```")[0]
     (project / "models" / "semantic" / "own.yml").write_text(own_metric, encoding="utf-8")
-    target = str(warehouse.directory / "dbt")
-    variables = json.dumps(Settings.load(settings).dbt_vars())
-    command = f"--no-use-colors run --target-path {target} --log-path {target} --vars".split()
-    done = run_process(
-        [str(Path(sys.executable).with_name("dbt")), *command, variables],
-        project,
-        {"WAREHOUSE_DIR": str(warehouse.directory), "DBT_PROFILES_DIR": str(project)},
-        folder / "run.log",
-    )
-    assert done.returncode == 0, (folder / "run.log").read_text(encoding="utf-8")
+    run_models(warehouse.directory, Settings.load(settings).dbt_vars(), project)
     publish(warehouse)
     return warehouse
 

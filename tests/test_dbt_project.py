@@ -16,29 +16,12 @@ import duckdb
 import pytest
 
 from pipelines.settings import Settings
-from tests.raw_tables import create_raw_tables, insert_rows
+from tests.raw_tables import create_raw_tables, insert_rows, query
+from tests.support.compiled_models import build_models, run_models
+from tests.support.raw_portal import REFRESHES, lay_out_portal
 
 PROJECT = Path(__file__).resolve().parent.parent / "dbt_project"
 LAYERS = ("staging", "intermediate", "marts", "quality")
-NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
-
-REFRESHES: list[dict[str, Any]] = [
-    {
-        "refresh_no": number,
-        "completed": completed,
-        "as_of": as_of,
-        "portal_url": "https://acme.bitrix24.ru",
-        "crm_mode": 1,
-        "base_currency": "RUB",
-    }
-    for number, completed, as_of in (
-        (1, False, "2026-03-10 20:00:00+03"),
-        (1, True, "2026-03-10 20:00:00+03"),
-        (2, False, "2026-03-31 20:00:00+03"),
-        (2, True, "2026-03-31 20:00:00+03"),
-        (3, False, "2026-04-01 20:00:00+03"),
-    )
-]
 
 
 def dbt(warehouse: Path, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -68,215 +51,6 @@ def dbt(warehouse: Path, command: str, *arguments: str) -> subprocess.CompletedP
     )
 
 
-def query(warehouse: Path, sql: str) -> list[tuple[Any, ...]]:
-    """Rows of a query on the warehouse."""
-    with duckdb.connect(str(warehouse / "warehouse.duckdb"), read_only=True) as connection:
-        return connection.execute(sql).fetchall()
-
-
-def lay_out_portal(warehouse: Path) -> None:
-    """Fill raw with a portal whose figures can be worked out by hand; as_of is 31 March, 20:00."""
-    file = warehouse / "warehouse.duckdb"
-    create_raw_tables(file)
-    insert_rows(file, "refreshes", REFRESHES)
-    insert_rows(
-        file,
-        "statuses",
-        [
-            {"id": i, "entity_id": directory, "status_id": code, "name": name, "sort": sort}
-            | {"semantics": semantics, "category_id": pipeline}
-            for i, (directory, code, name, sort, semantics, pipeline) in enumerate(
-                (
-                    ("STATUS", "NEW", "Новый", 10, None, None),
-                    ("STATUS", "IN_PROCESS", "В обработке", 20, None, None),
-                    ("STATUS", "JUNK", "Некачественный", 30, "F", None),
-                    ("STATUS", "CONVERTED", "Качественный", 40, "S", None),
-                    ("DEAL_STAGE", "NEW", "Новая", 10, None, 0),
-                    ("DEAL_STAGE", "PREP", "Договор", 20, None, 0),
-                    ("DEAL_STAGE", "UC_PAID", "Успешно закрыто", 30, None, 0),
-                    ("DEAL_STAGE", "WON", "Оплачено", 40, "S", 0),
-                    ("DEAL_STAGE", "LOSE", "Провал", 50, "F", 0),
-                    ("DEAL_STAGE_5", "C5:WON", "Оказано", 10, "S", 5),
-                    ("SOURCE", "WEB", "Сайт", 10, None, None),
-                ),
-                start=1,
-            )
-        ],
-    )
-    insert_rows(
-        file,
-        "categories",
-        [{"id": 0, "name": "Продажи", "sort": 10}, {"id": 5, "name": "Сервис", "sort": 20}],
-    )
-    insert_rows(
-        file,
-        "users",
-        [{"id": 7, "name": "Анна", "last_name": "Иванова", "department_ids": "[3]"}],
-    )
-    insert_rows(file, "departments", [{"id": 3, "name": "Отдел продаж"}])
-    insert_rows(file, "companies", [{"id": 60, "is_my_company": "Y"}, {"id": 61}])
-    insert_rows(
-        file,
-        "currencies",
-        [
-            {"currency": "RUB", "amount": 1, "amount_cnt": 1, "base": "Y"},
-            {"currency": "USD", "amount": 90, "amount_cnt": 1},
-            {"currency": "USD", "amount": 100, "amount_cnt": 1, "refresh_no": 2},
-        ],
-    )
-    insert_rows(
-        file,
-        "fields",
-        [
-            {
-                "entity_type_id": 1,
-                "field_name": "UF_CRM_KIND",
-                "type": "enumeration",
-                "label": "Вид",
-                "is_dynamic": True,
-                "items": '[{"ID": "5", "VALUE": "Опт"}]',
-            }
-        ],
-    )
-    insert_rows(
-        file,
-        "leads",
-        [
-            # New and idle for exactly 72 hours.
-            {"id": 1, "stage_id": "NEW", "stage_semantic_id": "P", "source_id": "WEB"}
-            | {"created_time": "2026-03-10 10:00:00+03", "assigned_by_id": 7}
-            | {"last_activity_time": "2026-03-28 20:00:00+03"}
-            | {"user_fields": '{"UF_CRM_KIND": "5"}'},
-            # In progress; its first version stood on NEW.
-            {"id": 2, "stage_id": "NEW", "stage_semantic_id": "P"}
-            | {"created_time": "2026-03-10 10:00:00+03"},
-            {"id": 2, "stage_id": "IN_PROCESS", "stage_semantic_id": "P", "refresh_no": 2}
-            | {"created_time": "2026-03-10 10:00:00+03", "assigned_by_id": 99}
-            | {"last_activity_time": "2026-03-30 20:00:00+03"},
-            # Quality after exactly 5 days.
-            {"id": 3, "stage_id": "CONVERTED", "stage_semantic_id": "S", "source_id": "WEB"}
-            | {"created_time": "2026-03-01 10:00:00+03", "contact_id": 50}
-            | {"moved_time": "2026-03-06 10:00:00+03", "contact_ids": "[50]"},
-            # Junk, out of IN_PROCESS.
-            {"id": 4, "stage_id": "JUNK", "stage_semantic_id": "F", "source_id": "WEB"}
-            | {"created_time": "2026-03-02 10:00:00+03"},
-            # On a stage and from a source that the directories lost, semantics unknown.
-            {"id": 5, "stage_id": "UC_GONE", "source_id": "77"}
-            | {"created_time": "2026-03-03 10:00:00+03"}
-            | {"last_activity_time": "2026-03-31 19:00:00+03"},
-            # Deleted in refresh 2.
-            {"id": 6, "stage_id": "NEW", "stage_semantic_id": "P"}
-            | {"created_time": "2026-03-03 10:00:00+03"},
-            {"id": 6, "refresh_no": 2, "is_deleted": True},
-            # Created after as_of.
-            {"id": 7, "stage_id": "NEW", "stage_semantic_id": "P", "refresh_no": 2}
-            | {"created_time": "2026-03-31 20:00:05+03"},
-            # Imported; its history is gone, its close date is known.
-            {"id": 8, "stage_id": "CONVERTED", "stage_semantic_id": "S", "originator_id": "1C"}
-            | {"created_time": "2026-01-31 10:00:00+03", "source_id": "WEB"}
-            | {"date_closed": "2026-02-01 10:00:00+03"},
-            # Half past midnight in Moscow.
-            {"id": 9, "stage_id": "NEW", "stage_semantic_id": "P", "source_id": "WEB"}
-            | {"created_time": "2026-03-30 21:30:00+00"},
-            # Written by refresh 3, which is not completed.
-            {"id": 10, "stage_id": "NEW", "stage_semantic_id": "P", "refresh_no": 3}
-            | {"created_time": "2026-03-30 10:00:00+03"},
-        ],
-    )
-    insert_rows(file, "lead_addresses", [{"id": 3, "address_city": "Тверь"}])
-    insert_rows(
-        file,
-        "lead_stage_history",
-        [
-            {"id": i, "owner_id": lead, "stage_id": stage, "stage_semantic_id": semantics}
-            | {"created_time": f"2026-03-{day:02} 10:00:00+03"}
-            for i, (lead, stage, semantics, day) in enumerate(
-                (
-                    (3, "NEW", "P", 1),
-                    (3, "CONVERTED", "S", 6),
-                    (4, "NEW", "P", 2),
-                    (4, "IN_PROCESS", "P", 3),
-                    (4, "JUNK", "F", 5),
-                    (6, "NEW", "P", 3),
-                ),
-                start=1,
-            )
-        ],
-    )
-    won: dict[str, Any] = {"stage_id": "WON", "stage_semantic_id": "S", "closed": "Y"}
-    open_deal: dict[str, Any] = {"stage_id": "PREP", "stage_semantic_id": "P"}
-    insert_rows(
-        file,
-        "deals",
-        [
-            won
-            | {"id": 101, "lead_id": 3, "opportunity": 100, "currency_id": "USD"}
-            | {"created_time": "2026-03-07 10:00:00+03", "contact_id": 50, "contact_ids": "[50]"},
-            open_deal
-            | {"id": 102, "lead_id": 3, "opportunity": 5000, "assigned_by_id": 7}
-            | {"created_time": "2026-03-08 10:00:00+03", "contact_id": 51}
-            | {"contact_ids": "[51, 50]", "last_activity_time": "2026-03-30 10:00:00+03"},
-            won
-            | {"id": 103, "lead_id": 6, "opportunity": 1000, "company_id": 60}
-            | {"created_time": "2026-03-09 10:00:00+03", "moved_time": "2026-03-15 10:00:00+03"},
-            won
-            | {"id": 104, "lead_id": 8, "opportunity": 700, "company_id": 61}
-            | {"created_time": "2026-03-09 10:00:00+03", "moved_time": "2026-03-16 10:00:00+03"},
-            {"id": 105, "stage_id": "UC_PAID", "stage_semantic_id": "P", "company_id": 61}
-            | {"created_time": "2026-01-31 10:00:00+03", "opportunity": 176_000_000}
-            | {"moved_time": "2026-02-02 10:00:00+03"},
-            won
-            | {"id": 106, "is_recurring": "Y", "opportunity": 9999}
-            | {"created_time": "2026-03-09 10:00:00+03"},
-            {"id": 107, "stage_id": "LOSE", "stage_semantic_id": "F", "closed": "Y"}
-            | {"created_time": "2026-03-01 10:00:00+03", "moved_time": "2026-03-02 22:00:00+03"},
-            {"id": 108, "stage_id": "C5:WON", "stage_semantic_id": "S", "category_id": 5}
-            | {"created_time": "2026-03-10 10:00:00+03", "lead_id": 3, "opportunity": 300}
-            | {"closed": "Y", "closedate": "2026-03-12"},
-            open_deal
-            | {"id": 109, "opportunity": 5, "currency_id": "XAU"}
-            | {"created_time": "2026-03-30 10:00:00+03"},
-        ],
-    )
-    insert_rows(
-        file,
-        "deal_stage_history",
-        [
-            {"id": i, "owner_id": deal, "stage_id": stage, "stage_semantic_id": semantics}
-            | {"created_time": f"2026-{day} 10:00:00+03", "category_id": 0}
-            for i, (deal, stage, semantics, day) in enumerate(
-                (
-                    (101, "NEW", "P", "03-07"),
-                    (101, "WON", "S", "03-15"),
-                    (101, "PREP", "P", "03-16"),
-                    (101, "WON", "S", "03-20"),
-                    (102, "PREP", "P", "03-08"),
-                    (103, "WON", "S", "03-15"),
-                    (105, "UC_PAID", "P", "02-02"),
-                    (107, "NEW", "P", "03-01"),
-                ),
-                start=1,
-            )
-        ],
-    )
-    insert_rows(
-        file,
-        "activities",
-        [
-            {"id": 1, "owner_type_id": 1, "owner_id": 2, "deadline": "2026-03-01 10:00:00+03"},
-            {"id": 2, "owner_type_id": 2, "owner_id": 102, "deadline": "2026-04-02 10:00:00+03"},
-        ],
-    )
-    insert_rows(
-        file,
-        "load_completeness",
-        [
-            {"refresh_no": 1, "entity": "leads", "portal_total": 7, "rows_living": 7},
-            {"refresh_no": 2, "entity": "leads", "portal_total": 9, "rows_living": 8},
-        ],
-    )
-
-
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Warehouse folder of the small portal, built with the default settings and unit tests."""
@@ -301,9 +75,34 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "attribution": "customer",
         "user_fields": ["UF_CRM_KIND"],
     }
-    done = dbt(warehouse, "build", *NO_UNIT_TESTS, "--vars", json.dumps(settings))
-    assert done.returncode == 0, done.stdout
+    run_models(warehouse, settings, with_tests=True)
     return warehouse
+
+
+def test_compiled_models_leave_what_dbt_leaves(portal: Path, tmp_path: Path) -> None:
+    """All relations of the build with their columns and rows, and all data tests."""
+    lay_out_portal(tmp_path)
+    results = build_models(tmp_path, {})
+    manifest = json.loads((portal / "target" / "manifest.json").read_text(encoding="utf-8"))
+    assert {one["unique_id"] for one in results} == manifest["nodes"].keys()
+    assert {one["status"] for one in results} == {"success", "pass"}
+    with duckdb.connect() as connection:
+        for name, folder in (("ours", tmp_path), ("dbts", portal)):
+            connection.execute(f"attach '{folder / 'warehouse.duckdb'}' as {name} (read_only)")
+        ours, dbts = (
+            connection.execute(
+                "select schema_name, table_name, column_index, column_name, data_type, is_nullable"
+                f" from duckdb_columns() where database_name = '{name}' order by all"
+            ).fetchall()
+            for name in ("ours", "dbts")
+        )
+        assert ours == dbts
+        tables = {f"{schema}.{name}" for schema, name, *_ in dbts}
+        assert tables > {"marts.fct_leads", "quality.issues", "staging.stg_bitrix24__contacts"}
+        for table in tables:
+            for one, other in (("ours", "dbts"), ("dbts", "ours")):
+                query = f"from {one}.{table} except all from {other}.{table}"
+                assert connection.execute(query).fetchall() == [], table
 
 
 def test_settings_in_force_are_published(portal: Path, configured: Path) -> None:
@@ -688,25 +487,19 @@ def test_user_fields_of_the_settings_are_decoded(configured: Path) -> None:
     assert rows == [("lead", 1, "Вид", "Опт")]
 
 
-def test_settings_that_name_nothing_are_errors(portal: Path) -> None:
+def test_settings_that_name_nothing_are_errors(tmp_path: Path) -> None:
+    lay_out_portal(tmp_path)
     settings = {"paid_stages": ["UC_PAID", "UC_TYPO"], "user_fields": ["UF_CRM_TYPO"]}
-    done = dbt(
-        portal,
-        "test",
-        "--select",
-        "assert_settings_name_what_the_portal_has",
-        "--vars",
-        json.dumps(settings),
-    )
-    assert done.returncode == 1
-    assert "Got 2 results" in done.stdout
+    failures = [one for one in build_models(tmp_path, settings) if one["status"] == "fail"]
+    assert [(one["unique_id"].split(".")[2], one["failures"]) for one in failures] == [
+        ("assert_settings_name_what_the_portal_has", 2)
+    ]
 
 
-@pytest.mark.parametrize("rule", ["{}", '{"stage": ["NEW"]}'])
-def test_legacy_rules_that_say_nothing_are_errors(portal: Path, rule: str) -> None:
-    done = dbt(portal, "parse", "--vars", f'{{"legacy_rules": [{rule}]}}')
-    assert done.returncode != 0
-    assert "legacy_rules" in done.stdout
+@pytest.mark.parametrize("rule", [{}, {"stage": ["NEW"]}])
+def test_legacy_rules_that_say_nothing_are_errors(tmp_path: Path, rule: dict[str, Any]) -> None:
+    with pytest.raises(RuntimeError, match="legacy_rules: "):
+        build_models(tmp_path, {"legacy_rules": [rule]})
 
 
 @pytest.mark.parametrize("crm_mode", [1, 2])
@@ -720,8 +513,7 @@ def test_a_portal_without_items_builds(tmp_path: Path, crm_mode: int) -> None:
             "deals",
             [{"id": 1, "stage_id": "WON", "stage_semantic_id": "S", "opportunity": 10}],
         )
-    done = dbt(tmp_path, "build", *NO_UNIT_TESTS)
-    assert done.returncode == 0, done.stdout
+    run_models(tmp_path, with_tests=True)
     leads = query(tmp_path, "select count(*) from marts.fct_leads")
     deals = query(tmp_path, "select count(*) from marts.fct_deals where is_sale")
     assert (leads, deals) == ([(0,)], [(crm_mode - 1,)])

@@ -25,7 +25,6 @@ from pipelines import report as report_module
 from pipelines.__main__ import main
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
-from pipelines.build import build
 from pipelines.check import complete
 from pipelines.errors import ExcelFailed, ReportFailed, SettingsError
 from pipelines.excel import sheets, workbooks
@@ -38,6 +37,7 @@ from pipelines.warehouse import Warehouse
 from scripts.demo_company import generate
 from scripts.demo_portal import serve
 from tests.semantic_fixtures import company as company
+from tests.support.compiled_models import run_models
 
 SOFFICE = shutil.which("soffice")
 FILES = ("sales_dynamics", "marketing")
@@ -1017,7 +1017,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> W
     warehouse = Warehouse(folder / "data")
     with serve(folder / "portal") as portal:
         complete(warehouse, extract(Client(portal.webhook_url), warehouse, settings).refresh_no)
-    build(warehouse, settings)
+    run_models(warehouse.directory, settings.dbt_vars())
     publish(warehouse)
     excel(warehouse, settings)
     return warehouse

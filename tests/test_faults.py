@@ -22,35 +22,36 @@ import random
 import re
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import duckdb
-import polars as pl
 import pytest
 import requests
 
 from pipelines.bitrix24 import client as client_module
-from pipelines.bitrix24 import extract as extract_module
+from pipelines.bitrix24 import portal as portal_module
 from pipelines.bitrix24.access import OAuth
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
 from pipelines.check import check
 from pipelines.contract import DIFFERENCE
 from pipelines.errors import PipelineError
+from pipelines.options import Options
 from pipelines.refresh import refresh as whole_refresh
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import FAULTS, Fault, HttpAnswer, HttpRequest, Portal, serve
 from scripts.demo_portal.faults import people_work
 from tests.small_portal import USERS, deal, deal_visit, lead, lead_visit, write_portal
+from tests.support.compiled_models import compiled_models
+from tests.support.plain_loading import plain_loading
 
-MIXES = int(os.environ.get("FAULT_MIXES", "8"))
+MIXES = int(os.environ.get("FAULT_MIXES", "4"))
 FIRST_SEED = int(os.environ.get("FAULT_SEED", "1"))
 SECRET = "planted-secret-of-the-webhook"
 LEADS, DEALS = 130, 60
@@ -282,50 +283,6 @@ def assert_equal(portal: Portal, warehouse: Warehouse) -> None:
 # -- the runs
 
 
-class PlainLoader:
-    """In place of dlt's pipeline: reads everything, then appends it in one transaction."""
-
-    def __init__(self, warehouse: Warehouse) -> None:
-        self._warehouse = warehouse
-
-    def run(self, items: Iterator[tuple[str, Any]], **_: Any) -> None:
-        frames: dict[str, list[Any]] = {}
-        for name, frame in items:
-            frames.setdefault(name, []).append(pl.from_arrow(frame))
-        self._warehouse.directory.mkdir(parents=True, exist_ok=True)
-        with duckdb.connect(str(self._warehouse.database)) as connection:
-            connection.execute("begin")
-            connection.execute("create schema if not exists raw")
-            connection.execute(
-                "create table if not exists raw._dlt_loads as select '' as load_id, 0 as status"
-            )
-            for name, parts in frames.items():
-                rows = pl.concat(parts, how="diagonal_relaxed").with_columns(
-                    _dlt_load_id=pl.lit("")
-                )
-                connection.register("new_rows", rows.to_arrow())
-                connection.execute(
-                    f"create table if not exists raw.{name} as from new_rows limit 0"
-                )
-                connection.execute(f"insert into raw.{name} by name from new_rows")
-            connection.execute("commit")
-
-
-@contextmanager
-def plain_loading() -> Iterator[None]:
-    def unchanged(**_: Any) -> Callable[[Any], Any]:
-        return lambda function: function
-
-    stand_in = SimpleNamespace(
-        resource=unchanged,
-        mark=SimpleNamespace(with_table_name=lambda frame, name: (name, frame)),
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extract_module, "dlt", stand_in)
-        patch.setattr(extract_module, "raw_pipeline", PlainLoader)
-        yield
-
-
 @pytest.fixture
 def plain_loader() -> Iterator[None]:
     with plain_loading():
@@ -365,8 +322,8 @@ class Company:
         settings = Settings.load()
         try:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(extract_module, "our_time", self.our_time)
-                extract(self.connect(), self.warehouse, settings, accept=accept, **options)
+                patch.setattr(portal_module, "our_time", self.our_time)
+                extract(self.connect(), self.warehouse, settings, Options(accept=accept, **options))
             check(self.warehouse, accept=accept)
         except PipelineError as error:
             self._remember(error)
@@ -659,7 +616,7 @@ def test_an_accepted_difference_is_named(tmp_path: Path, plain_loader: None) -> 
         warehouse = Warehouse(tmp_path / "data")
         portal.inject(*always("high_total", method="crm.item.list", value=4))
         client = Client(portal.webhook_url, sleep=portal.clock.move)
-        summary = extract(client, warehouse, Settings.load(), accept=[DIFFERENCE])
+        summary = extract(client, warehouse, Settings.load(), Options(accept=[DIFFERENCE]))
         assert summary.warnings == [
             "the portal's counts of crm.item.list and the rows that it lists differ by up to 4:"
             " accepted with --accept-difference"
@@ -912,13 +869,13 @@ def test_whole_refreshes(
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """With dlt, dbt and publication: a mix upon a published state, then a quiet one."""
+    """With dlt, marts and publication: a mix upon a published state, then a quiet one."""
     for name in ("pipelines", "dlt", "urllib3", "requests"):  # MetricFlow tells books at this level
         caplog.set_level(logging.DEBUG, logger=name)
     draw = random.Random(seed)
-    with served(tmp_path / "portal") as portal:
+    with served(tmp_path / "portal") as portal, compiled_models():
         firm = Company(portal, Warehouse(tmp_path / "data"))
-        monkeypatch.setattr(extract_module, "our_time", firm.our_time)
+        monkeypatch.setattr(portal_module, "our_time", firm.our_time)
 
         def run(**options: Any) -> BaseException | None:
             try:
@@ -927,8 +884,8 @@ def test_whole_refreshes(
                     Settings.load(),
                     firm.connect,
                     firm.said.append,
+                    Options(**options),
                     with_report=False,
-                    **options,
                 )
             except PipelineError as error:
                 firm._remember(error)

@@ -63,7 +63,7 @@ def test_a_disk_that_fills_within_a_step(tmp_path: Path, disk: Path) -> None:
             refreshes.wait_for(process, step)
             with filler.open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free - left)
-            said, _ = process.communicate()
+            said = process.communicate()
             told = refreshes.errors.read_text()
             print(f"{step}, {left} bytes left: {told}")
             is_published = step == "report"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import random
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,10 @@ import polars.selectors as cs
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.entities import ENTITIES, HISTORIES, TABLES
 from pipelines.bitrix24.extract import Summary, extract
-from pipelines.build import run_process
 from pipelines.check import complete
 from pipelines.metrics import MACROS, create_views
 from pipelines.options import Options
-from pipelines.settings import DBT_PROJECT, Settings
+from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
 from tests.small_portal import (
@@ -38,6 +36,8 @@ from tests.small_portal import (
     status,
     write_portal,
 )
+from tests.support.compiled_models import run_models
+from tests.support.plain_loading import plain_loading
 
 FIRST_DAY = dt.datetime.fromisoformat("2026-03-01T10:00:00+03:00")
 REFRESHES = 10
@@ -236,7 +236,7 @@ def ten_refreshes_and_one(folder: Path, erases_history: bool) -> tuple[Warehouse
         users=[*USERS, {"ID": "2", "ACTIVE": True, "NAME": "Борис", "UF_DEPARTMENT": [1]}],
     )
     many, once = Warehouse(folder / "many"), Warehouse(folder / "once")
-    with serve(data, rate_limit=False) as portal:
+    with serve(data, rate_limit=False) as portal, plain_loading():
         company = Company(portal, SEED, erases_history)
         for number in range(REFRESHES):
             company.day(number)
@@ -279,15 +279,7 @@ OF_THE_PAST = {
 
 def build(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
     """All models and views of a warehouse."""
-    target = str(warehouse.directory / "dbt")
-    command = ["--no-use-colors", "run", "--target-path", target, "--log-path", target]
-    done = run_process(
-        [sys.executable, "-m", "dbt.cli.main", *command],
-        DBT_PROJECT,
-        {"WAREHOUSE_DIR": str(warehouse.directory), "DBT_PROFILES_DIR": str(DBT_PROJECT)},
-        warehouse.directory / "run.log",
-    )
-    assert done.returncode == 0, (warehouse.directory / "run.log").read_text(encoding="utf-8")
+    run_models(warehouse.directory)
     connection = duckdb.connect(str(warehouse.database))
     connection.execute("set timezone = 'UTC'")
     return connection

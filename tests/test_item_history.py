@@ -16,8 +16,10 @@ from pipelines.options import Options
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
+from tests.raw_tables import query
 from tests.small_portal import STATUSES, USERS, deal, deal_visit, lead, status, write_portal
-from tests.test_dbt_project import dbt, query
+from tests.support.compiled_models import run_models
+from tests.support.plain_loading import plain_loading
 
 CREATED = "2026-03-01T10:00:00+03:00"
 REFRESHES = [f"2026-03-{day}T20:00:00+03:00" for day in (10, 20, 30)] + [
@@ -83,7 +85,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ],
         users=[*USERS, {"ID": "2", "ACTIVE": False, "NAME": "Борис", "UF_DEPARTMENT": [1]}],
     )
-    with serve(data, present_history=True) as portal:
+    with serve(data, present_history=True) as portal, plain_loading():
         refresh(portal, warehouse, REFRESHES[0])
 
         portal.upsert("deals", deal(1, opportunity=100_000, updatedTime=reopened))
@@ -123,15 +125,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         portal.upsert("deals", deal(4, opportunity=40, createdTime=passed, **edited))
         refresh(portal, warehouse, REFRESHES[3])
 
-    models = [
-        "fct_item_versions",
-        "fct_item_owners",
-        "fct_reversals",
-        "fct_portal_bridge",
-        "issues",
-    ]
-    done = dbt(warehouse.directory, "run", "--select", *(f"+{model}" for model in models))
-    assert done.returncode == 0, done.stdout
+    run_models(warehouse.directory)
     return warehouse.directory
 
 

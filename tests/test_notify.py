@@ -25,6 +25,7 @@ from pipelines.environment import ROOT
 from pipelines.errors import ChecksFailed
 from pipelines.refresh import Run
 from pipelines.warehouse import Warehouse
+from tests.support.commands import Done, run_command
 
 CODE = "planted1webhook2code"
 TOKEN = "110201543:planted-telegram-token"
@@ -194,15 +195,8 @@ def test_a_missing_certificate_is_told_and_nothing_more(
     assert "REQUESTS_CA_BUNDLE is " in named.posts[-1][2]["MESSAGE"]
 
 
-def refresh(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pipelines", "refresh"],
-        cwd=ROOT,
-        env={**os.environ, "WAREHOUSE_DIR": str(tmp_path), "SETTINGS": "", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def refresh(tmp_path: Path, **environment: str) -> Done:
+    return run_command(Warehouse(tmp_path), "refresh", **{"SETTINGS": "", **environment})
 
 
 def test_a_failed_refresh_tells_the_chats_and_keeps_its_exit_code(
@@ -250,16 +244,10 @@ def test_wrong_settings_are_told_and_a_second_refresh_is_not(
         f"/bot{TOKEN}/sendMessage",
     ]
     assert "setting forgotten_lead_days = -1" in receiver.posts[0][2]["MESSAGE"]
-    held = {"PIPELINES_LOCK_FD": ""}
     with Warehouse(tmp_path).lock():
-        environment = {key: value for key, value in os.environ.items() if key not in held}
-        done = subprocess.run(
-            [sys.executable, "-m", "pipelines", "refresh"],
-            cwd=ROOT,
-            env={**environment, "WAREHOUSE_DIR": str(tmp_path), **receiver.environment()},
-            capture_output=True,
-            check=False,
-        )
+        held = os.environ.pop("PIPELINES_LOCK_FD")
+        done = refresh(tmp_path, **receiver.environment())
+        os.environ["PIPELINES_LOCK_FD"] = held
     assert done.returncode == 4
     assert len(receiver.posts) == 2
 

@@ -23,6 +23,7 @@ from pipelines.refresh import Run, refresh
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
+from tests.support.compiled_models import compiled_models
 
 # Requests of a refresh that finds nothing new: opening, known records, last IDs and that there
 # are no contacts; fields and five directories; two walks and a count of leads and of deals; a walk
@@ -79,7 +80,7 @@ def company(olist_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         for name in ("leads", "deals")
     }
     expected = json.loads((olist_dir / "expected.json").read_text(encoding="utf-8"))
-    with serve(folder / "portal") as portal:
+    with serve(folder / "portal") as portal, compiled_models():
         found = Company(portal, Warehouse(folder / "data"), rows, expected)
         found.refresh()
         yield found

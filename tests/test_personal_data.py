@@ -175,6 +175,7 @@ FIELD_VALUES = "select field_name, field_value from marts.fct_user_field_values 
 TITLES = "select title from marts.fct_leads union all select title from marts.fct_deals"
 
 
+@pytest.mark.site
 def test_by_default_nothing_personal_is_asked_for_or_written(
     portal: Portal,
     tmp_path: Path,
@@ -232,6 +233,7 @@ def test_by_default_nothing_personal_is_asked_for_or_written(
         assert not any(name in commands for commands in asked), name
 
 
+@pytest.mark.usefixtures("compiled")
 def test_hashes_find_the_same_phone_and_hide_it(
     portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +258,7 @@ def test_hashes_find_the_same_phone_and_hide_it(
     assert not any(KEY in text for _, text in contents(tmp_path))
 
 
+@pytest.mark.usefixtures("compiled")
 def test_another_key_hashes_everything_anew(
     portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,6 +285,7 @@ def test_another_key_hashes_everything_anew(
     assert not any(another in text or KEY in text for _, text in contents(tmp_path))
 
 
+@pytest.mark.usefixtures("compiled")
 def test_full_has_all_and_none_after_it_forgets_it(portal: Portal, tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     full = settings(pii="full")

@@ -12,9 +12,7 @@ import datetime as dt
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,11 +25,10 @@ import pytest
 
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
-from pipelines.build import run_process
 from pipelines.check import complete
 from pipelines.metrics import create_views, load_engine
 from pipelines.options import Options
-from pipelines.settings import DBT_PROJECT, Settings
+from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import serve
 from tests import calculation
@@ -49,6 +46,7 @@ from tests.random_companies import (
     draw,
 )
 from tests.semantic_fixtures import compile_query
+from tests.support.compiled_models import run_models
 
 COMPANIES = int(os.environ.get("RANDOM_COMPANIES", "120"))
 SEED = int(os.environ.get("RANDOM_SEED", "1"))
@@ -243,10 +241,8 @@ def companies(tmp_path_factory: pytest.TempPathFactory) -> Companies:
 
 @pytest.fixture(scope="module")
 def builds(companies: Companies) -> dict[str, Build]:
-    """One build for each set of settings; two at a time, as most of it is dbt's own work."""
-    with ThreadPoolExecutor(2) as pool:
-        found = pool.map(lambda name: make_build(companies, name), SETTINGS)
-        return dict(zip(SETTINGS, found, strict=True))
+    """One build for each set of settings."""
+    return {name: make_build(companies, name) for name in SETTINGS}
 
 
 def make_build(companies: Companies, name: str) -> Build:
@@ -256,18 +252,7 @@ def make_build(companies: Companies, name: str) -> Build:
     warehouse = Warehouse(folder)
     shutil.copy(companies.warehouse.database, warehouse.database)
     settings = Settings.model_validate({**Settings.load().model_dump(), **values})
-    target = str(folder / "dbt")
-    command = ["--no-use-colors", "run", "--target-path", target, "--log-path", target]
-    command += ["--select", "+fct_stage_reach", "+dim_dates", "+fct_portal_bridge"]
-    command += ["fct_user_field_values"]
-    command += ["--vars", json.dumps(settings.dbt_vars())]
-    done = run_process(
-        [str(Path(sys.executable).with_name("dbt")), *command],
-        DBT_PROJECT,
-        {"WAREHOUSE_DIR": str(folder), "DBT_PROFILES_DIR": str(DBT_PROJECT)},
-        folder / "run.log",
-    )
-    assert done.returncode == 0, (folder / "run.log").read_text(encoding="utf-8")
+    run_models(folder, settings.dbt_vars())
     with duckdb.connect(str(warehouse.database)) as connection:
         create_views(connection, folder / "dbt" / "semantic_manifest.json")
     facts = calculation.calculate(companies.rows, calculation.Settings(**values), companies.as_of)

@@ -153,7 +153,7 @@ def test_readers_see_one_publication_at_a_time(tmp_path: Path) -> None:
             refreshes.wait_for(first, "extract")
             second = refreshes.start("--no-report")
             second.communicate()
-            assert first.poll() is None, "the second has waited for the first"
+            assert first.returncode is None, "the second has waited for the first"
             assert second.returncode == 4
             assert "another refresh is running" in refreshes.errors.read_text()
             first.communicate()

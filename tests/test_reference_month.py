@@ -6,7 +6,6 @@ The figures are known by heart: March 2026, as of the 31st, 20:00 in Moscow. Imp
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -24,8 +23,9 @@ from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_company import generate
 from scripts.demo_portal import serve
+from tests.raw_tables import query
 from tests.semantic_fixtures import compile_query
-from tests.test_dbt_project import dbt, query
+from tests.support.compiled_models import run_models
 
 PAID = {"paid_stages": ["UC_PAID"]}
 LEGACY = {"legacy_rules": [{"entity": "deal", "originator_ids": ["import"]}]}
@@ -58,18 +58,8 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 def built(warehouse: Warehouse, request: pytest.FixtureRequest) -> tuple[str, Path, Ask]:
     """Name of the settings, the folder of the marts, and metrics by name."""
     values = SETTINGS[request.param]
-    done = dbt(
-        warehouse.directory,
-        "run",
-        "--select",
-        "+fct_leads",
-        "+fct_deals",
-        "dim_dates",
-        "--vars",
-        json.dumps(values),
-    )
-    assert done.returncode == 0, done.stdout
-    engine = load_engine(warehouse.directory / "target" / "semantic_manifest.json")
+    run_models(warehouse.directory, values)
+    engine = load_engine(warehouse.directory / "dbt" / "semantic_manifest.json")
 
     def ask(metrics: str, where: str) -> Any:
         sql = compile_query(engine, metrics.split(), [], where)

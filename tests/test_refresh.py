@@ -35,6 +35,8 @@ from tests.small_portal import (
     status,
     write_portal,
 )
+from tests.support.commands import Done, run_command
+from tests.support.compiled_models import compiled_models
 
 # What this process was told by importing the pipeline must not speak for its commands.
 TOLD_NOT_TO_TELL = {
@@ -85,7 +87,13 @@ sys.addaudithook(listen)
 """
 
 
-def pipelines(
+def pipelines(warehouse: Warehouse, *arguments: str, **environment: str) -> Done:
+    """Runs a command in this process, with compiled models where it builds."""
+    with compiled_models():
+        return run_command(warehouse, *arguments, **environment)
+
+
+def process(
     warehouse: Warehouse, *arguments: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Runs `python -m pipelines` as a scheduler does, and listens to the addresses it asks for."""
@@ -124,7 +132,7 @@ def run_file(warehouse: Warehouse) -> dict[str, Any]:
 
 
 def test_a_refresh_publishes_and_tells_what_it_did(portal: Portal, warehouse: Warehouse) -> None:
-    done = pipelines(warehouse, "refresh", "--no-report", BITRIX24_WEBHOOK_URL=portal.webhook_url)
+    done = process(warehouse, "refresh", "--no-report", BITRIX24_WEBHOOK_URL=portal.webhook_url)
     assert done.returncode == 0, done.stderr
     run = run_file(warehouse)
     assert (run["status"], run["exit_code"], run["refresh_no"]) == ("published", 0, 1)
@@ -366,7 +374,7 @@ def test_mf_answers_from_the_published_file_in_plain_numbers(
     """The deal of 10 roubles is the only sale; nothing is written into the clone."""
     asked = ("mf", "query", "--metrics", "sales_amount_cohort", "--quiet")
     written = {path: path.stat().st_mtime_ns for path in (ROOT / "dbt_project").rglob("*")}
-    done = pipelines(warehouse, *asked, XDG_CACHE_HOME=str(tmp_path))
+    done = process(warehouse, *asked, XDG_CACHE_HOME=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.split() == ["sales_amount_cohort", "---------------------", "10.0000"]
     assert {path: path.stat().st_mtime_ns for path in (ROOT / "dbt_project").rglob("*")} == written

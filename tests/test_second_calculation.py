@@ -16,13 +16,13 @@ import pytest
 
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
-from pipelines.build import build
 from pipelines.check import complete
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_company import generate
 from scripts.demo_portal import serve
 from tests import calculation
+from tests.support.compiled_models import run_models
 
 LEAD_COLUMNS = (
     "outcome, semantics, outcome_at, quality_at, quality_date, first_deal_at, first_deal_date,"
@@ -113,7 +113,7 @@ def differences(mart: pl.DataFrame, found: pl.DataFrame, key: str, columns: str)
 def test_marts_equal_the_second_calculation(company: Company, name: str) -> None:
     values = known(company, SETTINGS[name])
     settings = Settings.model_validate({**Settings.load().model_dump(), **values})
-    build(company.warehouse, settings)
+    run_models(company.warehouse.directory, settings.dbt_vars())
     facts = calculation.calculate(company.portal, calculation.Settings(**values), company.as_of)
     with company.warehouse.connect() as connection:
         leads = pl.DataFrame(connection.sql("select * from marts.fct_leads").to_arrow_table())

@@ -18,6 +18,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import serve
 from tests.small_portal import deal, deal_visit, write_portal
+from tests.support.compiled_models import compiled_models
 
 
 def at(day: str) -> str:
@@ -55,7 +56,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with serve(data) as portal:
         extract(Client(portal.webhook_url, retry_seconds=0.01), warehouse, settings)
     check(warehouse)
-    build(warehouse, settings)
+    with compiled_models():
+        build(warehouse, settings)
     publish(warehouse)
     return warehouse.published / "crm.duckdb"
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
-import subprocess
-import sys
+import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from pipelines.environment import ROOT
+from pipelines.settings import DBT_PROJECT, Settings
 from pipelines.warehouse import Warehouse
 from tests.changing_company import Company
+from tests.support.compiled_models import compile_models
 
 PAGES = 1500
 OWN_MODEL = "sales_by_weekday"
+WITH_DBT = bool(os.environ.get("WITH_DBT"))
 
 # Evidence's build likewise empties the folder first; each page tells its publication.
 NPM = f"""#!/bin/bash
@@ -31,11 +35,52 @@ sleep 0.3
 """
 
 
+class Process:
+    """A command that runs, with what the tests ask of `subprocess.Popen`."""
+
+    def __init__(
+        self, arguments: list[str], environment: dict[str, str], project: Path, errors: Path
+    ) -> None:
+        output = Path(tempfile.mkdtemp(dir=project)) / "said"
+        os.mkfifo(output)
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["tests.support.preloaded"])
+        self._process = context.Process(
+            target=_run, args=(arguments, environment, project, output, errors, WITH_DBT)
+        )
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+        self.stdout = output.open(encoding="utf-8")
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Whether it has ended within these seconds."""
+        self._process.join(seconds)
+        return self.returncode is not None
+
+    def communicate(self) -> str:
+        """What it said since, when it has ended."""
+        said = self.stdout.read()
+        self.wait()
+        return said
+
+
+def _run(*arguments: Any) -> None:
+    from tests.support.preloaded import run
+
+    run(*arguments)
+
+
 class Refreshes:
     """Runs refreshes of one company and looks at what they leave.
 
-    All but one thing is real: `npm` is a script that writes 1500 pages in the place of the site,
-    which takes Evidence minutes. It does so in a copy of the project.
+    Two things are stood in for, in a copy of the project: `npm` is a script that writes 1500 pages
+    in the place of the site, which takes Evidence minutes, and models run compiled. WITH_DBT=1 runs
+    them by dbt.
     """
 
     def __init__(self, folder: Path, company: Company, data: Path | None = None) -> None:
@@ -46,8 +91,7 @@ class Refreshes:
         self.published_no = 0
         self.project = folder / "project"
         ignore = shutil.ignore_patterns("__pycache__", "target", "logs")
-        for name in ("pipelines", "dbt_project"):
-            shutil.copytree(ROOT / name, self.project / name, ignore=ignore)
+        shutil.copytree(DBT_PROJECT, self.project / "dbt_project", ignore=ignore)
         # The model that docs/connect.md adds.
         page = (ROOT / "docs" / "connect.md").read_text(encoding="utf-8")
         own = self.project / "dbt_project" / "models" / "marts" / "custom" / f"{OWN_MODEL}.sql"
@@ -63,29 +107,25 @@ class Refreshes:
         npm.parent.mkdir()
         npm.write_text(NPM)
         npm.chmod(0o755)
+        compile_models(self.project / "dbt_project", Settings.load().dbt_vars())
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> Process:
         """A refresh in a process group of its own."""
-        with self.errors.open("w") as errors:
-            return subprocess.Popen(
-                [sys.executable, "-m", "pipelines", "refresh", *arguments],
-                cwd=self.project,
-                env={
-                    **os.environ,
-                    "WAREHOUSE_DIR": str(self.warehouse.directory),
-                    "BITRIX24_WEBHOOK_URL": self.company.portal.webhook_url,
-                    "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
-                },
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                start_new_session=True,
-            )
+        return Process(
+            ["refresh", *arguments],
+            {
+                **os.environ,
+                "WAREHOUSE_DIR": str(self.warehouse.directory),
+                "BITRIX24_WEBHOOK_URL": self.company.portal.webhook_url,
+                "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+            },
+            self.project,
+            self.errors,
+        )
 
     @staticmethod
-    def wait_for(process: subprocess.Popen[str], step: str) -> str:
+    def wait_for(process: Process, step: str) -> str:
         """Waits until a step begins; the last line that was said."""
-        assert process.stdout is not None
         said = ""
         for said in process.stdout:
             if said == f"{step} …\n":

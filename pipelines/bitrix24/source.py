@@ -33,6 +33,21 @@ from pipelines.bitrix24.stage_history import history_versions
 from pipelines.bitrix24.sync import Sync
 
 
+def logs(sync: Sync) -> Iterator[tuple[str, Table, Iterator[pl.DataFrame]]]:
+    """What is appended to each raw table: name of the resource, table, versions."""
+    for table in (FIELDS, *REFERENCE):
+        yield table.name, table, snapshot_versions(sync, table, sync.reference[table.name])
+    for entity in SYNC_ORDER:
+        yield entity.name, entity, item_versions(sync, entity)
+    if sync.part.floors[LEADS.name]:
+        yield "older_leads_of_deals", LEADS, older_leads_of_deals(sync)
+    for legacy in LEGACY:
+        yield legacy.name, legacy, legacy_versions(sync, legacy)
+    for history in HISTORIES:
+        yield history.name, history, history_versions(sync, history)
+    yield ACTIVITIES.name, ACTIVITIES, open_activities(sync)
+
+
 @dlt.source(name="bitrix24", max_table_nesting=0)
 def bitrix24(sync: Sync, on_start: Callable[[], None]) -> Iterator[DltResource]:
     """The raw tables of one sync.
@@ -40,67 +55,69 @@ def bitrix24(sync: Sync, on_start: Callable[[], None]) -> Iterator[DltResource]:
     Args:
         on_start: is called once dlt has begun.
     """
-
-    def log_of(table: Table, frames: Iterable[pl.DataFrame], name: str = "") -> DltResource:
-        def versions() -> Iterator[Any]:
-            on_start()
-            for frame in sync.counted(table, frames):
-                yield frame.to_arrow()
-
-        return dlt.resource(
-            versions,
-            name=name or table.name,
-            table_name=table.name,
-            primary_key=[*table.key, "refresh_no"],
-            write_disposition="append",
-        )
-
-    for table in (FIELDS, *REFERENCE):
-        yield log_of(table, snapshot_versions(sync, table, sync.reference[table.name]))
-    for entity in SYNC_ORDER:
-        yield log_of(entity, item_versions(sync, entity))
-    if sync.part.floors[LEADS.name]:
-        yield log_of(LEADS, older_leads_of_deals(sync), "older_leads_of_deals")
-    for owned in LEGACY:
-        yield log_of(owned, legacy_versions(sync, owned))
-    for history in HISTORIES:
-        yield log_of(history, history_versions(sync, history))
-    yield log_of(ACTIVITIES, open_activities(sync))
+    for name, table, versions in logs(sync):
+        yield _resource(name, table, sync.counted(table, versions), on_start)
 
     @dlt.resource(primary_key=["refresh_no", "entity"], write_disposition="append")
     def load_completeness() -> Iterator[Any]:
         sync.refuse_changed_portal()
-        yield pl.DataFrame(
-            [
-                {"refresh_no": sync.refresh_no, "entity": name, **vars(counts)}
-                for name, counts in sync.counts.items()
-            ],
-            schema_overrides={"portal_total": pl.Int64()},
-        ).to_arrow()
+        yield completeness_rows(sync).to_arrow()
 
     @dlt.resource(primary_key="refresh_no", write_disposition="append")
     def refreshes() -> Iterator[Any]:
-        yield pl.DataFrame(
-            [
-                {
-                    "refresh_no": sync.refresh_no,
-                    "as_of": sync.portal.as_of,
-                    "started_at": sync.portal.started_at,
-                    "kind": sync.kind,
-                    "portal_url": sync.portal.url,
-                    "crm_mode": sync.portal.crm_mode,
-                    "base_currency": sync.portal.base_currency,
-                    "utc_offset": sync.portal.utc_offset,
-                    "scope": sync.settings.scope,
-                    "history_from": sync.part.history_from,
-                    "written_times": json.dumps(
-                        {"times": sync.written_times.until(sync.portal.as_of)}
-                    ),
-                    "completed": False,
-                }
-            ],
-            schema_overrides={"history_from": pl.Datetime("us", "UTC")},
-        ).to_arrow()
+        yield refresh_row(sync).to_arrow()
 
     yield load_completeness
     yield refreshes
+
+
+def _resource(
+    name: str, table: Table, frames: Iterable[pl.DataFrame], on_start: Callable[[], None]
+) -> DltResource:
+    def versions() -> Iterator[Any]:
+        on_start()
+        for frame in frames:
+            yield frame.to_arrow()
+
+    return dlt.resource(
+        versions,
+        name=name,
+        table_name=table.name,
+        primary_key=[*table.key, "refresh_no"],
+        write_disposition="append",
+    )
+
+
+def completeness_rows(sync: Sync) -> pl.DataFrame:
+    """Rows of `raw.load_completeness`, one for each raw table."""
+    return pl.DataFrame(
+        [
+            {"refresh_no": sync.refresh_no, "entity": name, **vars(counts)}
+            for name, counts in sync.counts.items()
+        ],
+        schema_overrides={"portal_total": pl.Int64()},
+    )
+
+
+def refresh_row(sync: Sync) -> pl.DataFrame:
+    """The row of `raw.refreshes`, not yet completed."""
+    written = {"times": sync.written_times.until(sync.portal.as_of)}
+    return pl.DataFrame(
+        [
+            {
+                "refresh_no": sync.refresh_no,
+                "as_of": sync.portal.as_of,
+                "started_at": sync.portal.started_at,
+                "kind": sync.kind,
+                "portal_url": sync.portal.url,
+                "crm_mode": sync.portal.crm_mode,
+                "base_currency": sync.portal.base_currency,
+                "utc_offset": sync.portal.utc_offset,
+                "scope": sync.settings.scope,
+                "history_from": sync.part.history_from,
+                "written_times": json.dumps(written),
+                "completed": False,
+            }
+        ],
+        schema_overrides={"history_from": pl.Datetime("us", "UTC")},
+    )

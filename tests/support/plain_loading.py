@@ -1,0 +1,63 @@
+"""A plain loader in place of dlt's, which takes most of the time of a small extraction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+
+from pipelines.bitrix24 import extract as extract_module
+from pipelines.bitrix24 import source
+from pipelines.bitrix24.sync import Sync
+from pipelines.warehouse import Warehouse
+
+
+class PlainLoader:
+    """In place of dlt's pipeline: reads everything, then appends it in one transaction."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+
+    def run(self, items: Iterator[tuple[str, pl.DataFrame]], **_: Any) -> None:
+        frames: dict[str, list[pl.DataFrame]] = {}
+        for name, frame in items:
+            frames.setdefault(name, []).append(frame)
+        self._warehouse.directory.mkdir(parents=True, exist_ok=True)
+        with duckdb.connect(str(self._warehouse.database)) as connection:
+            connection.execute("begin")
+            connection.execute("create schema if not exists raw")
+            connection.execute(
+                "create table if not exists raw._dlt_loads as select '' as load_id, 0 as status"
+            )
+            for name, parts in frames.items():
+                rows = pl.concat(parts, how="diagonal_relaxed").with_columns(
+                    _dlt_load_id=pl.lit("")
+                )
+                connection.register("new_rows", rows.to_arrow())
+                connection.execute(
+                    f"create table if not exists raw.{name} as from new_rows limit 0"
+                )
+                connection.execute(f"insert into raw.{name} by name from new_rows")
+            connection.execute("commit")
+
+
+def plain_source(sync: Sync, _: Callable[[], None]) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The rows of the dlt source, in its order."""
+    for _name, table, versions in source.logs(sync):
+        for frame in sync.counted(table, versions):
+            yield table.name, frame
+    sync.refuse_changed_portal()
+    yield "load_completeness", source.completeness_rows(sync)
+    yield "refreshes", source.refresh_row(sync)
+
+
+@contextmanager
+def plain_loading() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extract_module, "bitrix24", plain_source)
+        patch.setattr(extract_module, "raw_pipeline", PlainLoader)
+        yield

@@ -1,0 +1,58 @@
+"""A command of the pipeline in a process that has all its packages loaded, forked off another.
+
+The server that forks imports this module; to import Great Expectations, dlt and MetricFlow takes
+ten seconds, which a run that is killed on purpose need not take again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from unittest import mock
+
+import great_expectations  # noqa: F401
+
+from pipelines import report
+from pipelines.__main__ import main
+from pipelines.bitrix24 import access, client, extract  # noqa: F401
+from pipelines.excel import workbooks  # noqa: F401
+from pipelines.readers import PRIVATE_UMASK
+from pipelines.refresh import refresh  # noqa: F401
+from pipelines.stop import stop_on_signals
+from tests.support.compiled_models import compiled_models
+
+
+def run(
+    arguments: list[str],
+    environment: dict[str, str],
+    project: Path,
+    output: Path,
+    errors: Path,
+    with_dbt: bool,
+) -> None:
+    """`python -m pipelines` in a process group of its own, on a copy of dbt project and reports.
+
+    Args:
+        output: pipe that takes what it says.
+        with_dbt: else it builds with compiled models.
+    """
+    os.setsid()
+    for path, descriptor in ((output, 1), (errors, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), descriptor)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["pipelines", *arguments]
+    os.umask(PRIVATE_UMASK)
+    stop_on_signals()
+    reports = project / "reports"
+    with (
+        mock.patch("pipelines.build.DBT_PROJECT", project / "dbt_project"),
+        mock.patch.object(report, "REPORTS", reports),
+        mock.patch.object(report, "INSTALLED_LOCK", reports / "node_modules" / ".installed-lock"),
+        contextlib.nullcontext() if with_dbt else compiled_models(),
+    ):
+        code = main()
+    sys.stdout.flush()
+    sys.exit(code)
