@@ -267,6 +267,8 @@ def test_the_period_before_ends_at_the_time_of_day_of_the_data(
         " where deal_id = 1",
         "update marts.fct_deals set sold_at = '2026-03-09 20:00:01+03', sold_date = '2026-03-09'"
         " where deal_id = 2",
+        # The portal's clock had run on for as long as the first request took.
+        "update quality.refreshes set as_of = '2026-03-31 20:00:00+03'",
     )
     book = read(excel(warehouse, settings, dt.date(2026, 3, 10)))["sales_dynamics"]
     assert book.line("Показатели", "Продажи за период")[1:4] == [3, None, 1]
