@@ -26,10 +26,11 @@ from dbt.cli.main import dbtRunner
 from tqdm import tqdm
 
 from pipelines.environment import ROOT
-from tests.semantic_fixtures import build_company
 from tests.support.raw_portal import lay_out_portal
+from tests.support.semantic_fixtures import build_company
 
 MUTANTS = ROOT / "scripts" / "mutants.yml"
+METRICS_TEST = "tests/marts/test_semantic_layer.py"
 GREEN, RED, ERROR = "green", "red", "error"
 
 
@@ -147,7 +148,7 @@ class Copy:
             return {ERROR}
         shutil.copy(manifest, self.company / "data" / "dbt")
         outcomes = Outcomes()
-        command = ["-q", "-p", "no:cacheprovider", "tests/test_semantic_layer.py", "-k", expression]
+        command = ["-q", "-p", "no:cacheprovider", METRICS_TEST, "-k", expression]
         with contextlib.redirect_stdout(io.StringIO()):
             pytest.main(["--rootdir", str(ROOT), *command], [outcomes])
         return outcomes.statuses

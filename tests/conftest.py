@@ -1,4 +1,4 @@
-"""Fixtures that several test files share."""
+"""Marks and groups of the tests, and fixtures that several files share."""
 
 from __future__ import annotations
 
@@ -11,33 +11,36 @@ from zlib import crc32
 
 import pytest
 
-from tests.support.compiled_models import kept_queries
+from pipelines.environment import ROOT
+from tests.support.compiled_models import compiled_models, kept_queries
 
-pytest_plugins = ["tests.reports_fixtures"]
+pytest_plugins = ["tests.support.reports_fixtures"]
 
-ROOT = Path(__file__).resolve().parent.parent
-
-# Files that share a costly fixture, or the Node packages whose words a build changes, run in one
-# worker; each other file is a group of its own, so that its fixtures are made once.
-GROUPS = {
-    "test_reports": "site",
-    "test_personal_data": "site",
-    "test_semantic_layer": "semantic",
-    "test_questions": "semantic",
-}
+# Folder → mark; the rest of the tests has none. Tests of pages name theirs (`site`).
+MARKS = {"unit": "unit", "marts": "dbt", "chaos": "chaos"}
+# Files that share a costly fixture run in one worker; each other file is a group of its own, whose
+# fixtures are made once.
+GROUPS = {"test_semantic_layer": "semantic", "test_questions": "semantic"}
 # Long files whose tests share little: in so many groups.
 SPREAD = {"test_faults": 2}
 # Groups of minutes, the longest first: one that comes last leaves the other workers idle.
 LONGEST = (
-    *("site", "test_olist", "test_faults", "test_random_companies", "test_crashes"),
-    *("test_full_disk", "test_refresh", "test_dbt_project", "test_readers", "test_compact"),
+    *("site", "test_dbt_project", "test_faults", "test_random_companies", "semantic"),
+    *("test_excel", "test_refresh", "test_olist", "test_crashes", "test_full_disk"),
+    *("test_readers", "test_extract", "test_demo_portal", "test_compact"),
 )
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Names the group of each test for `--dist loadgroup`, before xdist reads the groups."""
-    name = item.path.stem
-    group = next((group for start, group in GROUPS.items() if name.startswith(start)), name)
+    """Marks each test, and names its group for `--dist loadgroup` before xdist reads the groups."""
+    name, folder = item.path.stem, item.path.parent.name
+    if name.startswith("test_reports"):
+        item.add_marker("site")
+    elif folder in MARKS:
+        item.add_marker(MARKS[folder])
+    # Tests of pages share the Node packages, whose words a build changes.
+    is_page = item.get_closest_marker("site") is not None
+    group = "site" if is_page else GROUPS.get(name, name)
     group += str(crc32(item.name.encode()) % SPREAD.get(name, 1))
     item.add_marker(pytest.mark.xdist_group(group))
 
@@ -57,6 +60,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def saved_queries() -> Iterator[None]:
     """MetricFlow takes six seconds for those of one publication."""
     with kept_queries():
+        yield
+
+
+@pytest.fixture
+def compiled() -> Iterator[None]:
+    """The pipeline's build runs compiled models instead of dbt."""
+    with compiled_models():
         yield
 
 

@@ -1,6 +1,6 @@
 """The project's models as plain SQL: dbt compiles them once, then they run in one connection.
 
-This leaves what `dbt build` leaves, as tests/test_dbt_project.py says, in a second instead of
+This leaves what `dbt build` leaves, as a test of dbt_project says, in a second instead of
 twenty. The SQL is kept in `.pytest_cache`, by the files of the project and its settings.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.raw_tables import create_raw_tables, insert_rows
+from tests.support.raw_tables import create_raw_tables, insert_rows
 
 REFRESHES: list[dict[str, Any]] = [
     {

@@ -1,0 +1,595 @@
+"""Marts = MetricFlow = the independent calculation, on a hundred random companies and more.
+
+All companies are packed into one portal that is read over HTTP three times; then each set of
+settings is one build. Managers are disjoint, so a difference by manager names its company, which
+can be tested alone: RANDOM_COMPANIES=1 RANDOM_SEED=17. Counts and amounts are equal exactly, days
+and ratios to the error of sums of floats.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import polars.selectors as cs
+import pytest
+
+from pipelines.bitrix24.client import Client
+from pipelines.bitrix24.extract import extract
+from pipelines.check import complete
+from pipelines.metrics import create_views, load_engine
+from pipelines.options import Options
+from pipelines.settings import Settings
+from pipelines.warehouse import Warehouse
+from scripts.demo_portal import serve
+from tests.support import calculation
+from tests.support.calculation.bridge import Deleted
+from tests.support.calculation.metrics import METRICS, STAGE_METRICS
+from tests.support.calculation.quality import offset_differs
+from tests.support.compiled_models import run_models
+from tests.support.random_companies import (
+    CITY_FIELD,
+    IMPORT_DAY,
+    READINGS,
+    USER_FIELDS,
+    RandomPortal,
+    company_of,
+    currencies,
+    draw,
+)
+from tests.support.semantic_fixtures import compile_query
+
+COMPANIES = int(os.environ.get("RANDOM_COMPANIES", "120"))
+SEED = int(os.environ.get("RANDOM_SEED", "1"))
+PERIOD = (dt.date(2026, 1, 1), dt.date(2026, 3, 31))
+# A quarter, a month, its last day, and a day on which a reading found records gone.
+BRIDGED = [
+    PERIOD,
+    (dt.date(2026, 2, 1), dt.date(2026, 2, 28)),
+    (dt.date(2026, 2, 28), dt.date(2026, 2, 28)),
+    (dt.date(2026, 3, 1), dt.date(2026, 3, 1)),
+]
+SHOWN = 20
+
+RULES = [
+    {"entity": "lead", "stages": ["UC_NEED", "TALK"], "originator_ids": ["1C", "import"]},
+    {"entity": "deal", "originator_ids": ["1C"]},
+    {"created_on": [IMPORT_DAY, "2025-12-31"]},
+    {"created_before": "2025-10-01"},
+    {"first_history_final": True, "created_before": "2026-01-01"},
+]
+SETTINGS: dict[str, Callable[[RandomPortal], dict[str, Any]]] = {
+    "default": lambda portal: {},
+    "changed": lambda portal: {
+        "portal_timezone": "Asia/Yekaterinburg",
+        "paid_stages": portal.paid_stages,
+        "sales_pipelines": portal.sales_pipelines,
+        "attribution": "customer",
+        "repeat_means": "sale",
+        "planned_is_not_forgotten": True,
+        "forgotten_lead_days": 10,
+        "forgotten_deal_days": 5,
+        "lead_stage_outcomes": {"UC_NEED": "quality", "UC_REFUSED": "in_work"},
+        "legacy_rules": [{"entity": "deal", "originator_ids": ["import"]}],
+    },
+    "legacy": lambda portal: {
+        "portal_timezone": "Europe/Berlin",
+        "legacy_rules": RULES,
+        "city_field": CITY_FIELD,
+        "user_fields": [*USER_FIELDS],
+        "sales_pipelines": portal.sales_pipelines,
+    },
+    "legacy counted": lambda portal: {
+        "portal_timezone": "America/New_York",
+        "legacy_rules": RULES,
+        "include_legacy": True,
+        "attribution": "customer",
+        "repeat_means": "sale",
+        "paid_stages": portal.paid_stages,
+        "lead_stage_outcomes": {"TALK": "junk", "JUNK": "in_work"},
+        "user_fields": ["UF_CRM_DAY", "UF_CRM_AT"],
+        "forgotten_lead_days": 0,
+    },
+}
+
+# Columns of the calculation that the marts have under another name.
+RENAMED = {
+    "counts": "is_counted",
+    "is_inactive": "is_idle",
+    "is_forgotten_without_plan": "is_idle_without_plan",
+    "opportunity": "amount",
+    "has_counting_lead": "has_counted_lead",
+    "stage_sort": "sort_order",
+    "is_forward": "is_forwarded",
+    "to_stage_id": "next_stage_id",
+    "to_stage_name": "next_stage_name",
+    "to_pipeline_name": "next_pipeline_name",
+    "is_back": "is_back_move",
+}
+# What the marts do not hold as a column of the record.
+NOT_IN_MARTS = {
+    "is_known_stage",
+    "has_own_semantics",
+    "is_manager_dismissed",
+    "contact_ids",
+    # Of the calculation it is null for an own legal entity.
+    "company_id",
+    "is_first_time",
+    "is_closed",
+    "closed_date",
+    "is_reversal",
+    "counts_where_it_stands",
+    "lead_department_name",
+    "import_evidence",
+    "meaning",
+    "to_pipeline_id",
+    "to_stage_sort",
+    "to_is_open",
+    # They have a row for each value: fct_user_field_values.
+    *USER_FIELDS,
+}
+
+TIMES = ("day", "week", "month", "quarter", "year")
+# Dimensions by which metrics are also asked month by month.
+MAIN = {"source_name", "manager_name", "pipeline_name", "customer_kind", "lead_source_name"}
+MAIN |= {"stage_name", "city", "utm_source"}
+# Of a move, not of a visit: only moves are counted by them.
+OF_MOVES = ("next_stage_id", "next_stage_name", "next_pipeline_name", "is_back_move")
+
+
+@dataclass(frozen=True)
+class Companies:
+    """The random companies, and the warehouse that read them."""
+
+    portal: RandomPortal
+    rows: calculation.Portal
+    warehouse: Warehouse
+    as_of: dt.datetime
+    deleted: Sequence[Deleted]
+
+
+@dataclass(frozen=True)
+class Build:
+    """The marts of one set of settings, and what the calculation says."""
+
+    warehouse: Warehouse
+    facts: calculation.Facts
+    deleted: Sequence[Deleted]
+
+    @cached_property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        return duckdb.connect(str(self.warehouse.database), read_only=True)
+
+    def rows(self, sql: str) -> pl.DataFrame:
+        return pl.DataFrame(self.connection.sql(sql).to_arrow_table())
+
+
+@dataclass(frozen=True)
+class Query:
+    """Metrics by groups, as MetricFlow is asked; `view`: the saved query that asks it."""
+
+    metrics: tuple[str, ...]
+    group_by: tuple[str, ...] = ()
+    period: tuple[dt.date, dt.date] | None = None
+    entity: str | None = None
+    view: str | None = None
+
+    @property
+    def where(self) -> str | None:
+        conditions = []
+        if self.period:
+            day = "{{ TimeDimension('metric_time', 'day') }}"
+            conditions.append(f"{day} between '{self.period[0]}' and '{self.period[1]}'")
+        if self.entity:
+            conditions.append(f"{{{{ Dimension('stage__entity') }}}} = '{self.entity}'")
+        return " and ".join(conditions) or None
+
+
+@pytest.fixture(scope="module")
+def companies(tmp_path_factory: pytest.TempPathFactory) -> Companies:
+    folder = tmp_path_factory.mktemp("random")
+    drawn = draw(range(SEED, SEED + COMPANIES))
+    drawn.write(folder / "portal")
+    warehouse = Warehouse(folder / "data")
+    read = {"city_field": CITY_FIELD, "keep_titles": True, "user_fields": [*USER_FIELDS]}
+    settings = Settings.load().model_copy(update=read)
+    with serve(folder / "portal") as portal:
+        for number, moment in enumerate(READINGS):
+            portal.set_now(moment)
+            portal.replace("currencies", currencies(number))
+            for name, rows in drawn.deleted.items():
+                if number == 0:
+                    portal.upsert(name, rows)
+                if number == 1:
+                    portal.delete(name, [row["id"] for row in rows])
+            for name, rows in drawn.former.items():
+                if number == 0:
+                    portal.upsert(name, rows)
+                if number == 1:
+                    now = {row["id"]: row for row in drawn.tables[name]}
+                    portal.upsert(name, [now[row["id"]] for row in rows])
+            client = Client(portal.webhook_url, retry_seconds=0.01)
+            summary = extract(client, warehouse, settings, Options(accept_loss=True))
+            complete(warehouse, summary.refresh_no)
+    rows = calculation.Portal.read(folder / "portal")
+    readings = [
+        (reading.as_of, currencies(number))
+        for number, reading in enumerate(reversed(warehouse.last_refreshes()))
+    ]
+    rows.rate_log = readings[:-1]
+    rows.version_log = [
+        (name.removesuffix("s"), row) for name, rows in drawn.former.items() for row in rows
+    ]
+    # The second reading finds them gone.
+    missed_at = readings[1][0]
+    deleted = [
+        (name.removesuffix("s"), row, missed_at)
+        for name, rows in drawn.deleted.items()
+        for row in rows
+    ]
+    return Companies(drawn, rows, warehouse, summary.as_of, deleted)
+
+
+@pytest.fixture(scope="module")
+def builds(companies: Companies) -> dict[str, Build]:
+    """One build for each set of settings."""
+    return {name: make_build(companies, name) for name in SETTINGS}
+
+
+def make_build(companies: Companies, name: str) -> Build:
+    values = SETTINGS[name](companies.portal)
+    folder = companies.warehouse.directory.parent / name
+    folder.mkdir()
+    warehouse = Warehouse(folder)
+    shutil.copy(companies.warehouse.database, warehouse.database)
+    settings = Settings.model_validate({**Settings.load().model_dump(), **values})
+    run_models(folder, settings.dbt_vars())
+    with duckdb.connect(str(warehouse.database)) as connection:
+        create_views(connection, folder / "dbt" / "semantic_manifest.json")
+    facts = calculation.calculate(companies.rows, calculation.Settings(**values), companies.as_of)
+    return Build(warehouse, with_dimensions(facts, manifest(folder)), companies.deleted)
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "dbt" / "semantic_manifest.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def dimensions(content: dict[str, Any], model: str) -> list[str]:
+    """Categorical dimensions of a semantic model."""
+    named = next(entry for entry in content["semantic_models"] if entry["name"] == model)
+    return [entry["name"] for entry in named["dimensions"] if entry["type"] == "categorical"]
+
+
+def with_dimensions(facts: calculation.Facts, content: dict[str, Any]) -> calculation.Facts:
+    """The facts with columns named like MetricFlow's dimensions, `lead__city`."""
+    back = {new: old for old, new in RENAMED.items()}
+    named = {
+        entity: {
+            f"{entity}__{name}": pl.col(back.get(name, name))
+            for name in dimensions(content, f"{entity}s")
+        }
+        for entity in ("lead", "deal")
+    }
+    # Of a deal handed over, pipeline and stage are those of its sale.
+    for name in ("pipeline_id", "pipeline_name", "stage_id", "stage_name"):
+        named["deal"][f"deal__{name}"] = (
+            pl.when("is_handed_over").then(f"sale_{name}").otherwise(name)
+        )
+    leads = facts.leads.with_columns(**named["lead"])
+    # The lead of a deal is one that counts, or none.
+    of_leads = leads.filter("counts").select("lead_id", *named["lead"])
+    deals = facts.deals.join(of_leads, on="lead_id", how="left").with_columns(**named["deal"])
+    return replace(facts, leads=leads, deals=deals)
+
+
+# Record by record
+
+
+def differences(
+    mart: pl.DataFrame, found: pl.DataFrame, keys: Sequence[str], number: str
+) -> Iterator[str]:
+    """Columns in which the two disagree, with the first few records and their companies."""
+    found = found.select(pl.exclude(NOT_IN_MARTS)).rename(RENAMED, strict=False)
+    columns = [name for name in found.columns if name not in keys and "__" not in name]
+    joined = mart.select(*keys, *columns).join(
+        found, on=keys, how="full", suffix="_calculated", nulls_equal=True
+    )
+    alone = joined.filter(pl.col(keys[-1]).is_null() | pl.col(f"{keys[-1]}_calculated").is_null())
+    if alone.height:
+        yield f"{alone.height} records on one side only: {alone.rows()[:3]}"
+    for name in columns:
+        ours, theirs = pl.col(name), pl.col(f"{name}_calculated")
+        if joined[name].dtype.is_float():
+            near = (ours - theirs).abs() <= 1e-9 * pl.max_horizontal(1, ours.abs())
+            differs = ~near.fill_null(False) & ~(ours.is_null() & theirs.is_null())
+        else:
+            differs = ours.ne_missing(theirs.cast(joined[name].dtype))
+        for row in joined.filter(differs).head(3).iter_rows(named=True):
+            record = tuple(row[key] for key in keys)
+            yield (
+                f"{name} of {record}, company {company_of(row[number])}:"
+                f" mart {row[name]!r}, calculation {row[f'{name}_calculated']!r}"
+            )
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_marts_equal_the_calculation_record_by_record(builds: dict[str, Build], name: str) -> None:
+    build = builds[name]
+    facts = build.facts
+    leads = build.rows("select * from marts.fct_leads")
+    deals = build.rows("select * from marts.fct_deals")
+    visits = build.rows(
+        "select * exclude (stage_state), case stage_state when 'success' then 'success'"
+        " when 'failed' then 'failure' else 'open' end as meaning from marts.fct_stage_visits"
+    )
+    bridge = build.rows("select * from marts.fct_portal_bridge")
+    moves = facts.moves.with_columns(
+        # A visit to a closed stage has no length in the marts.
+        pl.when("is_open").then("days").alias("days")
+    )
+    found = [
+        *differences(leads, facts.leads, ["lead_id"], "lead_id"),
+        *differences(deals, facts.deals, ["deal_id"], "deal_id"),
+        *differences(visits, moves, ["entity", "item_id", "visit_number"], "item_id"),
+        *differences(
+            bridge,
+            calculation.portal_bridge(facts, build.deleted),
+            ["entity", "item_id"],
+            "item_id",
+        ),
+    ]
+    assert not found, shown(name, found)
+
+
+def test_another_offset_of_the_portal_is_known(builds: dict[str, Build]) -> None:
+    for name, build in builds.items():
+        ((differs,),) = build.rows(
+            "select max(offset_differences_count) > 0 from staging.stg_bitrix24__refreshes"
+        ).rows()
+        gone = [row for _, row, _ in build.deleted]
+        assert differs == offset_differs(build.facts, gone), name
+
+
+@pytest.mark.parametrize("name", ["legacy", "legacy counted"])
+def test_values_of_user_fields_equal_the_calculation(builds: dict[str, Build], name: str) -> None:
+    build = builds[name]
+    mart = {
+        tuple(row[:3]): row[3]
+        for row in build.rows(
+            "select entity, item_id, field_name,"
+            " string_agg(field_value, ', ' order by field_value) from marts.fct_user_field_values"
+            " group by all"
+        ).iter_rows()
+    }
+    calculated = {
+        (entity, row[f"{entity}_id"], field): row[field]
+        for entity, facts in (("lead", build.facts.leads), ("deal", build.facts.deals))
+        for row in facts.iter_rows(named=True)
+        for field in build.facts.settings.user_fields
+        if row[field] is not None
+    }
+    assert len(calculated) > 50
+    differing = {key for key in mart | calculated if mart.get(key) != calculated.get(key)}
+    found = [(key, mart.get(key), calculated.get(key)) for key in sorted(differing)]
+    assert not found, shown(name, [str(line) for line in found])
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_bridge_leads_from_our_figures_to_the_portals(
+    builds: dict[str, Build], name: str
+) -> None:
+    build = builds[name]
+    for period in BRIDGED:
+        start, end = period
+        counts = build.rows(
+            f"""
+            select entity,
+                count(*) as portal,
+                count_if(bridge_kind = 'counted' and created_date < date '{start}') as backlog,
+                count_if(bridge_kind = 'legacy') as imports,
+                count_if(bridge_kind = 'other_pipeline') as other_pipelines
+            from marts.fct_portal_bridge
+            where bridge_kind in ('counted', 'legacy', 'other_pipeline')
+                and created_date <= date '{end}'
+                and (portal_closed_date is null or portal_closed_date >= date '{start}')
+            group by entity
+            """
+        )
+        for entity, metric in (("lead", "leads_received"), ("deal", "deals_created")):
+            ours = build.facts.metric(metric, period)["value"].item()
+            (found,) = counts.filter(pl.col("entity") == entity).rows(named=True)
+            added = found["backlog"] + found["imports"] + found["other_pipelines"]
+            assert ours + added == found["portal"], f"{entity}s of {start} to {end}"
+
+
+# Metric by metric
+
+
+def models_of(content: dict[str, Any], name: str) -> set[str]:
+    """Semantic models that a metric is made of."""
+    models = {
+        measure["name"]: model["name"]
+        for model in content["semantic_models"]
+        for measure in model["measures"]
+    }
+    metrics = {metric["name"]: metric["type_params"] for metric in content["metrics"]}
+    params = metrics[name]
+    if params["measure"]:
+        return {models[params["measure"]["name"]]}
+    parts = [params["numerator"], params["denominator"], *(params["metrics"] or [])]
+    return {model for part in parts if part for model in models_of(content, part["name"])}
+
+
+def whole_metrics(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """Metrics without those that are only part of another."""
+    return [m for m in content["metrics"] if not m["config"]["meta"].get("part")]
+
+
+def queries(content: dict[str, Any]) -> list[Query]:
+    """Every metric in every grouping that its records have."""
+    of: dict[frozenset[str], tuple[str, ...]] = {}
+    wholes = whole_metrics(content)
+    for metric in wholes:
+        key = frozenset(models_of(content, metric["name"]))
+        of[key] = (*of.get(key, ()), metric["name"])
+    leads, deals, stages = (of[frozenset([name])] for name in ("leads", "deals", "stages"))
+    mixed = of[frozenset(["leads", "deals"])]
+    assert sum(map(len, (leads, deals, stages, mixed))) == len(wholes)
+
+    found = [Query((name,), ("metric_time__month",)) for name in (*leads, *deals, *mixed)]
+    for metrics in (leads + mixed, deals, stages):
+        times = [(), *((f"metric_time__{time}",) for time in TIMES)]
+        found += [Query(metrics, group) for group in times]
+        found += [Query(metrics, group, PERIOD) for group in ((), ("metric_time__month",))]
+    for entity, metrics in (("lead", leads + mixed), ("deal", deals)):
+        for name in dimensions(content, f"{entity}s"):
+            group = f"{entity}__{name}"
+            found.append(Query(metrics, (group,)))
+            if name in MAIN:
+                found.append(Query(metrics, (group, "metric_time__month")))
+                found.append(Query(metrics, (group,), PERIOD))
+    for name in MAIN & set(dimensions(content, "leads")):
+        found.append(Query(deals, (f"lead__{name}",)))
+    for name in dimensions(content, "stages"):
+        metrics = ("transitions",) if name in OF_MOVES else stages
+        found.append(Query(metrics, (f"stage__{name}",)))
+    stage = ("stage__pipeline_name", "stage__stage_name")
+    for entity in ("lead", "deal"):
+        for name in dimensions(content, f"{entity}s"):
+            if name in MAIN:
+                group = (*stage, f"{entity}__{name}")
+                found.append(Query(stages, group, entity=entity))
+        found.append(Query(stages, stage, PERIOD, entity))
+    return found + saved_queries(content)
+
+
+def saved_queries(content: dict[str, Any]) -> list[Query]:
+    """The saved queries, as their views in schema `metrics` answer."""
+    found = []
+    for saved in content["saved_queries"]:
+        params = saved["query_params"]
+        group_by = [
+            "__".join(part.strip("'\" ") for part in text[text.index("(") + 1 : -1].split(","))
+            for text in params["group_by"]
+        ]
+        wheres = [
+            where["where_sql_template"]
+            for where in (params["where"] or {}).get("where_filters", [])
+        ]
+        entity = next((name for name in ("lead", "deal") for w in wheres if f"'{name}'" in w), None)
+        found.append(
+            Query(tuple(params["metrics"]), tuple(group_by), entity=entity, view=saved["name"])
+        )
+    return found
+
+
+def calculated(build: Build, query: Query) -> dict[str, dict[tuple[Any, ...], Any]]:
+    """Values of each metric of the query by group."""
+    back = {f"stage__{new}": old for old, new in RENAMED.items()}
+    keys = [
+        name.removeprefix("metric_time__") if name.startswith("metric_time") else name
+        for name in query.group_by
+    ]
+    found = {}
+    stages = None
+    for name in query.metrics:
+        if name in STAGE_METRICS:
+            keys_of_visits = [back.get(key, key.removeprefix("stage__")) for key in keys]
+            if stages is None:
+                entities = [query.entity] if query.entity else ["lead", "deal"]
+                stages = build.facts.stage_counts(entities, query.period, keys_of_visits)
+            frame = stages.select(*keys_of_visits, value=STAGE_METRICS[name][2])
+        else:
+            frame = build.facts.metric(name, query.period, keys).select(*keys, "value")
+        found[name] = {row[:-1]: row[-1] for row in frame.iter_rows()}
+    return found
+
+
+def answered(build: Build, sql: str, query: Query) -> dict[str, dict[tuple[Any, ...], Any]]:
+    """What the SQL of the query says, in the same form."""
+    frame = build.rows(sql)
+    # Periods come as instants, sums of whole numbers as decimals without decimals.
+    frame = frame.with_columns(
+        pl.col(pl.Datetime).cast(pl.Date), cs.by_dtype(pl.Decimal(38, 0)).cast(pl.Int64)
+    )
+    return {
+        name: {row[:-1]: row[-1] for row in frame.select(*query.group_by, name).iter_rows()}
+        for name in query.metrics
+    }
+
+
+def is_same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and other is not None:
+        return abs(one - float(other)) <= 1e-9 * max(1.0, abs(one))
+    return bool(one == other)
+
+
+def unequal(build: Build, query: Query, sql: str) -> Iterator[str]:
+    ours, theirs = answered(build, sql, query), calculated(build, query)
+    for metric in query.metrics:
+        values = [*ours[metric].values(), *theirs[metric].values()]
+        # A group without records has no row: a count or an amount of 0, nothing for anything else.
+        unknown = f"{metric}_unknown"
+        is_amount = unknown in METRICS or unknown in STAGE_METRICS
+        is_count = bool(values) and all(isinstance(value, int) for value in values)
+        nothing = 0 if is_amount or is_count else None
+        groups = {**ours[metric], **theirs[metric]}
+        for group in groups:
+            one = ours[metric].get(group, nothing)
+            other = theirs[metric].get(group, nothing)
+            # Beside other metrics MetricFlow has a row of nulls for it, which the views fill.
+            if one is None and unknown in query.metrics and not query.view:
+                one = None if ours[unknown][group] else 0
+            if not is_same(one, other) and not is_same(other, one):
+                by = dict(zip(query.group_by, group, strict=True))
+                yield (
+                    f"{metric} {query.view or ''} by {by} {query.where or ''}:"
+                    f" MetricFlow {one!r}, calculation {other!r}"
+                )
+
+
+@pytest.fixture(scope="module")
+def compiled(builds: dict[str, Build]) -> list[tuple[Query, str]]:
+    """SQL of all queries: it depends on no setting."""
+    folder = builds["default"].warehouse.directory
+    content = manifest(folder)
+    engine = load_engine(folder / "dbt" / "semantic_manifest.json")
+    return [
+        (
+            query,
+            f"select * from metrics.{query.view}"
+            if query.view
+            else compile_query(engine, list(query.metrics), query.group_by, query.where),
+        )
+        for query in queries(content)
+    ]
+
+
+def test_every_metric_is_calculated(builds: dict[str, Build]) -> None:
+    content = manifest(builds["default"].warehouse.directory)
+    names = {metric["name"] for metric in whole_metrics(content)}
+    assert names - set(METRICS) - set(STAGE_METRICS) == set()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_metricflow_equals_the_calculation(
+    builds: dict[str, Build], compiled: list[tuple[Query, str]], name: str
+) -> None:
+    found = [line for query, sql in compiled for line in unequal(builds[name], query, sql)]
+    assert not found, shown(name, found)
+
+
+def shown(name: str, lines: Sequence[str]) -> str:
+    again = f"one company alone: RANDOM_COMPANIES=1 RANDOM_SEED=<company>; seeds from {SEED}"
+    return "\n".join([f"settings {name}: {len(lines)} differences; {again}", *lines[:SHOWN]])

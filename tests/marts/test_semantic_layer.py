@@ -1,0 +1,596 @@
+"""Every metric of the semantic layer on a small company whose figures are worked out by hand."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import yaml
+from pytest import approx
+
+from pipelines.environment import ROOT
+from pipelines.errors import PublishFailed
+from pipelines.mf import run_mf
+from pipelines.warehouse import Warehouse
+from tests.support.semantic_fixtures import RUB, Ask, ask, company
+
+__all__ = ["ask", "company"]
+
+SEMANTIC = ROOT / "dbt_project" / "models" / "semantic"
+MONTH = ["metric_time__month"]
+
+
+def query(company: Warehouse, sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(company.published / "crm.duckdb"), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("metric", "by_month", "total"),
+    [
+        # Leads 4 and 5 are of February, 1 to 3 of March; 6 is imported.
+        ("leads_received", {"02-01": 2, "03-01": 3}, 5),
+        ("leads_junk", {"02-01": 0, "03-01": 1}, 1),
+        ("leads_in_work", {"02-01": 1, "03-01": 1}, 2),
+        ("leads_new", {"02-01": 0, "03-01": 1}, 1),
+        ("leads_in_progress", {"02-01": 1, "03-01": 0}, 1),
+        ("leads_repeat", {"02-01": 1, "03-01": 0}, 1),
+        ("leads_first_time", {"02-01": 1, "03-01": 3}, 4),
+        ("leads_forgotten", {"02-01": 1, "03-01": 1}, 2),
+        ("leads_forgotten_without_plan", {"02-01": 0, "03-01": 1}, 1),
+        ("leads_inactive", {"02-01": 1, "03-01": 1}, 2),
+        ("leads_without_planned_activity", {"02-01": 0, "03-01": 1}, 1),
+        ("leads_quality_cohort", {"02-01": 1, "03-01": 1}, 2),
+        ("leads_quality_period", {"03-01": 2}, 2),
+        ("leads_with_deal_cohort", {"02-01": 2, "03-01": 2}, 4),
+        ("leads_with_deal_period", {"03-01": 4}, 4),
+        ("leads_with_sale_cohort", {"02-01": 2, "03-01": 1}, 3),
+        ("leads_with_sale_period", {"03-01": 3}, 3),
+        ("leads_quality_with_deal_cohort", {"02-01": 1, "03-01": 1}, 2),
+        ("leads_quality_with_sale_cohort", {"02-01": 1, "03-01": 1}, 2),
+        ("leads_with_sale_not_quality_cohort", {"02-01": 1, "03-01": 0}, 1),
+        ("lead_to_quality_rate_cohort", {"02-01": 1 / 2, "03-01": 1 / 3}, 2 / 5),
+        ("lead_to_quality_rate_period", {"02-01": 0, "03-01": 2 / 3}, 2 / 5),
+        ("lead_to_deal_rate_cohort", {"02-01": 1, "03-01": 2 / 3}, 4 / 5),
+        ("lead_to_deal_rate_period", {"02-01": 0, "03-01": 4 / 3}, 4 / 5),
+        ("lead_to_sale_rate_cohort", {"02-01": 1, "03-01": 1 / 3}, 3 / 5),
+        ("lead_to_sale_rate_period", {"02-01": 0, "03-01": 1}, 3 / 5),
+        # 19 days; 2 and 4.
+        ("processing_days_avg", {"02-01": 19, "03-01": 3}, 25 / 3),
+        ("processing_days_median", {"02-01": 19, "03-01": 3}, 4),
+        ("processing_days_p90", {"02-01": 19, "03-01": 3.8}, 16),
+        # 38 and 29 days; 8.
+        ("lead_to_sale_days_avg", {"02-01": 33.5, "03-01": 8}, 25),
+        ("lead_to_sale_days_median", {"02-01": 33.5, "03-01": 8}, 29),
+        # Lead 3 since 5 March is 26 days and 10 hours old, lead 5 since 11 February 48 and 10.
+        ("lead_age_days", {"02-01": (19 + 1162 / 24) / 2, "03-01": (2 + 4 + 634 / 24) / 3}, None),
+        ("sales_amount_of_leads_cohort", {"02-01": RUB("500.50"), "03-01": RUB(1000)}, None),
+        ("revenue_per_lead_cohort", {"02-01": 250.25, "03-01": 1000 / 3}, 300.1),
+        # Leads came in February, and no sale; in March 1,500.50 for 3 leads.
+        ("revenue_per_lead_period", {"02-01": 0, "03-01": 1500.5 / 3}, 300.1),
+        # Deal 4 is of February, 7 of the service pipeline.
+        ("deals_created", {"02-01": 1, "03-01": 7}, 8),
+        ("deals_in_work", {"02-01": 0, "03-01": 1}, 1),
+        ("deals_failed_cohort", {"02-01": 0, "03-01": 2}, 2),
+        ("deals_failed_period", {"03-01": 2}, 2),
+        ("deals_closed_cohort", {"02-01": 1, "03-01": 6}, 7),
+        ("deals_closed_period", {"03-01": 7}, 7),
+        ("sales_cohort", {"02-01": 1, "03-01": 4}, 5),
+        ("sales_period", {"03-01": 5}, 5),
+        ("sales_amount_cohort", {"02-01": RUB(300), "03-01": RUB("1611.50")}, RUB("1911.50")),
+        ("sales_amount_period", {"03-01": RUB("1911.50")}, RUB("1911.50")),
+        ("average_sale_cohort", {"02-01": 300, "03-01": 1611.5 / 3}, 477.875),
+        # Five sales; the amount of deal 6 is unknown.
+        ("average_sale_period", {"03-01": 477.875}, 477.875),
+        ("sales_with_amount_cohort", {"02-01": 1, "03-01": 3}, 4),
+        ("sales_with_amount_period", {"03-01": 4}, 4),
+        ("sales_amount_cohort_unknown", {"02-01": 0, "03-01": 1}, 1),
+        ("sales_amount_period_unknown", {"03-01": 1}, 1),
+        ("sales_new_cohort", {"02-01": 1, "03-01": 2}, 3),
+        ("sales_new_period", {"03-01": 3}, 3),
+        ("sales_repeat_cohort", {"02-01": 0, "03-01": 1}, 1),
+        ("sales_repeat_period", {"03-01": 1}, 1),
+        ("sales_new_amount_cohort", {"02-01": RUB(300), "03-01": RUB("1500.50")}, None),
+        ("sales_new_amount_period", {"03-01": RUB("1800.50")}, None),
+        # The one repeat sale has no known amount: never 0. February has no such sale.
+        ("sales_repeat_amount_cohort", {"02-01": RUB(0), "03-01": None}, None),
+        ("sales_repeat_amount_cohort_unknown", {"02-01": 0, "03-01": 1}, 1),
+        ("sales_repeat_amount_period", {"03-01": None}, None),
+        ("sales_repeat_amount_period_unknown", {"03-01": 1}, 1),
+        ("sales_new_amount_period_unknown", {"03-01": 0}, 0),
+        # Deal 9 names neither company nor contact.
+        ("sales_unknown_cohort", {"02-01": 0, "03-01": 1}, 1),
+        ("sales_unknown_period", {"03-01": 1}, 1),
+        ("sales_unknown_amount_cohort", {"02-01": RUB(0), "03-01": RUB(111)}, RUB(111)),
+        ("sales_unknown_amount_period", {"03-01": RUB(111)}, RUB(111)),
+        ("sales_unknown_amount_period_unknown", {"03-01": 0}, 0),
+        ("potential_amount", {"02-01": RUB(0), "03-01": RUB(2000)}, RUB(2000)),
+        ("potential_amount_unknown", {"02-01": 0, "03-01": 0}, 0),
+        # Deal 3 is of lead 4, which came in February.
+        ("leads_potential_amount", {"02-01": RUB(2000), "03-01": RUB(0)}, RUB(2000)),
+        ("leads_potential_amount_unknown", {"02-01": 0, "03-01": 0}, 0),
+        # Due on the 30th: lead 5 and deal 3.
+        ("leads_overdue", {"02-01": 1, "03-01": 0}, 1),
+        ("leads_overdue_amount", {"02-01": RUB(0), "03-01": RUB(0)}, RUB(0)),
+        ("deals_overdue", {"02-01": 0, "03-01": 1}, 1),
+        ("deals_overdue_amount", {"02-01": RUB(0), "03-01": RUB(2000)}, RUB(2000)),
+        ("deals_overdue_amount_unknown", {"02-01": 0, "03-01": 0}, 0),
+        ("deals_forgotten_amount", {"02-01": RUB(0), "03-01": RUB(2000)}, RUB(2000)),
+        ("deals_without_planned_activity_amount", {"02-01": RUB(0), "03-01": RUB(0)}, RUB(0)),
+        ("deals_forgotten", {"02-01": 0, "03-01": 1}, 1),
+        ("deals_forgotten_without_plan", {"02-01": 0, "03-01": 0}, 0),
+        ("deals_inactive", {"02-01": 0, "03-01": 1}, 1),
+        ("deals_without_planned_activity", {"02-01": 0, "03-01": 0}, 0),
+        # Deals 3, 5 and 6 are repeat; the portal says so of deal 5: a repeated inquiry.
+        ("deals_repeat_flag_different", {"02-01": 0, "03-01": 2}, 2),
+        # 42 days; 6, 19, 2, 5, 0 and 7.
+        ("days_to_close_avg_cohort", {"02-01": 42, "03-01": 6.5}, 81 / 7),
+        ("days_to_close_median_cohort", {"02-01": 42, "03-01": 5.5}, 6),
+        ("days_to_close_avg_period", {"03-01": 81 / 7}, 81 / 7),
+        ("days_to_close_median_period", {"03-01": 6}, 6),
+        ("deal_age_days", {"02-01": 42, "03-01": (39 + 634 / 24) / 7}, None),
+        # Deals 1, 2 and 6 came 8, 38 and 29 days after their leads; 4 and 9 have none that counts.
+        ("sale_after_lead_days_avg_period", {"03-01": 25}, 25),
+        ("sale_after_lead_days_median_period", {"03-01": 29}, 29),
+        ("sales_without_lead_period", {"03-01": 2}, 2),
+        ("sales_without_lead_amount_period", {"03-01": RUB(411)}, RUB(411)),
+        ("sales_of_leads_period", {"03-01": 3}, 3),
+        ("sales_amount_of_leads_period", {"03-01": RUB("1500.50")}, RUB("1500.50")),
+        ("sales_amount_of_leads_period_unknown", {"03-01": 1}, 1),
+        ("sales_amount_of_leads_cohort_unknown", {"02-01": 1, "03-01": 0}, 1),
+        ("sales_without_lead_amount_period_unknown", {"03-01": 0}, 0),
+    ],
+)
+def test_metrics_by_month_and_in_all(
+    ask: Ask, metric: str, by_month: dict[str, Any], total: Any
+) -> None:
+    found = ask(metric, MONTH)
+    assert found == {
+        month: value if value is None or isinstance(value, RUB) else approx(value)
+        for month, value in by_month.items()
+    }
+    if total is not None:
+        assert ask(metric) == (total if isinstance(total, RUB) else approx(total))
+
+
+@pytest.mark.parametrize(
+    ("metrics", "dimension", "expected"),
+    [
+        ("leads_received", "lead__source_name", {"Web": 3, "Ads": 2}),
+        ("leads_received", "lead__utm_source", {"yandex": 1, None: 4}),
+        ("leads_received", "lead__utm_medium", {None: 5}),
+        ("leads_received", "lead__utm_campaign", {None: 5}),
+        ("leads_received", "lead__utm_content", {None: 5}),
+        ("leads_received", "lead__utm_term", {None: 5}),
+        ("leads_received", "lead__manager_name", {"Анна Орлова": 3, "Иван Котов": 2}),
+        ("leads_received", "lead__department_name", {"Розница": 3, "Опт": 2}),
+        ("leads_received", "lead__stage_name", {"New": 1, "Talk": 1, "Junk": 1, "Converted": 2}),
+        ("leads_received", "lead__city", {"Казань": 1, "Тверь": 1, None: 3}),
+        ("leads_received", "metric_time__year", {"01-01": 5}),
+        ("leads_received", "metric_time__quarter", {"01-01": 5}),
+        ("leads_received", "metric_time__week", {"02-09": 2, "03-02": 3}),
+        (
+            "leads_received",
+            "metric_time__day",
+            {"02-10": 1, "02-11": 1, "03-02": 1, "03-03": 1, "03-05": 1},
+        ),
+        ("deals_created", "deal__pipeline_name", {"Продажи": 8}),
+        ("deals_created", "deal__stage_name", {"Won": 5, "Lose": 2, "Prep": 1}),
+        ("deals_created", "deal__customer_kind", {"new": 3, "repeat": 3, "unknown": 2}),
+        ("deals_created", "deal__manager_name", {"Анна Орлова": 5, "Иван Котов": 3}),
+        ("deals_created", "deal__department_name", {"Розница": 5, "Опт": 3}),
+        ("deals_created", "deal__source_name", {"без источника": 8}),
+        ("deals_created", "deal__city", {"Казань": 1, "Тверь": 1, None: 6}),
+        ("deals_created", "deal__utm_source", {None: 8}),
+        (
+            "deals_created",
+            "deal__lead_source_name",
+            {"Web": 2, "Ads": 3, "без лида": 1, "лид удалён": 1, "лид импортирован": 1},
+        ),
+        # The same by way of the lead: deals without one, or with an imported one, have no source.
+        ("deals_created", "lead__source_name", {"Web": 2, "Ads": 3, None: 3}),
+        (
+            "deals_closed_period",
+            "deal__days_to_close_bin",
+            {"0–7": 5, "8–30": 1, "31–90": 1},
+        ),
+        # A lead without UTM is a group; the sale of Tver has no known amount, so no revenue either.
+        ("revenue_per_lead_period", "lead__utm_source", {"yandex": 1000, None: 500.5 / 4}),
+        (
+            "revenue_per_lead_period",
+            "lead__city",
+            {"Казань": 1000, "Тверь": None, None: 500.5 / 3},
+        ),
+        ("revenue_per_lead_period", "lead__source_name", {"Web": 1000 / 3, "Ads": 250.25}),
+        (
+            "lead_to_sale_rate_period",
+            "lead__manager_name",
+            {"Анна Орлова": 2 / 3, "Иван Котов": 0.5},
+        ),
+        (
+            "leads_received",
+            "lead__state",
+            {"quality": 2, "junk": 1, "new": 1, "in_progress": 1},
+        ),
+        # What happened within the period, by the source of the lead: deals 1 and 6; deal 2.
+        ("leads_quality_period", "lead__source_name", {"Web": 1, "Ads": 1}),
+        ("leads_with_deal_period", "lead__source_name", {"Web": 2, "Ads": 2}),
+        ("leads_with_sale_period", "lead__source_name", {"Web": 2, "Ads": 1}),
+        ("sales_period", "lead__source_name", {"Web": 2, "Ads": 1, None: 2}),
+        ("sales_amount_period", "deal__currency_code", {"RUB": RUB("1911.50"), "XAU": None}),
+        ("sales_amount_period_unknown", "deal__currency_code", {"RUB": 0, "XAU": 1}),
+        ("sales_of_leads_period", "lead__source_name", {"Web": 2, "Ads": 1}),
+        # Sales of deleted and of imported leads stand in rows of their own, beside the total.
+        (
+            "sales_amount_period",
+            "deal__lead_source_name",
+            {
+                "Web": RUB(1000),
+                "Ads": RUB("500.50"),
+                "лид удалён": RUB(300),
+                "лид импортирован": RUB(111),
+            },
+        ),
+    ],
+)
+def test_dimensions(ask: Ask, metrics: str, dimension: str, expected: dict[Any, Any]) -> None:
+    assert ask(metrics, [dimension]) == {
+        key: None if value is None else approx(value) for key, value in expected.items()
+    }
+
+
+def test_an_amount_tells_nothing_from_unknown(ask: Ask) -> None:
+    """The amount of lead 5's sale is unknown; leads 2 and 3 have no sale: 0.
+
+    Where MetricFlow joins metrics, a group without a sale has no row of its own; the views fill it.
+    """
+    found = ask(
+        "sales_cohort sales_amount_cohort sales_amount_cohort_unknown average_sale_cohort",
+        ["deal__state", "deal__currency_code"],
+    )
+    assert found == {
+        ("sale", "RUB"): (4, RUB("1911.50"), 0, approx(477.875)),
+        ("sale", "XAU"): (1, None, 1, None),
+        ("failed", "RUB"): (0, RUB(0), 0, None),
+        ("in_work", "RUB"): (0, RUB(0), 0, None),
+    }
+    of_leads = "sales_amount_of_leads_cohort sales_amount_of_leads_cohort_unknown"
+    found = ask(f"{of_leads} revenue_per_lead_cohort", ["lead__stage_name"])
+    assert found == {
+        "New": (RUB(0), 0, 0),
+        "Talk": (None, 1, None),
+        "Junk": (RUB(0), 0, 0),
+        "Converted": (RUB("1500.50"), 0, approx(750.25)),
+    }
+    # The 0 of lead 2, which has no sale, does not make the sale of lead 5 known.
+    found = ask(
+        of_leads, ["lead__manager_name"], "{{ Dimension('lead__stage_name') }} <> 'Converted'"
+    )
+    assert found == {"Анна Орлова": (None, 1), "Иван Котов": (RUB(0), 0)}
+
+
+def test_sales_are_new_repeat_or_of_no_customer(ask: Ask) -> None:
+    for view in ("cohort", "period"):
+        names = [
+            f"sales_{view}",
+            *(f"sales_{kind}_{view}" for kind in ("new", "repeat", "unknown")),
+        ]
+        assert ask(" ".join(names)) == (5, 3, 1, 1)
+
+
+def test_funnels_of_leads_in_both_views(ask: Ask) -> None:
+    """Cohort: each step is part of the one before. Period: each step by its own event."""
+    cohort = ask(
+        "leads_received leads_quality_cohort leads_quality_with_deal_cohort"
+        " leads_quality_with_sale_cohort leads_with_sale_not_quality_cohort",
+        ["lead__source_name"],
+    )
+    # Web: leads 1, 2 and 5; lead 5 has a sale and is not quality. Ads: leads 3 and 4.
+    assert cohort == {"Web": (3, 1, 1, 1, 1), "Ads": (2, 1, 1, 1, 0)}
+    period = ask(
+        "leads_received leads_quality_period leads_with_deal_period leads_with_sale_period", MONTH
+    )
+    assert period == {"02-01": (2, 0, 0, 0), "03-01": (3, 2, 4, 3)}
+
+
+def test_stages_of_leads(ask: Ask) -> None:
+    found = ask(
+        "visited stage_items stage_forward_rate dropped dropped_amount dropped_share"
+        " stage_days_avg standing_now days_on_stage_now",
+        ["stage__stage_name"],
+        "{{ Dimension('stage__entity') }} = 'lead'",
+    )
+    # NEW: 2, 4, 19 and 1 days; lead 3 stands there for 26 days and 10 hours, lead 5 on TALK for 47
+    # and 10. Leads 1, 4 and 5 went on, lead 2 dropped.
+    assert found == {
+        "New": (5, 5, 3 / 5, 1, RUB(0), 1 / 5, approx(6.5), 1, approx(634 / 24)),
+        "Talk": (1, 5, 0, 0, RUB(0), 0, None, 1, approx(1138 / 24)),
+        "Junk": (1, 5, 0, 0, RUB(0), 0, None, 0, None),
+        "Converted": (2, 5, 0, 0, RUB(0), 0, None, 0, None),
+    }
+
+
+def test_stages_of_deals(ask: Ask) -> None:
+    found = ask(
+        "visited stage_items stage_pass_rate stage_forward_rate dropped dropped_amount"
+        " dropped_share",
+        ["stage__stage_name"],
+        "{{ Dimension('stage__entity') }} = 'deal'",
+    )
+    assert found == {
+        "New": (6, 8, 6 / 8, approx(5 / 6), 1, RUB(700), approx(1 / 6)),
+        "Prep": (3, 8, 3 / 8, approx(2 / 3), 0, RUB(0), 0),
+        # Deal 6 stood on it twice, and was won again after the first time.
+        "Won": (5, 8, 5 / 8, 1 / 5, 0, RUB(0), 0),
+        "Lose": (2, 8, 2 / 8, 0, 0, RUB(0), 0),
+        "создан проваленным": (0, 0, None, None, 1, RUB(40), None),
+    }
+    # Of the pipeline as a whole: 8 deals stood in it, one dropped from a stage, one before any.
+    found = ask(
+        "visited dropped dropped_share",
+        ["stage__pipeline_name"],
+        "{{ Dimension('stage__entity') }} = 'deal'",
+    )
+    assert found == {"Продажи": (8, 2, 1 / 8)}
+
+
+def test_days_on_stages(ask: Ask) -> None:
+    found = ask(
+        "stage_days_avg stage_days_median standing_now days_on_stage_now",
+        ["stage__stage_name"],
+        "{{ Dimension('stage__entity') }} = 'deal' and {{ Dimension('stage__pipeline_name') }}"
+        " = 'Продажи'",
+    )
+    # NEW: 6, 10, 2, 42, 2 and 7 days. PREP: 9, 2 and 2; deal 3 stands there since 7 March.
+    assert found == {
+        "New": (approx(11.5), approx(6.5), 0, None),
+        "Prep": (approx(13 / 3), approx(2), 1, approx(24 + 10 / 24)),
+        "Won": (None, None, 0, None),
+        "Lose": (None, None, 0, None),
+        "создан проваленным": (None, None, 0, None),
+    }
+
+
+def test_stages_by_dimensions_of_their_items(ask: Ask) -> None:
+    leads = "{{ Dimension('stage__entity') }} = 'lead'"
+    assert ask("visited stage_pass_rate", ["stage__stage_name", "lead__source_name"], leads) == {
+        ("New", "Web"): (3, 1),
+        ("New", "Ads"): (2, 1),
+        ("Talk", "Web"): (1, approx(1 / 3)),
+        ("Talk", "Ads"): (0, 0),
+        ("Junk", "Web"): (1, approx(1 / 3)),
+        ("Junk", "Ads"): (0, 0),
+        ("Converted", "Web"): (1, approx(1 / 3)),
+        ("Converted", "Ads"): (1, 1 / 2),
+    }
+    deals = "{{ Dimension('stage__entity') }} = 'deal'"
+    assert ask("dropped", ["deal__manager_name"], deals) == {"Анна Орлова": 1, "Иван Котов": 1}
+    # Deals 4 of February; 1, 2, 3, 5 and 9 of March.
+    where = f"{deals} and {{{{ Dimension('stage__stage_name') }}}} = 'New'"
+    assert ask("visited", MONTH, where) == {"02-01": 1, "03-01": 5}
+
+
+def test_transitions(ask: Ask) -> None:
+    found = ask(
+        "transitions",
+        ["stage__stage_name", "stage__next_stage_name", "stage__is_back_move"],
+        "{{ Dimension('stage__entity') }} = 'deal'"
+        " and {{ Dimension('stage__next_stage_name') }} is not null",
+    )
+    by_stages = {tuple(sorted(map(str, key))): value for key, value in found.items()}
+    assert by_stages == {
+        ("False", "New", "Prep"): 2,
+        ("False", "New", "Won"): 3,
+        ("False", "Lose", "New"): 1,
+        ("False", "Prep", "Won"): 3,
+        ("Prep", "True", "Won"): 1,
+    }
+
+
+def test_views_hold_the_same_figures(company: Warehouse) -> None:
+    rows = query(
+        company,
+        """
+        select metric_time__month::varchar, leads_received, lead_to_quality_rate_period,
+            sales_period, sales_amount_period, average_sale_period
+        from metrics.sales_dynamics order by all
+        """,
+    )
+    assert rows == [
+        ("2026-02-01", 2, 0, 0, RUB(0), None),
+        ("2026-03-01", 3, approx(2 / 3), 5, RUB("1911.50"), approx(477.875)),
+    ]
+    (marketing,) = query(
+        company,
+        """
+        select sum(leads_received), sum(sales_of_leads_period), sum(sales_period),
+            sum(sales_amount_of_leads_period), sum(potential_amount)
+        from metrics.marketing
+        """,
+    )
+    assert marketing == (5, 3, 5, RUB("1500.50"), RUB(2000))
+    # Rows of a view add up: a deal is in one month, pipeline and manager only.
+    stages = query(
+        company,
+        """
+        select stage__stage_name, sum(visited), sum(stage_items) from metrics.deal_stages
+        group by all having sum(visited) > 0 order by 2 desc
+        """,
+    )
+    assert stages == [("New", 6, 8), ("Won", 5, 8), ("Prep", 3, 8), ("Lose", 2, 8)]
+
+
+def test_every_view_can_be_read_under_any_name(company: Warehouse, tmp_path: Path) -> None:
+    copy = tmp_path / "march.duckdb"
+    copy.write_bytes((company.published / "crm.duckdb").read_bytes())
+    saved = yaml.safe_load((SEMANTIC / "saved_queries.yml").read_text(encoding="utf-8"))
+    names = {entry["name"] for entry in saved["saved_queries"]}
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{copy}' as archive (read_only)")
+        views = connection.execute(
+            "select view_name from duckdb_views() where database_name = 'archive'"
+            " and schema_name = 'metrics'"
+        ).fetchall()
+        assert {name for (name,) in views} == names
+        for name in names:
+            result = connection.execute(f"select * from archive.metrics.{name}")
+            assert result.fetchone() is not None, name
+            kinds = {str(column[1]) for column in result.description}
+            assert not kinds & {"HUGEINT", "TIMESTAMP"}, name
+
+
+def test_views_have_numerators_and_denominators_beside_ratios() -> None:
+    saved = yaml.safe_load((SEMANTIC / "saved_queries.yml").read_text(encoding="utf-8"))
+    ratios = {m["name"]: m["type_params"] for m in metrics() if m["type"] == "ratio"}
+    missing = [
+        (query["name"], name, part)
+        for query in saved["saved_queries"]
+        for name in query["query_params"]["metrics"]
+        if name in ratios
+        for part in (ratios[name]["numerator"], ratios[name]["denominator"])
+        if part not in query["query_params"]["metrics"]
+    ]
+    assert missing == []
+
+
+def metrics() -> list[dict[str, Any]]:
+    """All metrics as their YAML files have them."""
+    found = []
+    for file in SEMANTIC.glob("*.yml"):
+        found += yaml.safe_load(file.read_text(encoding="utf-8")).get("metrics", [])
+    return found
+
+
+def test_every_metric_is_labelled_in_both_languages_and_filters_what_counts() -> None:
+    for metric in metrics():
+        meta = metric["config"]["meta"]
+        assert re.search("[а-яё]", metric["label"], re.IGNORECASE), metric["name"]
+        assert re.search("[а-яё]", meta["definition_ru"], re.IGNORECASE), metric["name"]
+        assert not re.search("[а-яё]", metric["description"] + meta["label_en"], re.IGNORECASE)
+        assert meta["format"] in ("count", "amount", "days", "rate"), metric["name"]
+        if metric["type"] == "simple":
+            assert "is_counted" in metric["filter"], metric["name"]
+            if metric["name"].endswith("_period"):
+                assert "is not null" in metric["filter"], metric["name"]
+    for language in ("label", "label_en"):
+        labels = [m.get(language) or m["config"]["meta"].get(language) for m in metrics()]
+        assert len(labels) == len(set(labels))
+
+
+def test_dim_metrics_is_the_graph(company: Warehouse) -> None:
+    rows = query(company, "select metric_name from marts.dim_metrics order by all")
+    names = {name for (name,) in rows} - {"leads_repeat_share"}
+    parts = {metric["name"] for metric in metrics() if metric["config"]["meta"].get("part")}
+    assert names == {metric["name"] for metric in metrics()} - parts
+    rows = query(
+        company,
+        """
+        select label_ru, label_en, value_format, formula, row_filter, numerator, denominator,
+            time_axis, time_view
+        from marts.dim_metrics
+        where metric_name in
+            ('leads_junk', 'lead_to_sale_rate_period', 'sales_amount_period', 'deals_forgotten')
+        order by metric_name
+        """,
+    )
+    deals, rate, junk, sales = rows
+    assert deals[:4] == ("Забытые сделки", "Forgotten deals", "count", "count_if(is_forgotten)")
+    assert deals[4:] == ("is_counted", None, None, "created_date", "stock")
+    assert junk[2:] == (
+        "count",
+        "count_if(is_junk)",
+        "is_counted",
+        None,
+        None,
+        "created_date",
+        None,
+    )
+    assert rate == (
+        "Конверсия в продажу, общая",
+        "Lead to sale rate, within the period",
+        "rate",
+        "leads_with_sale_period / leads_received",
+        None,
+        "leads_with_sale_period",
+        "leads_received",
+        "first_sold_date",
+        "period",
+    )
+    assert sales[2:5] == (
+        "amount",
+        "sum(case when is_sale then base_amount end)",
+        "is_counted and sold_date is not null",
+    )
+
+
+def test_metrics_are_grouped_and_dated_in_words(company: Warehouse) -> None:
+    rows = query(
+        company,
+        """
+        select metric_name, metric_group, time_axis_ru, time_axis_en
+        from marts.dim_metrics
+        where metric_name in (
+            'average_sale_period', 'days_to_close_avg_period', 'deals_forgotten', 'leads_junk',
+            'lead_to_sale_rate_period', 'sales_period', 'stage_days_avg'
+        )
+        order by metric_name
+        """,
+    )
+    assert rows == [
+        ("average_sale_period", "money", "продажа", "sale"),
+        ("days_to_close_avg_period", "time", "продажа или провал", "sale or failure"),
+        ("deals_forgotten", "forgotten", "создание сделки", "creation of the deal"),
+        (
+            "lead_to_sale_rate_period",
+            "conversions",
+            "первая продажа лида",
+            "first sale of the lead",
+        ),
+        ("leads_junk", "leads", "создание лида", "creation of the lead"),
+        ("sales_period", "deals", "продажа", "sale"),
+        (
+            "stage_days_avg",
+            "stages",
+            "создание лида или сделки",
+            "creation of the lead or deal",
+        ),
+    ]
+
+
+def test_mf_answers_while_a_refresh_writes(company: Warehouse, tmp_path: Path) -> None:
+    answer = tmp_path / "answer.csv"
+    command = [sys.executable, "-m", "pipelines", "mf", "query", "--quiet"]
+    command += ["--metrics", "leads_received,sales_amount_period", "--csv", str(answer)]
+    command += ["--group-by", "lead__source_name", "--order", "-leads_received"]
+    before = (company.published / "crm.duckdb").read_bytes()
+    with company.lock(), duckdb.connect(str(company.database)) as writer:
+        writer.execute("begin")
+        writer.execute("create table main.half_built as select 1 as n")
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "WAREHOUSE_DIR": str(company.directory)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        writer.execute("rollback")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert answer.read_text(encoding="utf-8").splitlines() == [
+        "lead__source_name,leads_received,sales_amount_period",
+        "Web,3,1000.0",
+        "Ads,2,500.5",
+        ",0,411.0",
+    ]
+    assert (company.published / "crm.duckdb").read_bytes() == before
+
+
+def test_mf_without_anything_published_says_so(tmp_path: Path) -> None:
+    with pytest.raises(PublishFailed, match="run a refresh first"):
+        run_mf(Warehouse(tmp_path), ["list", "metrics"])

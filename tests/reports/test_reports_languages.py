@@ -1,0 +1,153 @@
+"""Every page in both languages: its words, its accessibility, its width, its definitions."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.support.reports_fixtures import PAGES, REPORTS, Sites
+
+OpenPage = Callable[..., Page]
+
+PORTALS = {"ru": "company", "en": "english"}
+LOCALES = {"ru": "ru-RU", "en": "en-US"}
+FOREIGN = {"ru": re.compile(r"[A-Za-z]{2,}"), "en": re.compile(r"[А-Яа-яЁё]+")}
+# Names and abbreviations that a Russian report has too.
+INTERNATIONAL = {"CRM", "CSV", "Excel", "ID", "SQL", "UTM", "URL"}
+
+IDENTIFIER = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
+# What a setting may say, as its description names it.
+SETTING_VALUES = {
+    "quality",
+    "junk",
+    "none",
+    "hash",
+    "full",
+    "deal",
+    "sale",
+    "direct",
+    "customer",
+    "true",
+    "false",
+}
+# Names by which SQL and settings know a thing, and values of settings, are the same everywhere.
+NAMES = ".font-mono, [data-setting] td:nth-child(2), [data-table=checks] td:first-child"
+READ_WORDS = """(names) => [
+    document.querySelectorAll(names).forEach((name) => { name.style.display = 'none'; }) ?? '',
+    document.title,
+    document.body.innerText,
+    ...[...document.querySelectorAll('body *')].flatMap((element) =>
+        ['title', 'placeholder', 'aria-label'].map((name) => element.getAttribute(name) ?? '')),
+]"""
+
+
+READ_DICTIONARY = """
+const text = await (await import('node:fs/promises')).readFile(process.argv[1], 'utf8');
+const code = text
+    .replace(/import [^;]*language[^;]*;/, `const language = '${process.argv[2]}';`)
+    .replace(/import [^;]*;/g, '');
+const words = await import('data:text/javascript,' + encodeURIComponent(code));
+const inCode = (value) => process.argv[2] === 'ru' ? '' : String(value);
+const flat = (value, path) => value && typeof value === 'object'
+    ? Object.entries(value).flatMap(([key, one]) => flat(one, [...path, key]))
+    : [[path.join('.'), typeof value === 'function' ? inCode(value) : String(value)]];
+console.log(JSON.stringify(flat({ ...words }, [])));
+"""
+
+
+@pytest.mark.parametrize(
+    "file", sorted((REPORTS / "components" / "texts").glob("*.js")), ids=lambda file: file.stem
+)
+def test_dictionaries_have_the_same_keys_and_their_own_letters(file: Path) -> None:
+    """What canvases show comes from them too. Code that makes Russian texts has Latin words."""
+    keys = {}
+    for language, foreign in FOREIGN.items():
+        process = subprocess.run(
+            ["node", "--input-type=module", "-e", READ_DICTIONARY, str(file), language],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        entries = json.loads(process.stdout)
+        keys[language] = [key for key, _ in entries]
+        words = {word for _, text in entries for word in foreign.findall(text)}
+        assert words - (INTERNATIONAL if language == "ru" else set()) == set()
+    assert keys["ru"] == keys["en"] != []
+
+
+def open_everything(page: Page) -> None:
+    """Brings out what a page hides: more filters, an open filter, folded parts, all rows."""
+    for toggle in page.locator("[data-more-filters][aria-expanded=false]").all():
+        toggle.click()
+    page.locator("summary").evaluate_all("all => all.forEach(one => one.parentElement.open = true)")
+    if page.locator("[data-filter] button").count():
+        page.locator("[data-filter] button").first.click()
+
+
+CRM_VALUE = re.compile(
+    r'"(?:utm\w+|UF_CRM\w+|title|name|NAME|sourceId|stageId|STATUS_ID)":\s*"((?:[^"\\]|\\.)*)"'
+)
+
+
+def portal_words(sites: Sites, portal: str) -> set[str]:
+    """Latin words that stand in the CRM itself."""
+    return {
+        word
+        for file in (sites.root / portal / "portal").glob("*.jsonl")
+        for value in CRM_VALUE.findall(file.read_text(encoding="utf-8"))
+        for word in FOREIGN["ru"].findall(value)
+    }
+
+
+@pytest.mark.parametrize("route", PAGES)
+@pytest.mark.parametrize("language", PORTALS)
+def test_no_word_of_the_other_language(
+    open_page: OpenPage, sites: Sites, language: str, route: str
+) -> None:
+    """The English portal's CRM has no Cyrillic letter; that of the Russian one has Latin words."""
+    page = open_page(sites.address(PORTALS[language]), route, locale=LOCALES[language])
+    open_everything(page)
+    text = IDENTIFIER.sub("", "\n".join(page.evaluate(READ_WORDS, NAMES)))
+    words = set(FOREIGN[language].findall(text))
+    if language == "ru":
+        words -= INTERNATIONAL | portal_words(sites, "company")
+        words -= SETTING_VALUES if route == "/definitions/" else set()
+    assert words == set()
+    assert page.locator("html").get_attribute("lang") == language
+
+
+@pytest.mark.parametrize("route", PAGES)
+def test_no_serious_violation_of_accessibility(
+    open_page: OpenPage, company: str, route: str
+) -> None:
+    page = open_page(company, route, color_scheme="light")
+    violations = {}
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        expect(page.locator("html")).to_have_attribute("data-theme", scheme)
+        response: dict[str, Any] = Axe().run(page).response
+        assert response["passes"]
+        violations |= {
+            f"{scheme}: {violation['id']}": [node["html"][:200] for node in violation["nodes"][:3]]
+            for violation in response["violations"]
+            if violation["impact"] in ("serious", "critical")
+        }
+    assert violations == {}
+
+
+@pytest.mark.parametrize("route", PAGES)
+def test_no_page_scrolls_sideways(open_page: OpenPage, company: str, route: str) -> None:
+    page = open_page(company, route)
+    open_everything(page)
+    for width in (1400, 1024, 390):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_timeout(500)  # charts follow the width a moment later
+        assert page.evaluate("document.documentElement.scrollWidth") == width
