@@ -14,6 +14,7 @@ from typing import Any
 
 import dlt
 import polars as pl
+from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
 
 from pipelines.bitrix24.entities import (
@@ -58,12 +59,12 @@ def bitrix24(sync: Sync, on_start: Callable[[], None]) -> Iterator[DltResource]:
     for name, table, versions in logs(sync):
         yield _resource(name, table, sync.counted(table, versions), on_start)
 
-    @dlt.resource(primary_key=["refresh_no", "entity"], write_disposition="append")
+    @dlt.resource(columns=_key("refresh_no", "entity"), write_disposition="append")
     def load_completeness() -> Iterator[Any]:
         sync.refuse_changed_portal()
         yield completeness_rows(sync).to_arrow()
 
-    @dlt.resource(primary_key="refresh_no", write_disposition="append")
+    @dlt.resource(columns=_key("refresh_no"), write_disposition="append")
     def refreshes() -> Iterator[Any]:
         yield refresh_row(sync).to_arrow()
 
@@ -83,9 +84,14 @@ def _resource(
         versions,
         name=name,
         table_name=table.name,
-        primary_key=[*table.key, "refresh_no"],
+        columns=_key(*table.key, "refresh_no"),
         write_disposition="append",
     )
+
+
+def _key(*names: str) -> dict[str, TColumnSchema]:
+    """The key of a raw table. That no value of it is missing is for the checks to say."""
+    return {name: {"primary_key": True, "nullable": True} for name in names}
 
 
 def completeness_rows(sync: Sync) -> pl.DataFrame:
