@@ -117,6 +117,7 @@ def refresh(
             accept=_accepted(accept_difference, accept_drop),
             history_from=history_from and history_from.date(),
             with_report=not no_report,
+            alert=lambda line: notify.send(to, notify.deletions(line), _warn),
         )
     except AnotherRefreshIsRunning:
         raise

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import duckdb
 
+from pipelines.bitrix24.entities import ENTITIES
 from pipelines.warehouse import Warehouse
 
 # Kinds of quality.issues that a setting settles, and the whole of which is one line.
@@ -25,3 +28,22 @@ def published_issues(
             " where kind in (select unnest($kinds)) order by kind, record_key",
             {"kinds": list(kinds)},
         ).fetchall()
+
+
+def published_deletions(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
+    """What the last refresh found deleted: entity → records, amount and base currency.
+
+    The amount is None where there is none.
+    """
+    path = warehouse.published / "crm.duckdb"
+    with duckdb.connect(str(path), read_only=True) as connection:
+        rows = connection.execute(
+            "select entity, rows_deleted, deleted_base_amount, base_currency"
+            " from quality.load_completeness cross join quality.refreshes"
+            " where entity in (select unnest($entities)) and rows_deleted > 0 order by entity",
+            {"entities": [table.name for table in ENTITIES]},
+        ).fetchall()
+    return {
+        entity: {"records": records, "amount": amount, "currency": currency}
+        for entity, records, amount, currency in rows
+    }

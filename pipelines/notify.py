@@ -107,6 +107,15 @@ def failure(error: BaseException) -> str:
     )
 
 
+def deletions(line: str) -> str:
+    """What a refresh tells that found many records deleted."""
+    return (
+        f"Bitrix24 analytics on {socket.gethostname()}: {line}.\n"
+        "They are in no report any longer. If nobody deleted them, look at the rights of the"
+        " webhook's owner; fct_item_versions has leads and deals as they were."
+    )
+
+
 def success(lines: list[str]) -> str:
     """What a refresh that succeeded tells."""
     return "\n".join([f"Bitrix24 analytics on {socket.gethostname()}", *lines])

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -31,6 +32,7 @@ from pipelines.excel.workbooks import excel
 from pipelines.issues import (
     OPEN_AFTER_HAND_OVER,
     OPEN_BEHIND_PAID_STAGE,
+    published_deletions,
     published_issues,
 )
 from pipelines.publish import publish
@@ -62,6 +64,7 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict)
     requests: int = 0
     entities: dict[str, dict[str, int | None]] = field(default_factory=dict)
+    deleted: dict[str, dict[str, Any]] = field(default_factory=dict)
     checks_passed: int = 0
     checks_failed: int = 0
     checks_accepted: int = 0
@@ -80,6 +83,16 @@ class Run:
         accepted = sum(result.accepted for result in results)
         self.checks_accepted += accepted
         self.checks_failed += sum(not result.passed for result in results) - accepted
+
+    @property
+    def deletions(self) -> str:
+        """What was deleted since the last refresh, in one line; empty where nothing was."""
+        told = ", ".join(
+            f"{found['records']:,} {entity}"
+            + ("" if found["amount"] is None else f" ({found['amount']:,} {found['currency']})")
+            for entity, found in self.deleted.items()
+        )
+        return f"deleted on the portal since the last refresh: {told}" if told else ""
 
     def lines(self, warehouse: Warehouse) -> list[str]:
         """The run for people: outcome, rows, checks, seconds, files, and what to do."""
@@ -106,6 +119,7 @@ class Run:
                 f"history: from {self.history_from:%Y-%m-%d} on; {unread:,} older records are not"
                 " loaded yet: a refresh without --history-from loads them"
             )
+        lines += [self.deletions] if self.deleted else []
         lines += [f"warning: {text}" for text in self.warnings]
         if self.checks_passed or self.checks_failed:
             accepted = f", {self.checks_accepted} accepted" if self.checks_accepted else ""
@@ -136,8 +150,12 @@ def refresh(
     accept: Collection[str] = (),
     history_from: dt.date | None = None,
     with_report: bool = True,
+    alert: Callable[[str], object] = lambda text: None,
 ) -> Run:
     """Runs all steps under the lock; the outcome is written to `run.json` and said.
+
+    Args:
+        alert: takes what is to be told at once though nothing failed.
 
     Raises:
         AnotherRefreshIsRunning: the warehouse is locked.
@@ -149,6 +167,10 @@ def refresh(
         try:
             _steps(run, warehouse, settings, connect, say, full, accept_loss, accept, history_from)
             run.status = "published"
+            if sum(found["records"] for found in run.deleted.values()) > (
+                settings.notify_deleted_records
+            ):
+                alert(run.deletions)
             if with_report:
                 _report(run, warehouse, settings, say)
             run.exit_code = 0
@@ -223,6 +245,7 @@ def _steps(
         run.add_checks(build(warehouse, settings))
     with _step("publish", run, say):
         publish(warehouse)
+    run.deleted = published_deletions(warehouse)
     run.warnings += [
         text
         for _, _, text in published_issues(

@@ -89,6 +89,7 @@ class Settings(BaseModel):
     refresh_overlap_minutes: Annotated[int, Field(ge=1)]
     full_read_every_days: Annotated[int, Field(ge=0)]
     max_deleted_share: Annotated[float, Field(ge=0, le=1)]
+    notify_deleted_records: Annotated[int, Field(ge=0)]
     max_drop_share: Annotated[float, Field(ge=0, le=1)]
     stale_after_hours: Annotated[int, Field(gt=0)]
     timestamp_type: Literal["timestamptz", "timestamp"]

@@ -12,7 +12,7 @@ import math
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -65,13 +65,15 @@ class Command:
 class Answer:
     """What one REST call gave: `result` as decoded, `total` and `next` of list methods.
 
-    `seconds`: the portal's own time for the call, where it tells it.
+    `seconds`: the portal's own time for the call, where it tells it. `error`: the code of a refusal
+    that the caller takes for an answer.
     """
 
     result: Any
     total: int | None
     next: int | None
     seconds: float | None = None
+    error: str = ""
 
 
 def query_string(params: Mapping[str, Any]) -> str:
@@ -167,10 +169,15 @@ class Client:
             _seconds(body.get("time")),
         )
 
-    def batch(self, commands: Mapping[str, Command]) -> dict[str, Answer]:
+    def batch(
+        self, commands: Mapping[str, Command], taken: Collection[str] = ()
+    ) -> dict[str, Answer]:
         """Up to 50 calls in one request; every command is accounted for.
 
         A batch with a command that the portal left out is sent again, as after a passing failure.
+
+        Args:
+            taken: codes of refusals that are answers: what a command says of its own record.
 
         Raises:
             Bitrix24Error: a command failed, or the portal leaves one out again and again.
@@ -185,7 +192,7 @@ class Client:
             body = self._post(
                 "batch",
                 {
-                    "halt": 1,
+                    "halt": 0 if taken else 1,
                     "cmd": {
                         name: f"{command.method}?{query_string(command.params)}"
                         for name, command in commands.items()
@@ -201,9 +208,15 @@ class Client:
             for name, spent in times.items():
                 if name in commands:
                     self._note_operating(commands[name].method, spent)
-            failed = next((name for name in commands if name in errors), None)
+            refused = {
+                name: error["error"]
+                for name, error in errors.items()
+                if isinstance(error, dict) and error.get("error") in taken
+            }
+            failed = next((name for name in commands if name in errors.keys() - refused), None)
             if failed is None:
-                missing = [name for name in commands if name not in results]
+                answered = results.keys() | refused
+                missing = [name for name in commands if name not in answered]
                 if not missing:
                     break
                 if attempt == BATCH_COMMAND_RETRIES:
@@ -229,21 +242,24 @@ class Client:
             attempt += 1
         return {
             name: Answer(
-                results[name],
+                results.get(name),
                 _count(totals.get(name), command.method),
                 _count(nexts.get(name), command.method),
                 _seconds(times.get(name)),
+                refused.get(name, ""),
             )
             for name, command in commands.items()
         }
 
-    def batches(self, commands: Mapping[str, Command]) -> dict[str, Answer]:
-        """Any number of independent commands, fifty to a request."""
+    def batches(
+        self, commands: Mapping[str, Command], taken: Collection[str] = ()
+    ) -> dict[str, Answer]:
+        """Any number of independent commands, fifty to a request; `taken` as in `batch`."""
         answers: dict[str, Answer] = {}
         names = list(commands)
         for start in range(0, len(names), BATCH_SIZE):
             answers |= self.batch(
-                {name: commands[name] for name in names[start : start + BATCH_SIZE]}
+                {name: commands[name] for name in names[start : start + BATCH_SIZE]}, taken
             )
         return answers
 

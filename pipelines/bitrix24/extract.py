@@ -79,6 +79,10 @@ SMALL_LOSS_ROWS = 20
 # By how many records of an entity a portal is known again, and how many may all be deleted.
 KNOWN_RECORDS = 50
 FEW_RECORDS = 5
+# How many records of an entity that left its lists are asked for one by one.
+MOST_ASKED_BY_ID = 500
+# Answers of crm.item.get (apidocs.bitrix24.com) about a record that it does not give.
+DELETED, HIDDEN = "NOT_FOUND", "ACCESS_DENIED"
 
 
 @dataclass
@@ -152,6 +156,7 @@ class Reading:
     _known: dict[str, dict[int, dt.datetime]] = field(default_factory=dict, init=False)
     _given: dict[str, set[str]] = field(default_factory=dict, init=False)
     fields_changed: bool = field(default=False, init=False)
+    warnings: list[str] = field(default_factory=list, init=False)
     written_times: WrittenTimes = field(default_factory=WrittenTimes, init=False)
 
     def __post_init__(self) -> None:
@@ -655,6 +660,7 @@ class Reading:
         gone = (gone | (vanished & living_before)) - missing
         living = (living | missing) - vanished
         self._vanished[table.name] = living_before - living
+        self._refuse_hidden(table, sorted(gone))
         self._refuse_loss(table, len(gone), len(living_before))
         # What has a version of this refresh and went since gets its tombstone from the next one.
         gone -= appended
@@ -787,6 +793,47 @@ class Reading:
         assert self.last is not None
         overlap = dt.timedelta(minutes=self.settings.refresh_overlap_minutes)
         return filter_time(self.last.as_of - overlap)
+
+    def _refuse_hidden(self, table: Table, gone: Sequence[int]) -> None:
+        """Whether what left the lists was deleted: asked by ID, of many a part drawn evenly.
+
+        Raises:
+            Bitrix24Error: the portal has one of them still.
+        """
+        asked = gone[:: -(-len(gone) // MOST_ASKED_BY_ID)] if gone else []
+        answers = self.client.batches(
+            {
+                f"g{number}": Command("crm.item.get", {**table.params, "id": number})
+                for number in asked
+            },
+            taken=(DELETED, HIDDEN),
+        )
+        still = [number for number in asked if answers[f"g{number}"].error != DELETED]
+        if not still:
+            return
+        owner = self.client.access.owner
+        hidden = [number for number in still if answers[f"g{number}"].error == HIDDEN]
+        told = (
+            f"of {len(gone):,} {table.name} that the portal no longer lists"
+            + (f", {len(asked)} of which were asked for by ID," if len(asked) < len(gone) else "")
+            + (
+                f" {len(hidden)} are not deleted but hidden from {owner}"
+                if hidden
+                else f" {len(still)} are not deleted: it gives them by ID"
+            )
+            + f" (ID {_listed({str(number): '' for number in hidden or still}, 10)})"
+        )
+        if not self.accept_loss:
+            mend = (
+                f"give {owner} the right to read them"
+                if hidden
+                else "run the refresh again, and if it stays, ask the support of Bitrix24"
+            )
+            raise Bitrix24Error(
+                f"{told}: nothing was published; {mend}, or run the refresh once with"
+                " --accept-loss to publish without them"
+            )
+        self.warnings.append(f"{told}: accepted with --accept-loss, the reports are without them")
 
     def _refuse_loss(self, table: Table, gone: int, living_before: int) -> None:
         """Lost rights look like mass deletion."""
@@ -1295,5 +1342,5 @@ def _read(
         client.requests,
         reading.header["history_from"],
         reading.goes_on,
-        [*([warning] if warning else []), *accepted],
+        [*([warning] if warning else []), *reading.warnings, *accepted],
     )

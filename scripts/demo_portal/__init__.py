@@ -24,7 +24,7 @@ prefixes, ``select``, ``order``, ``batch`` with ``$result[...]`` and ``halt``, v
 method family, error bodies and statuses, the request bucket (503) and the operating-time limit
 (429), the rotating tokens of an application in the webhook's place (``oauth``), stage history and
 activities that go with their deal, links that follow a merged or deleted contact without a time of
-change, pipelines hidden from who was let in. Facts come from
+change, pipelines and deals hidden from who was let in. Facts come from
 apidocs.bitrix24.com.
 
 Where it departs, or the documentation leaves a choice:

@@ -208,6 +208,7 @@ class Rights:
 
     admin: bool = True
     hidden_categories: tuple[int, ...] = ()
+    hidden_deals: tuple[int, ...] = ()
 
 
 class PortalData:
@@ -349,24 +350,31 @@ class PortalData:
             raise KeyError(f"{name!r} is none of {', '.join(sorted(self.tables))}")
         return self.tables[name]
 
-    def set_rights(self, admin: bool, hidden_categories: Collection[int]) -> None:
+    def set_rights(
+        self, admin: bool, hidden_categories: Collection[int], hidden_deals: Collection[int] = ()
+    ) -> None:
         """Change what the webhook's owner may see."""
-        self.rights = Rights(admin, tuple(hidden_categories))
+        self.rights = Rights(admin, tuple(hidden_categories), tuple(hidden_deals))
         self._hidden.clear()
 
     def hidden(self, name: str) -> np.ndarray | None:
         """IDs in a table that the webhook's owner may not see; None where all are visible.
 
-        A deal in a hidden pipeline is hidden with its stage history and its activities. Where only
+        A deal that is hidden, as one of a hidden pipeline is, is so with its stage history and its
+        activities. Where only
         the present pipeline's history is told, the rows of former ones are hidden too.
         """
         tells_less = name == "deal_stage_history" and self.present_history
-        if not self.rights.hidden_categories and not tells_less:
+        rights = self.rights
+        if not (rights.hidden_categories or rights.hidden_deals or tells_less):
             return None
         deals, table = self.tables["deals"], self.tables[name]
         key = (name, deals.version, table.version)
         if key not in self._hidden:
-            unseen = deals.ids_where("categoryId", self.rights.hidden_categories)
+            unseen = [
+                *deals.ids_where("categoryId", rights.hidden_categories),
+                *rights.hidden_deals,
+            ]
             if name == "deals":
                 ids = unseen
             elif name == "deal_stage_history":

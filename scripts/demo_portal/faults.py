@@ -51,6 +51,8 @@ FAULTS = {
     # of the portal, between two requests
     "changes": "records change, appear and vanish, as people work",
     "rights_lost": "the webhook's owner is administrator no longer: a pipeline's deals are hidden",
+    "hidden_deals": "deals (`value` of them, 0.03) are hidden from the webhook's owner, who stays"
+    " administrator",
     "mass_disappearance": "most leads and deals (`value` of them, 0.6) are gone",
     "another_portal": "another portal answers: other records under the same IDs",
     "new_user_field": "leads and deals get a user field, and some of them its values",
@@ -308,6 +310,13 @@ def _rights_lost(portal: Portal, fault: Fault, draw: random.Random) -> None:
     portal.set_rights(admin=False, hidden_categories=[draw.choice(pipelines or [0])])
 
 
+def _hidden_deals(portal: Portal, fault: Fault, draw: random.Random) -> None:
+    share = 0.03 if fault.value is None else float(fault.value)
+    table = portal.data.tables["deals"]
+    ids = table.frame.get_column("id").to_list() if len(table) else []
+    portal.set_rights(hidden_deals=draw.sample(ids, max(1, round(share * len(ids)))))
+
+
 def _mass_disappearance(portal: Portal, fault: Fault, draw: random.Random) -> None:
     share = 0.6 if fault.value is None else float(fault.value)
     for name in _HISTORIES:
@@ -390,6 +399,7 @@ def _utc_offset(portal: Portal, fault: Fault, draw: random.Random) -> None:
 _EVENTS: dict[str, Callable[[Portal, Fault, random.Random], None]] = {
     "changes": lambda portal, _, draw: people_work(portal, draw, draw.randint(1, 4)),
     "rights_lost": _rights_lost,
+    "hidden_deals": _hidden_deals,
     "mass_disappearance": _mass_disappearance,
     "another_portal": _another_portal,
     "new_user_field": _new_user_field,

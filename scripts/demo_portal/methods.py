@@ -68,6 +68,7 @@ class Methods:
         self.file_address = file_address
         self.by_name: dict[str, tuple[str, Callable[[Params], Reply]]] = {
             "crm.item.list": ("crm", self._item_list),
+            "crm.item.get": ("crm", self._item_get),
             "crm.item.fields": ("crm", self._item_fields),
             "crm.stagehistory.list": ("crm", self._stage_history_list),
             "crm.status.list": ("crm", self._status_list),
@@ -132,10 +133,7 @@ class Methods:
 
         select = _strings(params.get("select"))
         if not select or "*" in select:
-            chosen = dict(names)
-            if entity.type_id != DEAL:
-                chosen["fm"] = "fm"
-            chosen["entityTypeId"] = "entityTypeId"
+            chosen = _all_of_item(entity, names)
         else:
             # Multifields cannot be selected by name, only with '*'.
             wanted = {column_of(name) for name in select} - {"fm"}
@@ -151,6 +149,21 @@ class Methods:
             start,
             lambda rows: {"items": self._item_rows(entity, rows, chosen)},
         )
+
+    def _item_get(self, params: Params) -> Reply:
+        entity = self._entity(params)
+        if "id" not in params:
+            raise RestError(400, "100", "Could not find value for parameter {id}")
+        wanted = Group(members=[Condition("id", "=", False, php_int(params["id"]))])
+        table = entity.table
+        found = table.select(wanted, [], self._zone)
+        if not count(found):
+            raise RestError(400, "NOT_FOUND", "Element not found")
+        if not count(table.select(wanted, [], self._zone, self.data.hidden(table.name))):
+            raise RestError(400, "ACCESS_DENIED", "You do not have permission to view this item")
+        names = entity.item_names(_original_user_names(params))
+        (item,) = self._item_rows(entity, table.rows(found), _all_of_item(entity, names))
+        return Reply({"item": item})
 
     def _item_rows(
         self, entity: Entity, rows: pl.DataFrame, chosen: Mapping[str, str]
@@ -691,6 +704,12 @@ _STATUS_FIELDS = (
     "SEMANTICS",
     "EXTRA",
 )
+
+
+def _all_of_item(entity: Entity, names: Mapping[str, str]) -> dict[str, str]:
+    """Column → name of all fields that crm.item.* gives."""
+    multifields = {} if entity.type_id == DEAL else {"fm": "fm"}
+    return {**names, **multifields, "entityTypeId": "entityTypeId"}
 
 
 def _bind(method: Callable[[Entity, Params], Reply], entity: Entity) -> Callable[[Params], Reply]:

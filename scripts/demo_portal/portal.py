@@ -165,10 +165,15 @@ class Portal:
         with self._lock:
             self.clock.set(moment)
 
-    def set_rights(self, admin: bool = True, hidden_categories: Collection[int] = ()) -> None:
-        """Change what the webhook's owner is and sees: deals of hidden pipelines are left out."""
+    def set_rights(
+        self,
+        admin: bool = True,
+        hidden_categories: Collection[int] = (),
+        hidden_deals: Collection[int] = (),
+    ) -> None:
+        """Change what the webhook's owner is and sees: hidden deals and pipelines are left out."""
         with self._lock:
-            self.data.set_rights(admin, hidden_categories)
+            self.data.set_rights(admin, hidden_categories, hidden_deals)
 
     def inject(self, *faults: Fault, seed: int | None = None) -> None:
         """Let faults happen from now on; a seed begins their draws anew."""

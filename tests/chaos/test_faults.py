@@ -59,6 +59,7 @@ STAGES = ["NEW", "JUNK", "CONVERTED"]
 # What a message must say when the fault stops a refresh.
 HTTP_5XX = r"with HTTP 50\d and no JSON"
 LOST = r"are gone from the portal, more than|none of \d+ records that earlier refreshes read"
+HIDDEN = r"are not deleted but hidden from .* --accept-loss"
 # The answer that held the new pair did not come whole, and the old one is spent.
 LOST_PAIR = "invalid_grant; .* authorise the application again"
 CAUSES = {
@@ -84,7 +85,8 @@ CAUSES = {
     "changes": "run the refresh again",
     # Records of a day that is not yet, by the clock before; a token of the clock before.
     "clock": "raw checks failed|check its clock|clock went back by .* minutes while",
-    "rights_lost": f"not an administrator|{LOST}",
+    "rights_lost": f"not an administrator|{LOST}|{HIDDEN}",
+    "hidden_deals": HIDDEN,
     "mass_disappearance": LOST,
     "another_portal": "another portal answers at",
     "vanished_field": "no longer have the field|have no field",
@@ -518,6 +520,8 @@ MATRIX = [
     Row((Fault("mass_disappearance"),), CAUSES["mass_disappearance"]),
     Row((Fault("mass_disappearance", after=10),), CAUSES["mass_disappearance"]),
     Row((Fault("mass_disappearance", value=1),), CAUSES["mass_disappearance"]),
+    Row((Fault("hidden_deals"),), CAUSES["hidden_deals"]),
+    Row((Fault("hidden_deals"),), CAUSES["hidden_deals"], True),
     Row((Fault("rights_lost"),), CAUSES["rights_lost"]),
     Row((Fault("rights_lost", after=8),), CAUSES["rights_lost"]),
     Row((Fault("another_portal"),), CAUSES["another_portal"]),
@@ -643,6 +647,27 @@ def test_deletions_while_it_is_read_leave_the_next_refresh_exact(firm: Company, 
     }
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_hidden_deals_leave_what_was_read_exact(firm: Company, full: bool) -> None:
+    """Deals of 701.75 and 3,107.75 are hidden, one of 1,203 and a lead of 400 are deleted."""
+    firm.portal.delete("deals", 12)
+    firm.portal.delete("leads", 40)
+    firm.portal.set_rights(hidden_deals=[7, 31])
+    error = firm.run(full=full)
+    assert re.search(r"of 3 deals .* 2 are not deleted but hidden from .* \(ID 7, 31\)", str(error))
+    assert figures(firm.warehouse) == WHOLE
+    firm.quiet()
+    assert figures(firm.warehouse) == {
+        "leads": (129, Decimal("84750.00")),
+        "deals": (59, Decimal("182254.50")),
+    }
+    firm.portal.set_rights(hidden_deals=[7, 31])
+    firm.pass_time(3600)
+    assert firm.run(full=full, accept_loss=True) is None
+    assert figures(firm.warehouse)["deals"] == (57, Decimal("178445.00"))
+    firm.quiet()
+
+
 def test_every_fault_is_in_the_matrix_or_below() -> None:
     assert {fault.name for row in MATRIX for fault in row.faults} | {"expired_token"} == set(FAULTS)
 
@@ -750,6 +775,7 @@ STOPPING = (
     Fault("wrong_type", times=2),
     Fault("missing_value", times=2),
     Fault("rights_lost"),
+    Fault("hidden_deals", value=0.1),
     Fault("mass_disappearance", value=0.3),
     Fault("short_page", times=None, chance=0.3),
 )

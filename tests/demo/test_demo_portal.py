@@ -989,6 +989,33 @@ def test_hidden_pipeline(portal: Portal) -> None:
     assert [row["id"] for row in items(portal, 2)] == [1, 2, 3]
 
 
+def test_a_record_by_its_id_is_there_hidden_or_gone(portal: Portal) -> None:
+    listed = items(portal, 2, filter={"id": 1})
+    assert ok(portal, "crm.item.get", entityTypeId=2, id=1)["result"] == {"item": listed[0]}
+    portal.set_rights(hidden_deals=[1])
+    assert [row["id"] for row in items(portal, 2)] == [2, 3]
+    assert [row["OWNER_ID"] for row in history_of(portal)] == [3]
+    refusals = {number: ask(portal, "crm.item.get", entityTypeId=2, id=number) for number in (1, 9)}
+    assert refusals == {
+        1: (
+            400,
+            {
+                "error": "ACCESS_DENIED",
+                "error_description": "You do not have permission to view this item",
+            },
+        ),
+        9: (400, {"error": "NOT_FOUND", "error_description": "Element not found"}),
+    }
+    assert ask(portal, "crm.item.get", entityTypeId=2)[0] == 400
+
+
+def history_of(portal: Portal) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = ok(portal, "crm.stagehistory.list", entityTypeId=2)["result"][
+        "items"
+    ]
+    return rows
+
+
 def test_history_of_the_present_pipeline_alone(folder: Path) -> None:
     portal = Portal(folder, Options(rate_limit=False, present_history=True))
     portal.upsert("deals", {"id": 1, "categoryId": 2})

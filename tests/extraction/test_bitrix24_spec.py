@@ -18,9 +18,10 @@ import pytest
 
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.doctor import examine
+from pipelines.bitrix24.entities import DEALS
 from pipelines.bitrix24.extract import extract
 from pipelines.check import complete
-from pipelines.errors import SettingsError
+from pipelines.errors import Bitrix24Error, SettingsError
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import serve
@@ -100,7 +101,7 @@ class Call:
 
 
 def calls_of(request: HttpRequest, answered: HttpAnswer) -> Iterator[Call]:
-    """The calls of a request that the portal granted."""
+    """The calls of a request; the answer of one that was refused has its `error` alone."""
     method = request.path.strip("/").rsplit("/", 1)[-1]
     params, body = json.loads(request.body), json.loads(answered.body)
     yield Call(method, params, body)
@@ -111,6 +112,7 @@ def calls_of(request: HttpRequest, answered: HttpAnswer) -> Iterator[Call]:
             answer = {
                 key: parts[part][name]
                 for key, part in (
+                    ("error", "result_error"),
                     ("result", "result"),
                     ("total", "result_total"),
                     ("next", "result_next"),
@@ -184,6 +186,11 @@ def calls(bitrix24_spec: Mapping[str, Any], tmp_path_factory: pytest.TempPathFac
         portal.change("leads", 65, {"UF_CRM_CITY": "Омск"})
         portal.delete("leads", [64, 66])
         portal.delete("contacts", 2)
+        portal.set_rights(hidden_deals=[2])
+        with pytest.raises(Bitrix24Error, match="hidden from"):
+            extract(client, warehouse, settings)
+        portal.set_rights()
+        client.call("crm.item.get", {**DEALS.params, "id": 2})
         portal.upsert("lead_addresses", {"ID": 65, "ADDRESS_CITY": "Омск"})
         complete(warehouse, extract(client, warehouse, settings).refresh_no)
         list(examine(client, warehouse, settings))
@@ -239,6 +246,9 @@ def names_of(spec: Spec, method: str) -> set[str]:
 def differences(spec: Spec, call: Call) -> Iterator[str]:
     """What differs from the description of the method."""
     yield from differences_of_request(spec[call.method], call)
+    if "error" in call.answer:
+        # Which codes there are its page alone tells.
+        return
     yield from differences_of_answer(spec[call.method], call)
     known = names_of(spec, call.method)
     for name in {*asked_of(call.params), *(key for row in rows_of(call) for key in row)}:
@@ -313,6 +323,11 @@ def test_requests_and_answers_fit_the_descriptions(bitrix24_spec: Spec, calls: l
     assert not new, "\n".join(map(str, new))
     closed = sorted(GAPS.keys() - found)
     assert not closed, "\n".join(map(str, closed))
+
+
+def test_records_by_their_id_are_given_refused_and_not_found(calls: list[Call]) -> None:
+    told = [call.answer.get("error", {}) for call in calls if call.method == "crm.item.get"]
+    assert {error.get("error") for error in told} == {None, "ACCESS_DENIED", "NOT_FOUND"}
 
 
 def test_original_names_of_user_fields_are_never_asked_for(calls: list[Call]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from pipelines.bitrix24 import extract as extract_module
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.entities import CONTACTS, LEADS, Table
 from pipelines.bitrix24.extract import Reading, Summary, extract
@@ -442,6 +443,55 @@ def test_mass_deletion_stops_the_refresh(portal: Portal, warehouse: Warehouse) -
 
     summary = read(portal, warehouse, accept_loss=True)
     assert summary.counts["leads"].rows_living == 80
+
+
+def test_hidden_deals_are_no_deleted_ones(portal: Portal, warehouse: Warehouse) -> None:
+    """The webhook's owner stays administrator; 3 of 120 are within max_deleted_share."""
+    read(portal, warehouse)
+    portal.delete("deals", 1)
+    portal.set_rights(hidden_deals=[2])
+    with pytest.raises(
+        Bitrix24Error,
+        match=r"of 2 deals that the portal no longer lists 1 are not deleted but hidden from the"
+        r" webhook's owner \(ID 2\): nothing was published; give .* --accept-loss",
+    ):
+        read(portal, warehouse)
+    assert [refresh.refresh_no for refresh in warehouse.last_refreshes()] == [1]
+
+    summary = read(portal, warehouse, accept_loss=True)
+    assert summary.counts["deals"].rows_deleted == 2
+    assert summary.warnings == [
+        "of 2 deals that the portal no longer lists 1 are not deleted but hidden from the webhook's"
+        " owner (ID 2): accepted with --accept-loss, the reports are without them"
+    ]
+    portal.set_rights()
+    summary = read(portal, warehouse)
+    assert (summary.counts["deals"].rows_appended, summary.warnings) == (1, [])
+
+
+def test_records_that_the_lists_leave_out_are_no_deleted_ones(
+    portal: Portal, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The portal counts and lists less, and gives them by ID: an index behind its rows, say."""
+    read(portal, warehouse)
+    portal.set_rights(hidden_deals=[2])
+    monkeypatch.setitem(
+        portal.methods.by_name, "crm.item.get", ("crm", lambda _: Reply({"item": {"id": 2}}))
+    )
+    with pytest.raises(Bitrix24Error, match=r"1 are not deleted: it gives them by ID \(ID 2\)"):
+        read(portal, warehouse)
+
+
+def test_of_many_that_are_gone_a_part_is_asked_for(
+    portal: Portal, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every fifth of 50 where ten are allowed."""
+    monkeypatch.setattr(extract_module, "MOST_ASKED_BY_ID", 10)
+    read(portal, warehouse)
+    portal.delete("leads", range(1, 51))
+    before = portal.calls["crm.item.get"]
+    read(portal, warehouse, accept_loss=True)
+    assert portal.calls["crm.item.get"] - before == 10
 
 
 # The names of user fields: by their digits, by their words, mixed, and two that would be one name.

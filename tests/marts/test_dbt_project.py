@@ -109,6 +109,7 @@ def test_settings_in_force_are_published(portal: Path, configured: Path) -> None
         "refresh_overlap_minutes",
         "full_read_every_days",
         "max_deleted_share",
+        "notify_deleted_records",
         "max_drop_share",
     }
     sql = "select setting_name, setting_value from quality.settings"

@@ -264,11 +264,16 @@ OF_THE_REFRESH = {
     # rows_living of a history counts the items that this refresh read.
     "load_completeness": {
         *("refresh_no", "rows_read", "rows_appended", "rows_deleted", "rows_living", "requests"),
+        "deleted_base_amount",
     },
     "refreshes": {"refresh_no", "kind", "first_as_of_date"},
 }
 # Records and codes of the past, which a full reading never saw.
-OF_THE_PAST = {"fct_portal_bridge": "bridge_kind <> 'deleted'", "dim_sources": "not is_deleted"}
+OF_THE_PAST = {
+    "fct_portal_bridge": "bridge_kind <> 'deleted'",
+    "dim_sources": "not is_deleted",
+    "issues": "kind <> 'deleted_since_refresh'",
+}
 
 
 def build(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:

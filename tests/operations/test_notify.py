@@ -10,8 +10,9 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -341,6 +342,34 @@ def test_success_is_told_on_request(
             "checks: 211 passed, 0 failed",
             "seconds: extract 2.5",
         ]
+
+
+def test_deletions_are_told_though_nothing_failed(
+    named: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(
+        started_at=dt.datetime(2026, 3, 31, 17, tzinfo=dt.UTC),
+        deleted={
+            "deals": {"records": 1200, "amount": Decimal("5400000.5"), "currency": "RUB"},
+            "contacts": {"records": 3, "amount": None, "currency": "RUB"},
+        },
+    )
+
+    def ends(*values: Any, alert: Callable[[str], object], **options: Any) -> Run:
+        alert(run.deletions)
+        return run
+
+    monkeypatch.setattr("pipelines.refresh.refresh", ends)
+    monkeypatch.setenv("WAREHOUSE_DIR", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["pipelines", "refresh"])
+    assert command.main() == 0
+    assert len(named.posts) == 2
+    assert named.posts[0][2]["MESSAGE"].splitlines() == [
+        f"Bitrix24 analytics on {socket.gethostname()}: deleted on the portal since the last"
+        " refresh: 1,200 deals (5,400,000.5 RUB), 3 contacts.",
+        "They are in no report any longer. If nobody deleted them, look at the rights of the"
+        " webhook's owner; fct_item_versions has leads and deals as they were.",
+    ]
 
 
 def test_a_message_on_trial(

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,10 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     folder = write_portal(
         tmp_path_factory.mktemp("portal"),
         leads=[lead(1), lead(2)],
-        deals=[deal(1, leadId=1, stageId="WON", stageSemanticId="S", closed="Y", opportunity=10)],
+        deals=[
+            deal(1, leadId=1, stageId="WON", stageSemanticId="S", closed="Y", opportunity=10),
+            deal(2, opportunity=1234.5),
+        ],
         lead_stage_history=[lead_visit(1, 1, "NEW", "P", T0), lead_visit(2, 2, "NEW", "P", T0)],
         deal_stage_history=[deal_visit(1, 1, "WON", "S", T0)],
     )
@@ -232,9 +236,35 @@ def test_a_reader_keeps_the_old_file_while_a_new_one_is_published(
 ) -> None:
     path = warehouse.published / "crm.duckdb"
     reader = duckdb.connect(str(path), read_only=True)
+    portal.delete("deals", 2)
+    settings = warehouse.directory.parent / "settings.yml"
+    settings.write_text("notify_deleted_records: 0", encoding="utf-8")
     parquet = (warehouse.published / "parquet" / "fct_leads.parquet").resolve()
-    done = pipelines(warehouse, "refresh", "--no-report", BITRIX24_WEBHOOK_URL=portal.webhook_url)
+    done = pipelines(
+        warehouse,
+        "refresh",
+        "--no-report",
+        BITRIX24_WEBHOOK_URL=portal.webhook_url,
+        SETTINGS=str(settings),
+        TELEGRAM_API_URL="http://127.0.0.1:9",
+        TELEGRAM_BOT_TOKEN="1:code",
+        TELEGRAM_CHAT_ID="1",
+    )
     assert done.returncode == 0, done.stderr
+    # What was deleted is told: in run.json, the summary, the issues and to the chat.
+    assert run_file(warehouse)["deleted"] == {
+        "deals": {"records": 1, "amount": "1234.50", "currency": "RUB"}
+    }
+    assert (
+        "deleted on the portal since the last refresh: 1 deals (1,234.50 RUB)"
+        in run_file(warehouse)["summary"]
+    )
+    assert "no message reached Telegram: ConnectionError" in done.stderr
+    with duckdb.connect(str(path), read_only=True) as connection:
+        assert connection.execute(
+            "select entity, records_count, base_amount from quality.issues"
+            " where kind = 'deleted_since_refresh'"
+        ).fetchall() == [("deals", 1, Decimal("1234.50"))]
     assert reader.execute("select count(*) from marts.fct_leads").fetchone() == (2,)
     reader.close()
     assert parquet.exists()
@@ -379,10 +409,10 @@ def test_an_extraction_that_stops_half_way_is_invisible_to_build(
     warehouse = Warehouse(tmp_path)
     real = Client.batch
 
-    def dies(client: Client, commands: Any) -> Any:
+    def dies(client: Client, commands: Any, *taken: Any) -> Any:
         if client.calls["crm.stagehistory.list"] > 0:
             raise RuntimeError("the power is cut")
-        return real(client, commands)
+        return real(client, commands, *taken)
 
     monkeypatch.setattr(Client, "batch", dies)
     with pytest.raises(PipelineStepFailed, match="the power is cut"):

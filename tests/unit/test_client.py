@@ -81,6 +81,22 @@ def test_an_error_inside_a_batch_is_a_failure(play: Any) -> None:
         client.batch(COMMANDS)
 
 
+def test_a_refusal_of_one_record_is_an_answer_where_it_is_taken_for_one(play: Any) -> None:
+    """All commands run (no halt); another code fails as ever."""
+    gone = {"a": {"error": "NOT_FOUND", "error_description": "Element not found"}}
+    client, played, _ = play((200, batch_body({"b": 5}, gone)))
+    answers = client.batch(COMMANDS, taken=("NOT_FOUND",))
+    assert [(answers[name].result, answers[name].error) for name in "ab"] == [
+        (None, "NOT_FOUND"),
+        (5, ""),
+    ]
+    assert played.sent[0]["halt"] == 0
+
+    client, _, _ = play((200, batch_body({"b": 5}, gone)))
+    with pytest.raises(Bitrix24Error, match=r"\(NOT_FOUND\)"):
+        client.batch(COMMANDS, taken=("ACCESS_DENIED",))
+
+
 def test_an_operating_limit_inside_a_batch_is_waited_out(play: Any) -> None:
     error = {"b": {"error": "OPERATION_TIME_LIMIT", "error_description": "blocked"}}
     full = batch_body({"a": {"items": []}, "b": {"items": []}})

@@ -97,6 +97,7 @@ final as (
         entity,
         item_id,
         row_number() over item as version_number,
+        refresh_no,
         manager_id,
         pipeline_id,
         title,

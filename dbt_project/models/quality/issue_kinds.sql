@@ -243,6 +243,15 @@ with kinds as (
             || 'one before the first refresh cannot be seen.'
         ),
         (
+            37, 'deleted_since_refresh', 'info',
+            'Записи, удалённые с прошлого обновления',
+            'Records deleted since the last refresh',
+            'Они ушли из всех показателей; лиды и сделки, какими они были, остались в '
+            || 'fct_item_versions. Если их не удаляли, проверьте права вебхука.',
+            'They left all metrics; leads and deals as they were stand in fct_item_versions. If '
+            || 'nobody deleted them, check the rights of the webhook.'
+        ),
+        (
             31, 'unknown_source', 'warning',
             'Источника нет в справочнике',
             'Source is not in the directory',

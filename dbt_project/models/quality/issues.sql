@@ -1028,6 +1028,23 @@ rows_missing as (
     where rows_missing <> 0
 ),
 
+deleted_since_refresh as (
+    select
+        'deleted_since_refresh' as kind,
+        entity,
+        entity as record_key,
+        rows_deleted as records_count,
+        deleted_base_amount as base_amount,
+        'Удалено на портале с прошлого обновления: ' || cast(rows_deleted as string)
+        || coalesce(', сумма: ' || cast(deleted_base_amount as string), '') as explanation_ru,
+        'Deleted on the portal since the last refresh: ' || cast(rows_deleted as string)
+        || coalesce(', amount: ' || cast(deleted_base_amount as string), '') as explanation_en
+    from load_completeness
+    where
+        entity in ('leads', 'deals', 'contacts', 'companies')
+        and rows_deleted > 0
+),
+
 offset_differs as (
     select
         'offset_differs' as kind,
@@ -1064,6 +1081,8 @@ record_groups as (
     select * from open_behind_paid_stage
     union all
     select * from rows_missing
+    union all
+    select * from deleted_since_refresh
     union all
     select * from name_issues
     union all
