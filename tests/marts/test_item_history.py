@@ -274,13 +274,15 @@ def test_the_bridge_to_the_portal_shows_what_was_deleted(history: Path) -> None:
     ]
 
 
-def test_what_is_deleted_is_no_issue(history: Path) -> None:
+def test_what_is_deleted_is_one_line_alone(history: Path) -> None:
     rows = query(
         history, "select kind, item_id, base_amount from quality.issues order by kind, item_id"
     )
     assert rows == [
         ("deal_without_lead", 4, Decimal(40)),
         ("deal_without_lead", 5, Decimal(650)),
+        # Deal 1 left with the last refresh, deal 3 with one before.
+        ("deleted_since_refresh", None, Decimal(100_000)),
         ("history_begins", None, None),
         # Deals 5 and 7: nobody read the history of their first days.
         ("history_begins_after_deal", None, Decimal(720)),

@@ -192,9 +192,9 @@ def test_by_default_nothing_personal_is_asked_for_or_written(
     asked: list[str] = []
     real = Client.batch
 
-    def noted(client: Client, commands: Any) -> Any:
+    def noted(client: Client, commands: Any, *taken: Any) -> Any:
         asked.append(str(commands))
-        return real(client, commands)
+        return real(client, commands, *taken)
 
     monkeypatch.setattr(Client, "batch", noted)
     caplog.set_level("DEBUG", logger="pipelines")

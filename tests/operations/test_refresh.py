@@ -410,10 +410,10 @@ def test_an_extraction_that_stops_half_way_is_invisible_to_build(
     warehouse = Warehouse(tmp_path)
     real = Client.batch
 
-    def dies(client: Client, commands: Any) -> Any:
+    def dies(client: Client, commands: Any, *taken: Any) -> Any:
         if client.calls["crm.stagehistory.list"] > 0:
             raise RuntimeError("the power is cut")
-        return real(client, commands)
+        return real(client, commands, *taken)
 
     monkeypatch.setattr(Client, "batch", dies)
     with pytest.raises(PipelineStepFailed, match="the power is cut"):
