@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines import __main__ as command
+from pipelines import environment
 from pipelines.bitrix24.access import is_open_to_others
 from pipelines.errors import SettingsError
 from pipelines.readers import PUBLISHED, SITE, check_groups, close_to_others, hand_over
@@ -162,11 +162,11 @@ def test_a_file_that_others_can_read_is_seen(tmp_path: Path) -> None:
 def test_an_env_file_of_another_encoding_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "ROOT", tmp_path)
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
     (tmp_path / ".env").write_text("NAMED_IN_ENV=1\n", encoding="utf-16")
     with pytest.raises(SettingsError, match=r"\.env is not UTF-8: save it in UTF-8"):
-        command.load_environment()
+        environment.load_environment()
     # A byte order mark is no part of the first name.
     (tmp_path / ".env").write_text("NAMED_IN_ENV=1\n", encoding="utf-8-sig")
-    command.load_environment()
+    environment.load_environment()
     assert os.environ.pop("NAMED_IN_ENV") == "1"
