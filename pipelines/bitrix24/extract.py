@@ -1060,6 +1060,12 @@ class Reading:
         vanished = previous.join(pl.DataFrame({"id": read}), on="id", how="anti").join(
             living, on="owner_id", how="semi"
         )
+        # An item that was hidden since it was read takes its history along.
+        entity = {LEADS.name: LEADS, DEALS.name: DEALS}[table.owner]
+        without = vanished["owner_id"].unique().sort().to_list()
+        pages = self._by_id(entity, without, ["id"])
+        listed = {number_of(row, "id", entity.method) for rows in pages for row in rows}
+        self._refuse_hidden(entity, [number for number in without if number not in listed])
         yield table.tombstones(vanished, self.refresh_no)
         counts.rows_living = read.len()
 
