@@ -17,7 +17,7 @@ help: ## list the targets
 .venv/.installed: requirements.lock
 	python3 -m venv .venv
 	.venv/bin/python -m pip install --quiet uv
-	.venv/bin/uv pip sync --quiet --python .venv/bin/python requirements.lock
+	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python requirements.lock
 	touch $@
 
 setup: .venv/.installed ## install the Python and Node environments

@@ -64,7 +64,7 @@ def saved_queries() -> Iterator[None]:
 
 
 @pytest.fixture
-def compiled() -> Iterator[None]:
+def without_dbt() -> Iterator[None]:
     """The pipeline's build runs compiled models instead of dbt."""
     with compiled_models():
         yield

@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from pipelines.bitrix24.client import PAGE_SIZE, Client, Command, chunked, number_of
-from pipelines.bitrix24.entities import OwnedTable
+from pipelines.bitrix24.completeness import refuse_hidden, rows_by_id
+from pipelines.bitrix24.entities import ENTITIES, OwnedTable
 from pipelines.bitrix24.sync import Sync, only_changed
 from pipelines.errors import Bitrix24Error
 
@@ -53,8 +54,19 @@ def history_versions(sync: Sync, table: OwnedTable) -> Iterator[pl.DataFrame]:
     vanished = previous.join(pl.DataFrame({"id": read}), on="id", how="anti").join(
         _owners(items.living), on="owner_id", how="semi"
     )
+    _refuse_hidden_owners(sync, table, vanished["owner_id"].unique().sort().to_list())
     yield table.tombstones(vanished, sync.refresh_no)
     counts.rows_living = read.len()
+
+
+def _refuse_hidden_owners(sync: Sync, table: OwnedTable, owners: Sequence[int]) -> None:
+    """An item that was hidden since it was read takes its history along."""
+    entity = next(entity for entity in ENTITIES if entity.name == table.owner)
+    pages = rows_by_id(sync.client, entity, owners, ["id"])
+    living = {number_of(row, "id", entity.method) for rows in pages for row in rows}
+    gone = [number for number in owners if number not in living]
+    if accepted := refuse_hidden(sync.client, entity, gone, sync.options.accept_loss):
+        sync.warnings.append(accepted)
 
 
 def _owners(ids: set[int]) -> pl.DataFrame:

@@ -669,6 +669,23 @@ def test_hidden_deals_leave_what_was_read_exact(firm: Company, full: bool) -> No
     firm.quiet()
 
 
+def test_deals_hidden_behind_their_reading_lose_no_history(firm: Company) -> None:
+    """A full reading has the deals already, and their history no longer comes."""
+    answer = firm.portal.answer
+
+    def hides(request: HttpRequest) -> HttpAnswer:
+        if firm.portal.calls["crm.stagehistory.list"]:
+            firm.portal.set_rights(hidden_deals=[7, 31])
+        return answer(request)
+
+    firm.portal.calls.clear()
+    firm.portal.answer = hides  # type: ignore[method-assign]
+    error = firm.run(full=True)
+    firm.portal.answer = answer  # type: ignore[method-assign]
+    assert re.search(rf"of 2 deals .* 2 {HIDDEN}", str(error))
+    firm.quiet()
+
+
 def test_every_fault_is_in_the_matrix_or_below() -> None:
     assert {fault.name for row in MATRIX for fault in row.faults} | {"expired_token"} == set(FAULTS)
 

@@ -233,7 +233,7 @@ def test_by_default_nothing_personal_is_asked_for_or_written(
         assert not any(name in commands for commands in asked), name
 
 
-@pytest.mark.usefixtures("compiled")
+@pytest.mark.usefixtures("without_dbt")
 def test_hashes_find_the_same_phone_and_hide_it(
     portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,7 +258,7 @@ def test_hashes_find_the_same_phone_and_hide_it(
     assert not any(KEY in text for _, text in contents(tmp_path))
 
 
-@pytest.mark.usefixtures("compiled")
+@pytest.mark.usefixtures("without_dbt")
 def test_another_key_hashes_everything_anew(
     portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,7 +285,7 @@ def test_another_key_hashes_everything_anew(
     assert not any(another in text or KEY in text for _, text in contents(tmp_path))
 
 
-@pytest.mark.usefixtures("compiled")
+@pytest.mark.usefixtures("without_dbt")
 def test_full_has_all_and_none_after_it_forgets_it(portal: Portal, tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     full = settings(pii="full")
