@@ -361,7 +361,7 @@ class PortalData:
     def seen(self, name: str) -> str:
         """SQL condition of the rows of a table that the webhook's owner may see.
 
-        A deal that is hidden, as those of a hidden pipeline are, is so with its stage history and its
+        A hidden deal, and any of a hidden pipeline, is hidden with its stage history and its
         activities. Where only the present pipeline's history is told, the rows of former ones are
         hidden too.
         """
