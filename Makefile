@@ -60,7 +60,7 @@ audit: setup ## ask the vulnerability services about every locked package
 	@$(PYTHON) -m scripts.audit
 
 lock: .venv/.installed ## renew requirements.lock from pyproject.toml
-	.venv/bin/uv pip compile --quiet pyproject.toml --group dev --generate-hashes \
+	.venv/bin/uv pip compile --quiet pyproject.toml --group demo --group dev --generate-hashes \
 		--no-emit-index-url --python-version 3.11 --upgrade -o requirements.lock
 
 bench: setup ## measure a million leads; 600 random companies, 400 mixes of faults, 100 crashes

@@ -39,16 +39,17 @@ Where it departs, or the documentation leaves a choice:
 - the offset of the portal is fixed: no daylight saving.
 """
 
-from scripts.demo_portal.columns import DataError
-from scripts.demo_portal.faults import FAULTS, Fault
+from scripts.demo_portal.faults import FAULTS, Fault, FaultyPortal
 from scripts.demo_portal.messages import HttpAnswer, HttpRequest
 from scripts.demo_portal.portal import Options, Portal
 from scripts.demo_portal.server import serve
+from scripts.demo_portal.values import DataError
 
 __all__ = [
     "FAULTS",
     "DataError",
     "Fault",
+    "FaultyPortal",
     "HttpAnswer",
     "HttpRequest",
     "Options",

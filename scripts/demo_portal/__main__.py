@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from scripts.demo_portal.columns import DataError
 from scripts.demo_portal.faults import FAULTS, Fault
 from scripts.demo_portal.portal import DEFAULT_TOKEN
 from scripts.demo_portal.server import HOST, serve
+from scripts.demo_portal.values import DataError
 
 
 @click.command(context_settings={"show_default": True})

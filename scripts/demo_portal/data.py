@@ -1,19 +1,17 @@
-"""The data directory in memory: tables, field metadata, portal settings, rights, deletions."""
+"""The data directory: tables, field metadata, portal settings, rights, deletions."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 import polars as pl
 
-from scripts.demo_portal.columns import FIELD_TYPE_KINDS, DataError, Kind, parse_offset
 from scripts.demo_portal.fields import (
     COMPANY,
     CONTACT,
@@ -23,7 +21,8 @@ from scripts.demo_portal.fields import (
     Field,
     user_field_names,
 )
-from scripts.demo_portal.table import Table
+from scripts.demo_portal.table import Table, open_database
+from scripts.demo_portal.values import FIELD_TYPE_KINDS, TIMES, DataError, Kind, parse_offset
 
 ENTITY_TABLES = {LEAD: "leads", DEAL: "deals", CONTACT: "contacts", COMPANY: "companies"}
 HISTORY_TABLES = {LEAD: "lead_stage_history", DEAL: "deal_stage_history"}
@@ -89,7 +88,7 @@ _DIRECTORY_SCHEMAS: dict[str, tuple[str, dict[str, Kind]]] = {
         _schema({Kind.QUOTED: "ID SORT", Kind.TEXT: "CATEGORY_ID", Kind.JSON: "EXTRA"}),
     ),
     "categories": ("id", _schema({Kind.INT: "id sort entityTypeId"})),
-    "users": ("ID", _schema({Kind.QUOTED: "ID", Kind.BOOL: "ACTIVE", Kind.INTS: "UF_DEPARTMENT"})),
+    "users": ("ID", _schema({Kind.QUOTED: "ID", Kind.BOOL: "ACTIVE", Kind.JSON: "UF_DEPARTMENT"})),
     "departments": ("ID", _schema({Kind.QUOTED: "ID PARENT UF_HEAD", Kind.INT: "SORT"})),
     "currencies": (
         "",
@@ -166,6 +165,12 @@ class Entity:
             return self._upper_names[name]
         return next((column for column, shown in names.items() if name == shown), None)
 
+    def is_multiple(self, column: str) -> bool:
+        """Whether a field holds a list."""
+        if column in self.system:
+            return "m" in self.system[column].flags
+        return column == "fm" or bool(self.described.get(column, {}).get("isMultiple"))
+
     def legacy_names(self) -> dict[str, str]:
         """Column to name in ``crm.lead.list`` and the like."""
         names = {name: field.legacy for name, field in self.system.items() if field.legacy}
@@ -177,21 +182,15 @@ class Entity:
             return self._legacy_names[name]
         return name if name in self.user_fields else None
 
-    @property
-    def flags(self) -> frozenset[str]:
-        """User fields of type boolean, which are filtered by 1 and 0."""
-        fields = self.user_fields.items()
-        return frozenset(name for name, info in fields if info.get("type") == "boolean")
-
 
 def _described_by_values(name: str, kind: Kind) -> dict[str, Any]:
-    types = {Kind.INT: "integer", Kind.FLOAT: "double", Kind.BOOL: "boolean"}
+    types = {Kind.INT: "integer", Kind.FLOAT: "double", Kind.FLAG: "boolean"}
     return {
         "type": types.get(kind, "string"),
         "isRequired": False,
         "isReadOnly": False,
         "isImmutable": False,
-        "isMultiple": kind in (Kind.INTS, Kind.JSON),
+        "isMultiple": kind == Kind.JSON,
         "isDynamic": True,
         "title": name,
         "upperName": name,
@@ -219,7 +218,7 @@ class PortalData:
             return.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, present_history: bool = False) -> None:
         if not directory.is_dir():
             raise DataError(f"no such data directory: {directory}")
         settings = self._settings(directory)
@@ -231,19 +230,21 @@ class PortalData:
             bool(settings.get("admin", True)), tuple(settings.get("hidden_categories", ()))
         )
         described = self._described(directory)
+        database = open_database()
         self.tables: dict[str, Table] = {
-            name: Table.load(directory, name, key, schema)
+            name: Table(database, name, key, schema, self.zone)
             for name, (key, schema) in _DIRECTORY_SCHEMAS.items()
         }
         self.entities: dict[int, Entity] = {}
         for type_id, name in ENTITY_TABLES.items():
             fields = described.get(type_id, {})
-            table = Table.load(directory, name, "id", _entity_schema(type_id, fields))
+            table = Table(database, name, "id", _entity_schema(type_id, fields), self.zone)
             self.tables[name] = table
             self.entities[type_id] = Entity(type_id, table, fields)
+        for table in self.tables.values():
+            table.load(directory)
         # Of a deal that was in several pipelines, only the rows of the present one are told.
-        self.present_history = False
-        self._hidden: dict[tuple[str, int, int], np.ndarray] = {}
+        self.present_history = present_history
 
     @staticmethod
     def _settings(directory: Path) -> dict[str, Any]:
@@ -339,69 +340,57 @@ class PortalData:
         """Put ``rows`` in the place of all rows of a file."""
         self.table(name).replace(list(rows))
 
-    def settle(self) -> None:
-        """Apply the pending changes."""
-        for table in self.tables.values():
-            table.settle()
-
     def table(self, name: str) -> Table:
         """Table of a file name."""
         if name not in self.tables:
             raise KeyError(f"{name!r} is none of {', '.join(sorted(self.tables))}")
         return self.tables[name]
 
+    def set_zone(self, zone: timezone) -> None:
+        """Move the portal to another offset."""
+        self.zone = zone
+        for table in self.tables.values():
+            table.set_zone(zone)
+
     def set_rights(
         self, admin: bool, hidden_categories: Collection[int], hidden_deals: Collection[int] = ()
     ) -> None:
         """Change what the webhook's owner may see."""
         self.rights = Rights(admin, tuple(hidden_categories), tuple(hidden_deals))
-        self._hidden.clear()
 
-    def hidden(self, name: str) -> np.ndarray | None:
-        """IDs in a table that the webhook's owner may not see; None where all are visible.
+    def seen(self, name: str) -> str:
+        """SQL condition of the rows of a table that the webhook's owner may see.
 
-        A deal that is hidden, as one of a hidden pipeline is, is so with its stage history and its
-        activities. Where only
-        the present pipeline's history is told, the rows of former ones are hidden too.
+        A hidden deal, and any of a hidden pipeline, is hidden with its stage history and its
+        activities. Where only the present pipeline's history is told, the rows of former ones are
+        hidden too.
         """
-        tells_less = name == "deal_stage_history" and self.present_history
-        rights = self.rights
-        if not (rights.hidden_categories or rights.hidden_deals or tells_less):
-            return None
-        deals, table = self.tables["deals"], self.tables[name]
-        key = (name, deals.version, table.version)
-        if key not in self._hidden:
-            unseen = [
-                *deals.ids_where("categoryId", rights.hidden_categories),
-                *rights.hidden_deals,
-            ]
-            if name == "deals":
-                ids = unseen
-            elif name == "deal_stage_history":
-                ids = table.ids_where("OWNER_ID", unseen)
-                if tells_less:
-                    ids = sorted({*ids, *self._former_history()})
-            elif name == "activities":
-                of_deals = set(table.ids_where("OWNER_TYPE_ID", [DEAL]))
-                ids = [
-                    number for number in table.ids_where("OWNER_ID", unseen) if number in of_deals
-                ]
-            else:
-                return None
-            self._hidden = {k: v for k, v in self._hidden.items() if k[0] != name}
-            self._hidden[key] = np.array(ids, dtype=np.int64)
-        return self._hidden[key]
-
-    def _former_history(self) -> list[int]:
-        """IDs of history rows of pipelines in which their deal is no longer."""
-        history, deals = self.tables["deal_stage_history"], self.tables["deals"]
-        history.settle()
-        deals.settle()
-        present = deals.frame.select(OWNER_ID=deals.key, present="categoryId")
-        former = history.frame.join(present, on="OWNER_ID").filter(
-            pl.col("CATEGORY_ID").fill_null(0) != pl.col("present").fill_null(0)
+        deals, table, rights = self.tables["deals"], self.tables[name], self.rights
+        pipeline, owner = deals.sql("categoryId"), table.sql("OWNER_ID")
+        unseen = (
+            f"({pipeline} in ({_listed(rights.hidden_categories)})"
+            f" or deals.id in ({_listed(rights.hidden_deals)}))"
         )
-        return former.get_column(history.key).to_list()
+        of_unseen = f"{owner} in (select id from deals where {unseen})"
+        hidden = []
+        if rights.hidden_categories or rights.hidden_deals:
+            of_table = {
+                "deals": unseen,
+                "deal_stage_history": of_unseen,
+                "activities": f"{table.sql('OWNER_TYPE_ID')} = {DEAL} and {of_unseen}",
+            }
+            hidden += [of_table[name]] if name in of_table else []
+        if name == "deal_stage_history" and self.present_history:
+            then = f"coalesce({table.sql('CATEGORY_ID')}, 0)"
+            hidden.append(
+                f"exists (select 1 from deals where deals.id = {owner}"
+                f" and coalesce({pipeline}, 0) <> {then})"
+            )
+        return " and ".join(f"({condition}) is not true" for condition in hidden) or "true"
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _entity_schema(type_id: int, described: Mapping[str, Any]) -> dict[str, Kind]:
@@ -409,9 +398,13 @@ def _entity_schema(type_id: int, described: Mapping[str, Any]) -> dict[str, Kind
     for field in SYSTEM_FIELDS[type_id]:
         kind = FIELD_TYPE_KINDS.get(field.type)
         if field.name and kind is not None:
-            schema[field.name] = Kind.INTS if "m" in field.flags else kind
+            schema[field.name] = Kind.JSON if "m" in field.flags else kind
     for name, info in described.items():
         kind = FIELD_TYPE_KINDS.get(str(info.get("type")))
-        if name.startswith("UF_") and kind in (Kind.TIME, Kind.DATE):
+        if not name.startswith("UF_"):
+            continue
+        if info.get("type") == "boolean":
+            schema[name] = Kind.FLAG
+        elif kind in TIMES:
             schema[name] = Kind.JSON if info.get("isMultiple") else kind
     return schema

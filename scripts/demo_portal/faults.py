@@ -1,28 +1,26 @@
 """What goes wrong with a portal, on purpose: seeded, so that it can be repeated, and counted.
 
-``Portal.inject`` adds faults; each strikes by chance and at most so many times, and what struck is
-in ``Portal.faults.counts``. Sources: apidocs.bitrix24.com ("System errors", "REST API limits",
-"Batch", "Change of the portal's address"); 5xx bodies are the pages of nginx, which stand before
-the portal (github.com/leshchenko1979/fast_bitrix24/issues/216).
+``FaultyPortal.inject`` adds faults; each strikes by chance and at most so many times, and what
+struck is in ``FaultyPortal.faults.counts``. Sources: apidocs.bitrix24.com ("System errors", "REST
+API limits", "Batch", "Change of the portal's address"); 5xx bodies are the pages of nginx, which
+stand before the portal (github.com/leshchenko1979/fast_bitrix24/issues/216).
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from scripts.demo_portal.errors import RestError
-from scripts.demo_portal.fields import DEAL, LEAD
+from scripts.demo_portal.events import EVENTS
 from scripts.demo_portal.messages import HttpAnswer, HttpRequest
+from scripts.demo_portal.pages import Params, Reply
 from scripts.demo_portal.params import as_mapping, php_int
-
-if TYPE_CHECKING:
-    from scripts.demo_portal.methods import Reply
-    from scripts.demo_portal.portal import Portal
+from scripts.demo_portal.portal import Options, Portal
 
 # name → what happens; `value` and `seconds` are those of Fault.
 FAULTS = {
@@ -112,16 +110,17 @@ class Faults:
 
     Attributes:
         counts: how often each struck.
+        random: the draws.
     """
 
-    def __init__(self, portal: Portal) -> None:
+    def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.random = random.Random(0)
-        self._portal = portal
+        # Until when, by the portal's clock, a method is blocked.
+        self.blocked: dict[str, float] = {}
         self._faults: list[Fault] = []
         self._passed: Counter[int] = Counter()
         self._struck: Counter[int] = Counter()
-        self._blocked: dict[str, float] = {}
 
     def add(self, faults: Iterable[Fault], seed: int | None = None) -> None:
         """Add faults; a seed begins the draws anew."""
@@ -134,11 +133,16 @@ class Faults:
         self._faults.clear()
         self._passed.clear()
         self._struck.clear()
-        self._blocked.clear()
+        self.blocked.clear()
 
-    def _strikes(
+    def strikes(
         self, names: Iterable[str], method: str, fields: Collection[str] | None = None
     ) -> Iterable[Fault]:
+        """The faults among ``names`` that strike now.
+
+        Args:
+            fields: fields that there are; a fault whose value is none of them passes.
+        """
         for index, fault in enumerate(self._faults):
             if fault.name not in names or fault.method not in ("", method):
                 continue
@@ -154,89 +158,107 @@ class Faults:
             self.counts[fault.name] += 1
             yield fault
 
-    # Where the portal asks
 
-    def around(
-        self, request: HttpRequest, answer: Callable[[HttpRequest], HttpAnswer]
-    ) -> HttpAnswer:
+class FaultyPortal(Portal):
+    """A portal with which things go wrong on purpose.
+
+    Attributes:
+        faults: what goes wrong.
+    """
+
+    def __init__(self, data_dir: str | Path, options: Options | None = None) -> None:
+        super().__init__(data_dir, options)
+        self.faults = Faults()
+
+    def inject(self, *faults: Fault, seed: int | None = None) -> None:
+        """Let faults happen from now on; a seed begins their draws anew."""
+        with self._lock:
+            self.faults.add(faults, seed)
+
+    def respond(self, request: HttpRequest) -> HttpAnswer:
         """The answer to a request, or what comes in its place."""
-        if not self._faults:
-            return answer(request)
+        strikes = self.faults.strikes
         method = request.path.strip("/").rsplit("/", 1)[-1].removesuffix(".json").lower()
-        for fault in self._strikes(_EVENTS, method):
-            _EVENTS[fault.name](self._portal, fault, self.random)
-        for fault in self._strikes(("http_500", "http_502", "http_503"), method):
+        for fault in strikes(EVENTS, method):
+            EVENTS[fault.name](self, fault.value, fault.seconds, self.faults.random)
+        for _ in strikes(("expired_token",), method):
+            if self.application:
+                self.application.expire()
+        for fault in strikes(("http_500", "http_502", "http_503"), method):
             status = int(fault.name[-3:])
             return HttpAnswer(status, _PAGES[status].encode(), "text/html")
-        for fault in self._strikes(("moved",), method):
+        for fault in strikes(("moved",), method):
             to = str(fault.value or "https://renamed.bitrix24.ru")
             return HttpAnswer(
                 302, _PAGES[302].encode(), "text/html", {"Location": f"{to}{request.path}"}
             )
-        for _ in self._strikes(("request_limit",), method):
+        for _ in strikes(("request_limit",), method):
             body = b'{"error":"QUERY_LIMIT_EXCEEDED","error_description":"Too many requests"}'
             return HttpAnswer(503, body)
-        for _ in self._strikes(("reset",), method):
+        for _ in strikes(("reset",), method):
             return HttpAnswer(200, b"", cut_at=0)
-        answered = answer(request)
-        for _ in self._strikes(("broken_json",), method):
+        answered = super().respond(request)
+        for _ in strikes(("broken_json",), method):
             return replace(answered, body=answered.body[: len(answered.body) // 2])
-        for _ in self._strikes(("reset_midway",), method):
+        for _ in strikes(("reset_midway",), method):
             return replace(answered, cut_at=len(answered.body) // 2)
-        for fault in self._strikes(("timeout", "slow"), method):
+        for fault in strikes(("timeout", "slow"), method):
             usual = 90.0 if fault.name == "timeout" else 2.0
             seconds = usual if fault.seconds is None else fault.seconds
             return replace(answered, wait=seconds)
         return answered
 
-    def before_call(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A call begins; returns its parameters as the method is to see them.
+    def run(self, method: str, params: Params) -> Reply:
+        """Run a method, or refuse it; change what a list method gives."""
+        self._refuse(method)
+        if "filter" in params:
+            for _ in self.faults.strikes(("ignored_time",), method):
+                given = as_mapping(params["filter"]) or {}
+                kept = {name: value for name, value in given.items() if str(value)[10:11] != "T"}
+                params = {**params, "filter": kept}
+        reply = super().run(method, params)
+        if reply.total is not None and php_int(params.get("start", 0)) >= 0:
+            for fault in self.faults.strikes(("high_total",), method):
+                reply.total += 3 if fault.value is None else int(fault.value)
+        self._damage(method, _rows_of(reply.result))
+        return reply
 
-        Raises:
-            RestError: it is refused.
-        """
-        now = self._portal.clock.seconds()
-        for fault in self._strikes(("operating_limit",), method):
-            self._blocked[method] = now + (180 if fault.seconds is None else fault.seconds)
-        if now < self._blocked.get(method, now):
+    def _refuse(self, method: str) -> None:
+        now, blocked = self.clock.seconds(), self.faults.blocked
+        for fault in self.faults.strikes(("operating_limit",), method):
+            blocked[method] = now + (180 if fault.seconds is None else fault.seconds)
+        if now < blocked.get(method, now):
             raise RestError(
                 429, "OPERATION_TIME_LIMIT", "Method is blocked due to operation time limit."
             )
-        for fault in self._strikes(("failing_command",), method):
+        for fault in self.faults.strikes(("failing_command",), method):
             code = "INTERNAL_SERVER_ERROR" if fault.value is None else str(fault.value)
             raise RestError(500, code, "Internal server error")
-        for _ in self._strikes(("ignored_time",), method) if "filter" in params else ():
-            given = as_mapping(params["filter"]) or {}
-            kept = {name: value for name, value in given.items() if str(value)[10:11] != "T"}
-            params = {**params, "filter": kept}
-        return params
 
-    def after_call(self, method: str, params: Mapping[str, Any], reply: Reply) -> None:
-        """Changes what a list method gives."""
-        if reply.total is not None and php_int(params.get("start", 0)) >= 0:
-            for fault in self._strikes(("high_total",), method):
-                reply.total += 3 if fault.value is None else int(fault.value)
-        rows = _rows_of(reply.result)
+    def _damage(self, method: str, rows: list[dict[str, Any]]) -> None:
+        draw = self.faults.random
         if not rows:
             return
-        for _ in self._strikes(("short_page",), method):
-            del rows[self.random.randrange(len(rows)) :]
+        for _ in self.faults.strikes(("short_page",), method):
+            del rows[draw.randrange(len(rows)) :]
         if not rows:
             return
-        for fault in self._strikes(("wrong_type", "missing_value"), method, rows[0].keys()):
-            row = self.random.choice(rows)
-            name = fault.value or self.random.choice(sorted(row))
+        for fault in self.faults.strikes(("wrong_type", "missing_value"), method, rows[0].keys()):
+            row = draw.choice(rows)
+            name = fault.value or draw.choice(sorted(row))
             if fault.name == "missing_value":
                 row.pop(name, None)
             else:
-                row[name] = self.random.choice(_of_another_type(row.get(name)))
+                row[name] = draw.choice(_of_another_type(row.get(name)))
 
-    def after_batch(self, body: Mapping[str, Any]) -> None:
-        """Takes a command's answer out of a batch."""
+    def batch(self, params: Params) -> dict[str, Any]:
+        """Run the commands of a batch; the answer of one may be left out."""
+        body = super().batch(params)
         results = body["result"]
         if isinstance(results, dict):
-            for _ in self._strikes(("missing_key",), "batch"):
-                results.pop(self.random.choice(sorted(results)), None)
+            for _ in self.faults.strikes(("missing_key",), "batch"):
+                results.pop(self.faults.random.choice(sorted(results)), None)
+        return body
 
 
 def _of_another_type(value: Any) -> list[Any]:
@@ -259,154 +281,3 @@ def _rows_of(result: Any) -> list[dict[str, Any]]:
     # The method `scope` gives a list of words.
     is_rows = isinstance(result, list) and all(isinstance(row, dict) for row in result)
     return result if is_rows else []
-
-
-# What happens to the portal
-
-_HISTORIES = {"leads": "lead_stage_history", "deals": "deal_stage_history"}
-
-
-def people_work(portal: Portal, draw: random.Random, edits: int) -> None:
-    """Edits of people who work in the portal: leads and deals appear, move, change, vanish."""
-    for _ in range(edits):
-        name = draw.choice(("leads", "deals"))
-        table = portal.data.tables[name]
-        ids = table.frame.get_column("id").to_list() if len(table) else []
-        edit = draw.choice(
-            ("stage", "stage", "amount", "amount", "activity", "city", "create", "delete")
-        )
-        if edit == "create" or not ids:
-            portal.create(name, stage=draw.choice(_stages(portal, name)), amount=_amount(draw))
-        elif edit == "stage":
-            portal.move(name, draw.choice(ids), draw.choice(_stages(portal, name)))
-        elif edit == "amount":
-            portal.change(name, draw.choice(ids), {"opportunity": _amount(draw)})
-        elif edit == "activity":
-            now = portal.clock.iso(portal.clock.seconds())
-            portal.upsert(name, {"id": draw.choice(ids), "lastActivityTime": now})
-        elif edit == "city":
-            lead = draw.choice(portal.data.tables["leads"].plain_rows() or [{}]).get("id")
-            if lead:
-                city = f"Город {draw.randrange(100)}"
-                portal.upsert("lead_addresses", {"ID": lead, "ADDRESS_CITY": city})
-                portal.change("leads", lead, {})
-        else:
-            portal.delete(name, draw.choice(ids))
-        portal.data.settle()
-
-
-def _amount(draw: random.Random) -> float:
-    return draw.randrange(1, 10_000_000) / 100
-
-
-def _stages(portal: Portal, name: str) -> list[str]:
-    entity = {"leads": "STATUS", "deals": "DEAL_STAGE"}[name]
-    rows = portal.data.tables["statuses"].plain_rows()
-    return sorted(row["STATUS_ID"] for row in rows if row["ENTITY_ID"] == entity) or ["NEW"]
-
-
-def _rights_lost(portal: Portal, fault: Fault, draw: random.Random) -> None:
-    pipelines = portal.data.tables["categories"].frame.get_column("id").to_list()
-    portal.set_rights(admin=False, hidden_categories=[draw.choice(pipelines or [0])])
-
-
-def _hidden_deals(portal: Portal, fault: Fault, draw: random.Random) -> None:
-    share = 0.03 if fault.value is None else float(fault.value)
-    table = portal.data.tables["deals"]
-    ids = table.frame.get_column("id").to_list() if len(table) else []
-    portal.set_rights(hidden_deals=draw.sample(ids, max(1, round(share * len(ids)))))
-
-
-def _mass_disappearance(portal: Portal, fault: Fault, draw: random.Random) -> None:
-    share = 0.6 if fault.value is None else float(fault.value)
-    for name in _HISTORIES:
-        table = portal.data.tables[name]
-        ids = table.frame.get_column("id").to_list() if len(table) else []
-        portal.delete(name, draw.sample(ids, round(share * len(ids))))
-    portal.data.settle()
-
-
-def _another_portal(portal: Portal, fault: Fault, draw: random.Random) -> None:
-    """The same records under each other's IDs, created two hundred days before."""
-    for name in ("leads", "deals", "contacts", "companies"):
-        table = portal.data.tables[name]
-        if not len(table):
-            continue
-        rows = table.plain_rows()
-        numbers = [row["id"] for row in rows]
-        moved = [
-            {**row, "id": number, "createdTime": _earlier(row["createdTime"], 200)}
-            for number, row in zip(numbers, reversed(rows), strict=True)
-        ]
-        portal.replace(name, moved)
-
-
-def _earlier(moment: str, days: int) -> str:
-    return (datetime.fromisoformat(moment) - timedelta(days=days)).isoformat()
-
-
-def _new_user_field(portal: Portal, fault: Fault, draw: random.Random) -> None:
-    name = f"UF_CRM_{draw.randrange(10**9, 10**10)}"
-    described = {
-        "type": "string",
-        "isRequired": False,
-        "isReadOnly": False,
-        "isImmutable": False,
-        "isMultiple": False,
-        "isDynamic": True,
-        "title": name,
-        "listLabel": "Новое поле",
-        "formLabel": "Новое поле",
-        "filterLabel": "Новое поле",
-    }
-    for type_id, table_name in ((LEAD, "leads"), (DEAL, "deals")):
-        entity = portal.data.entities[type_id]
-        entity.described[name] = described
-        ids = entity.table.frame.get_column("id").to_list() if len(entity.table) else []
-        for number in draw.sample(ids, min(3, len(ids))):
-            portal.change(table_name, number, {name: "значение"})
-
-
-def _vanished_field(portal: Portal, fault: Fault, draw: random.Random) -> None:
-    for type_id in (LEAD, DEAL):
-        entity = portal.data.entities[type_id]
-        name = fault.value or next(iter(sorted(entity.user_fields)), None)
-        if name is not None:
-            entity.forget(name)
-
-
-def _deleted_stages(portal: Portal, fault: Fault, draw: random.Random) -> None:
-    used = {row["stageId"] for name in _HISTORIES for row in portal.data.tables[name].plain_rows()}
-    rows = portal.data.tables["statuses"].plain_rows()
-    portal.delete("statuses", [int(row["ID"]) for row in rows if row["STATUS_ID"] in used][:2])
-
-
-def _renamed_stages(portal: Portal, fault: Fault, draw: random.Random) -> None:
-    rows = portal.data.tables["statuses"].plain_rows()
-    for row in draw.sample(rows, min(3, len(rows))):
-        portal.upsert("statuses", {"ID": row["ID"], "NAME": f"{row['NAME']} (новое имя)"})
-
-
-def _clock(portal: Portal, fault: Fault, draw: random.Random) -> None:
-    portal.clock.move(-3600 if fault.seconds is None else fault.seconds)
-
-
-def _utc_offset(portal: Portal, fault: Fault, draw: random.Random) -> None:
-    hours = -5 if fault.value is None else float(fault.value)
-    portal.data.zone = portal.clock.zone = timezone(timedelta(hours=hours))
-
-
-_EVENTS: dict[str, Callable[[Portal, Fault, random.Random], None]] = {
-    "changes": lambda portal, _, draw: people_work(portal, draw, draw.randint(1, 4)),
-    "rights_lost": _rights_lost,
-    "hidden_deals": _hidden_deals,
-    "mass_disappearance": _mass_disappearance,
-    "another_portal": _another_portal,
-    "new_user_field": _new_user_field,
-    "vanished_field": _vanished_field,
-    "deleted_stages": _deleted_stages,
-    "renamed_stages": _renamed_stages,
-    "clock": _clock,
-    "utc_offset": _utc_offset,
-    "expired_token": lambda portal, *_: portal.application and portal.application.expire(),
-}

@@ -1,4 +1,4 @@
-"""Filters of the list methods: prefixes, nesting, empty values.
+"""Filters of the list methods, from the request to an SQL condition.
 
 Prefixes as the documentation of crm.item.list, crm.lead.list, crm.stagehistory.list and user.get
 names them. An empty filter value means "is empty", and ``!=`` and the other negations keep the rows
@@ -7,30 +7,26 @@ whose field is empty, as SQL made by Bitrix24 does.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timezone
 from typing import Any
 
 import orjson
-import polars as pl
 
-from scripts.demo_portal.columns import Kind, parse_day, parse_instant
 from scripts.demo_portal.params import as_mapping, php_float, php_int
+from scripts.demo_portal.values import FLAGS, NUMBERS, TIMES, Kind, midnight, moment, written
 
 PREFIXES = ("!=%", "!%=", "!@", "!%", "!=", "=%", "%=", ">=", "<=", ">", "<", "@", "=", "%", "!")
 _NEGATED = {"!=": "=", "!": "=", "!@": "@", "!%": "%", "!=%": "=%", "!%=": "=%"}
 _SAME = {"": "=", "%=": "=%"}
-COMPARISONS = (">=", ">", "<=", "<")
+
+# SQL and the values of its placeholders.
+Sql = tuple[str, list[Any]]
 
 
 class BadFilterValue(ValueError):
     """A filter value that its field cannot take; its text is the column."""
-
-
-class _WrongValue(ValueError):
-    """A value that the kind of a column cannot take."""
 
 
 def split_key(key: str) -> tuple[str, str]:
@@ -55,16 +51,6 @@ class Group:
 
     any_of: bool = False
     members: list[Condition | Group] = field(default_factory=list)
-
-    def canonical(self) -> bytes:
-        """The same bytes for the same filter: the key of a cache."""
-        return orjson.dumps(_plain(self), default=str)
-
-
-def _plain(member: Condition | Group) -> list[Any]:
-    if isinstance(member, Group):
-        return [member.any_of, [_plain(item) for item in member.members]]
-    return [member.column, member.operator, member.negated, member.value]
 
 
 def parse(
@@ -102,108 +88,94 @@ def parse(
     return group
 
 
-def expression(group: Group, kinds: dict[str, Kind], zone: timezone) -> pl.Expr:
-    """The filter as a Polars expression, never null."""
-    parts = [
-        expression(member, kinds, zone)
-        if isinstance(member, Group)
-        else _condition(member, kinds.get(member.column), zone)
-        for member in group.members
-    ]
-    if not parts:
-        return pl.lit(True)
-    return pl.any_horizontal(parts) if group.any_of else pl.all_horizontal(parts)
+def where(group: Group, columns: Callable[[str], tuple[str, Kind]], zone: timezone) -> Sql:
+    """The filter as an SQL condition.
 
-
-def _condition(condition: Condition, kind: Kind | None, zone: timezone) -> pl.Expr:
-    column = pl.lit(None, dtype=pl.String) if kind is None else pl.col(condition.column)
-    try:
-        found = _positive(condition, column, kind or Kind.TEXT, zone).fill_null(False)
-    except _WrongValue as error:
-        raise BadFilterValue(condition.column) from error
-    return ~found if condition.negated else found
-
-
-def _positive(condition: Condition, column: pl.Expr, kind: Kind, zone: timezone) -> pl.Expr:
-    operator, value = condition.operator, condition.value
-    listed = value if isinstance(value, list) else None
-    if isinstance(value, dict):
-        listed = list(value.values())
-    if operator == "@" or (operator == "=" and listed is not None):
-        options = listed if listed is not None else [value]
-        plain = [option for option in options if not _is_empty(option)]
-        parts = [_equal(column, kind, option, zone) for option in options if _is_empty(option)]
-        if kind in (Kind.INTS, Kind.JSON, Kind.BOOL, Kind.FLAG) or 0 in plain or "0" in plain:
-            parts += [_equal(column, kind, option, zone) for option in plain]
-        elif plain:
-            parts.append(column.is_in([convert(option, kind, zone) for option in plain]))
-        return pl.any_horizontal(parts) if parts else pl.lit(False)
-    if listed is not None:
-        raise _WrongValue
-    if operator == "=":
-        return _equal(column, kind, value, zone)
-    if operator in ("%", "=%"):
-        return _like(column, kind, str(value), whole=operator == "=%")
-    if kind in (Kind.INTS, Kind.JSON):
-        raise _WrongValue
-    other = convert(value, kind, zone)
-    compare = {">": column.gt, ">=": column.ge, "<": column.lt, "<=": column.le}[operator]
-    return compare(other)
-
-
-def _is_empty(value: Any) -> bool:
-    return value is None or value is False or value == ""
-
-
-def _equal(column: pl.Expr, kind: Kind, value: Any, zone: timezone) -> pl.Expr:
-    if kind == Kind.BOOL:
-        return column.fill_null(False).eq(convert(value, kind, zone))
-    if kind == Kind.FLAG:
-        wanted = convert(value, kind, zone)
-        return column.cast(pl.String).is_in(["true", "1", "Y"]).fill_null(False).eq(wanted)
-    if kind == Kind.INTS:
-        if _is_empty(value):
-            return column.list.len().fill_null(0).eq(0)
-        return column.list.contains(php_int(value))
-    if kind == Kind.JSON:
-        return column.map_elements(
-            lambda text: _json_equal(text, value), return_dtype=pl.Boolean, skip_nulls=False
-        )
-    if kind in (Kind.INT, Kind.QUOTED, Kind.FLOAT):
-        number = convert(value, kind, zone)
-        return column.is_null() | column.eq(0) if number == 0 else column.eq(number)
-    if _is_empty(value):
-        return column.is_null() | column.eq("") if kind == Kind.TEXT else column.is_null()
-    return column.eq(convert(value, kind, zone))
-
-
-def _json_equal(text: str | None, value: Any) -> bool:
-    stored = None if text is None else orjson.loads(text)
-    if _is_empty(value):
-        return stored in (None, "", [], {}, False)
-    items = stored if isinstance(stored, list) else [stored]
-    return any(str(item) == str(value) for item in items if item is not None)
-
-
-def _like(column: pl.Expr, kind: Kind, pattern: str, whole: bool) -> pl.Expr:
-    if kind == Kind.INTS:
-        raise _WrongValue
-    text = column if kind in (Kind.TEXT, Kind.JSON) else column.cast(pl.String)
-    if not whole:
-        return text.str.to_lowercase().str.contains(pattern.lower(), literal=True)
-    wildcards = {"%": ".*", "_": "."}
-    regex = "".join(wildcards.get(char, re.escape(char)) for char in pattern)
-    return text.str.contains(f"(?is)^{regex}$")
-
-
-def convert(value: Any, kind: Kind, zone: timezone) -> Any:
-    """A filter value as the column keeps it.
+    Args:
+        group: the filter.
+        columns: SQL and kind of a column.
+        zone: the portal's offset, for datetimes without one.
 
     Raises:
-        ValueError: the field is a date or a datetime and the value is none.
+        BadFilterValue: a value that its field cannot take.
     """
-    if isinstance(value, (list, dict)):
-        raise _WrongValue(value)
+    members = [
+        where(member, columns, zone)
+        if isinstance(member, Group)
+        else _condition(member, *columns(member.column), zone)
+        for member in group.members
+    ]
+    return _joined(members, " or " if group.any_of else " and ") if members else ("true", [])
+
+
+def _joined(members: Sequence[Sql], word: str) -> Sql:
+    return (
+        word.join(f"({sql})" for sql, _ in members),
+        [value for _, values in members for value in values],
+    )
+
+
+def _condition(condition: Condition, column: str, kind: Kind, zone: timezone) -> Sql:
+    try:
+        sql, values = _positive(condition.operator, condition.value, column, kind, zone)
+    except (ValueError, OverflowError) as error:
+        raise BadFilterValue(condition.column) from error
+    return (f"({sql}) is not true" if condition.negated else sql), values
+
+
+def _positive(operator: str, value: Any, column: str, kind: Kind, zone: timezone) -> Sql:
+    options = as_mapping(value)
+    if kind in FLAGS:
+        column = f"(coalesce(cast({column} as text), '') in ('true', '1', 'Y'))"
+    if operator == "@" or (operator == "=" and options is not None):
+        return _one_of([value] if options is None else [*options.values()], column, kind, zone)
+    if options is not None:
+        raise ValueError(value)
+    if operator == "=":
+        return _equal(value, column, kind, zone)
+    if operator == "%":
+        return f"instr(fold({column}), ?)", [str(value).lower()]
+    if operator == "=%":
+        return f"fold({column}) like ?", [str(value).lower()]
+    if kind == Kind.JSON:
+        raise ValueError(value)
+    return f"{column} {operator} ?", [_convert(value, kind, zone)]
+
+
+def _one_of(options: Sequence[Any], column: str, kind: Kind, zone: timezone) -> Sql:
+    found: list[Sql] = []
+    plain = []
+    for option in options:
+        sql, values = _equal(option, column, kind, zone)
+        if sql == f"{column} = ?":
+            plain += values
+        else:
+            found.append((sql, values))
+    if plain:
+        # One placeholder for any number of values.
+        listed = f"{column} in (select value from json_each(?))"
+        found.append((listed, [orjson.dumps(plain).decode()]))
+    return _joined(found, " or ") if found else ("false", [])
+
+
+def _equal(value: Any, column: str, kind: Kind, zone: timezone) -> Sql:
+    is_empty = value is None or value is False or value == ""
+    if kind == Kind.JSON:
+        return f"holds({column}, ?)", [None if is_empty else str(value)]
+    if is_empty and kind in TIMES:
+        return f"{column} is null", []
+    wanted = _convert(value, kind, zone)
+    if kind in NUMBERS and wanted == 0:
+        return f"coalesce({column}, 0) = 0", []
+    if is_empty and kind not in FLAGS:
+        return f"coalesce({column}, '') = ''", []
+    return f"{column} = ?", [wanted]
+
+
+def _convert(value: Any, kind: Kind, zone: timezone) -> Any:
+    """A filter value as the column keeps it."""
+    if isinstance(value, list | dict):
+        raise ValueError(value)
     if kind in (Kind.INT, Kind.QUOTED):
         return php_int(value)
     if kind == Kind.FLOAT:
@@ -212,9 +184,23 @@ def convert(value: Any, kind: Kind, zone: timezone) -> Any:
         return value in (True, 1, "1", "Y", "true")
     if kind == Kind.FLAG:
         return php_int(value) == 1
-    if kind in (Kind.TIME, Kind.DATE):
-        parsed = parse_instant(str(value), zone) if kind == Kind.TIME else parse_day(str(value))
-        if parsed is None:
-            raise _WrongValue(value)
-        return parsed
+    if kind in TIMES:
+        time = moment(str(value), zone) if kind == Kind.TIME else midnight(str(value))
+        return written(time, zone)
     return "" if value is None else str(value)
+
+
+def holds(kept: Any, wanted: str | None) -> bool:
+    """SQL function: whether a value of kind JSON is, or has among its items, the one wanted."""
+    value = orjson.loads(kept) if isinstance(kept, bytes) else kept
+    if wanted is None:
+        return value in (None, "", [], {}, False)
+    items = value if isinstance(value, list) else [value]
+    return any(str(item) == wanted for item in items if item is not None)
+
+
+def fold(kept: Any) -> str | None:
+    """SQL function: the text of a value without case; SQLite's own knows Latin letters only."""
+    if kept is None:
+        return None
+    return (kept.decode() if isinstance(kept, bytes) else str(kept)).lower()

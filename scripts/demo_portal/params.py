@@ -56,11 +56,11 @@ def truthy(value: Any) -> bool:
 
 
 def php_int(value: Any) -> int:
-    """PHP ``(int)``: leading digits of a string, 0 where there are none."""
+    """PHP ``(int)``: leading digits of a string, 0 where there are none, 64 bits at most."""
     if isinstance(value, (bool, int, float)):
         return int(value)
     match = re.match(r"\s*[+-]?\d+", str(value)) if value is not None else None
-    return int(match[0]) if match else 0
+    return max(-(2**63), min(int(match[0]), 2**63 - 1)) if match else 0
 
 
 def php_float(value: Any) -> float:

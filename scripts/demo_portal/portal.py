@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,16 +13,16 @@ import orjson
 
 from scripts.demo_portal.data import PortalData
 from scripts.demo_portal.errors import RestError
-from scripts.demo_portal.faults import Fault, Faults
-from scripts.demo_portal.limits import OPERATING_FLOOR, Clock, OperatingTime, RequestBucket
+from scripts.demo_portal.limits import OPERATING_FLOOR, OperatingTime, RequestBucket
 from scripts.demo_portal.messages import HttpAnswer, HttpRequest
-from scripts.demo_portal.methods import Methods, Reply
+from scripts.demo_portal.methods import Methods
 from scripts.demo_portal.oauth import Application
+from scripts.demo_portal.pages import Params, Reply
 from scripts.demo_portal.params import as_mapping, parse_query, php_array, substitute, truthy
+from scripts.demo_portal.records import USER_ID, Records
 
 BATCH_LIMIT = 50
 DEFAULT_TOKEN = "demo-portal-token"
-USER_ID = 1
 TOKEN_PATH = "/oauth/token"
 
 
@@ -71,10 +68,10 @@ class Options:
     log: bool = False
 
 
-class Portal:
+class Portal(Records):
     """A Bitrix24 portal over a data directory.
 
-    ``answer`` is the one way from HTTP to the methods and back; ``faults`` stand in it.
+    ``answer`` is the one way from HTTP to the methods and back.
 
     Attributes:
         address: scheme, host and port.
@@ -84,16 +81,11 @@ class Portal:
         requests: HTTP requests answered.
         calls: REST calls by method; commands of a batch count under their own, and as ``batch``.
         log: (method, parameters) of every call, where the log is on.
-        faults: what goes wrong on purpose.
     """
 
     def __init__(self, data_dir: str | Path, options: Options | None = None) -> None:
         self.options = options or Options()
-        self.data = PortalData(Path(data_dir))
-        self.data.present_history = self.options.present_history
-        self.clock = Clock(self.data.zone)
-        if self.data.now is not None:
-            self.clock.set(self.data.now)
+        super().__init__(PortalData(Path(data_dir), self.options.present_history))
         token = "access" if self.options.oauth else "webhook"
         self.methods = Methods(
             self.data, self.clock, USER_ID, self.options.scopes, token, self._file_address
@@ -108,10 +100,8 @@ class Portal:
         self.requests = 0
         self.calls: Counter[str] = Counter()
         self.log: list[tuple[str, dict[str, Any]]] = []
-        self.faults = Faults(self)
         self._bucket = RequestBucket(self.options.bucket_size, self.options.bucket_drain)
         self._operating: dict[str, OperatingTime] = {}
-        self._lock = threading.RLock()
 
     @property
     def webhook_url(self) -> str:
@@ -139,162 +129,26 @@ class Portal:
             return f"{self.webhook_url}{method}?{query}"
         return f"{self.address}/rest/{method}?auth={self.application.access_token}&{query}"
 
-    # Changing the data while it is served
-
-    def upsert(self, name: str, rows: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> None:
-        """Add rows to a file, or change the named fields of the rows with their IDs."""
-        with self._lock:
-            self.data.upsert(name, rows)
-
-    def delete(self, name: str, ids: int | Iterable[int]) -> None:
-        """Delete rows, and what goes with them (``PortalData.delete``)."""
-        with self._lock:
-            self.data.delete(name, ids)
-
-    def replace(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Put ``rows`` in the place of all rows of a file."""
-        with self._lock:
-            self.data.replace(name, rows)
-
-    def set_now(self, moment: str | datetime) -> None:
-        """Set the portal's clock (ISO 8601 with offset); it ticks on from there."""
-        if isinstance(moment, str):
-            moment = datetime.fromisoformat(moment)
-        if moment.tzinfo is None:
-            raise ValueError("the portal's time needs an offset: 2026-03-01T09:00:00+03:00")
-        with self._lock:
-            self.clock.set(moment)
-
-    def set_rights(
-        self,
-        admin: bool = True,
-        hidden_categories: Collection[int] = (),
-        hidden_deals: Collection[int] = (),
-    ) -> None:
-        """Change what the webhook's owner is and sees: hidden deals and pipelines are left out."""
-        with self._lock:
-            self.data.set_rights(admin, hidden_categories, hidden_deals)
-
-    def inject(self, *faults: Fault, seed: int | None = None) -> None:
-        """Let faults happen from now on; a seed begins their draws anew."""
-        with self._lock:
-            self.faults.add(faults, seed)
-
-    # What people do
-
-    def create(self, name: str, stage: str, amount: float, **values: Any) -> int:
-        """A new lead or deal with its first visit of a stage; returns its ID."""
-        with self._lock:
-            table, now = self.data.tables[name], self._now
-            table.settle()
-            row = {
-                "id": table.last_id + 1,
-                "title": f"Запись {table.last_id + 1}",
-                "createdTime": now,
-                "updatedTime": now,
-                "movedTime": now,
-                "lastActivityTime": now,
-                "stageId": stage,
-                "stageSemanticId": self._semantics(name, stage),
-                "opportunity": amount,
-                "currencyId": "RUB",
-                "assignedById": USER_ID,
-                "createdBy": USER_ID,
-                "updatedBy": USER_ID,
-                "movedBy": USER_ID,
-                "contactIds": [],
-                **({"categoryId": 0, "closed": "N", "isRecurring": "N"} if name == "deals" else {}),
-                **values,
-            }
-            self.data.upsert(name, row)
-            self._visit(name, row)
-            table.settle()
-            return int(row["id"])
-
-    def change(self, name: str, number: int, values: Mapping[str, Any]) -> None:
-        """Change fields of a lead, deal, contact or company."""
-        with self._lock:
-            self.data.upsert(name, {"id": number, **values, "updatedTime": self._now})
-
-    def move(self, name: str, number: int, stage: str) -> None:
-        """Move a lead or deal to a stage, where it does not stand there already."""
-        with self._lock:
-            row = next(row for row in self.data.tables[name].plain_rows() if row["id"] == number)
-            if row["stageId"] == stage:
-                return
-            moved = {"stageId": stage, "stageSemanticId": self._semantics(name, stage)}
-            if name == "deals":
-                moved["closed"] = "N" if moved["stageSemanticId"] == "P" else "Y"
-            self.change(name, number, {**moved, "movedTime": self._now})
-            self._visit(name, {**row, **moved})
-
-    def merge(self, name: str, number: int, into: int) -> None:
-        """Merge a contact or company into another one, as the list of duplicates does.
-
-        What named the one names the other, without a new time of change; the one is gone.
-        """
-        with self._lock:
-            self.data.rebind(name, [number], into)
-            self.change(name, into, {})
-            self.data.delete(name, number)
-
-    @property
-    def _now(self) -> str:
-        return self.clock.iso(self.clock.seconds())
-
-    def _semantics(self, name: str, stage: str) -> str:
-        entity = "STATUS" if name == "leads" else "DEAL_STAGE"
-        for row in self.data.tables["statuses"].plain_rows():
-            if row["ENTITY_ID"].startswith(entity) and row["STATUS_ID"] == stage:
-                return str(row.get("SEMANTICS") or "P")
-        return "P"
-
-    def _visit(self, name: str, row: Mapping[str, Any]) -> None:
-        """A row of stage history; types as in crm.stagehistory.list."""
-        history = self.data.tables[f"{name.removesuffix('s')}_stage_history"]
-        history.settle()
-        is_final = row["stageSemanticId"] != "P"
-        first = not history.ids_where("OWNER_ID", [row["id"]])
-        self.data.upsert(
-            history.name,
-            {
-                "ID": history.last_id + 1,
-                "TYPE_ID": 3 if is_final else 1 if first else 2,
-                "OWNER_ID": row["id"],
-                "CREATED_TIME": self._now,
-                **(
-                    {"STATUS_ID": row["stageId"], "STATUS_SEMANTIC_ID": row["stageSemanticId"]}
-                    if name == "leads"
-                    else {
-                        "CATEGORY_ID": row.get("categoryId", 0),
-                        "STAGE_ID": row["stageId"],
-                        "STAGE_SEMANTIC_ID": row["stageSemanticId"],
-                    }
-                ),
-            },
-        )
-        history.settle()
-
     # Answering
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
         """Answer one HTTP request."""
         with self._lock:
             self.requests += 1
-            return self.faults.around(request, self._answer)
+            return self.respond(request)
 
-    def _answer(self, request: HttpRequest) -> HttpAnswer:
-        self.data.settle()
+    def respond(self, request: HttpRequest) -> HttpAnswer:
+        """The answer to one HTTP request, while no other one is answered."""
         try:
             if self.application and request.path.rstrip("/") == TOKEN_PATH:
                 body = self.application.renew(_params(request), self.address, self.clock.seconds())
             else:
-                body = self._run(request)
+                body = self._called(request)
         except RestError as error:
             return HttpAnswer(error.status, orjson.dumps(_error_body(error)))
         return HttpAnswer(200, orjson.dumps(body))
 
-    def _run(self, request: HttpRequest) -> dict[str, Any]:
+    def _called(self, request: HttpRequest) -> dict[str, Any]:
         if self.options.rate_limit and not self._bucket.admit(self.clock.seconds()):
             raise RestError(503, "QUERY_LIMIT_EXCEEDED", "Too many requests")
         params = _params(request)
@@ -308,8 +162,7 @@ class Portal:
         if method == "batch":
             self._check_operating("batch")
             self.calls["batch"] += 1
-            reply = Reply(self._batch(params))
-            self.faults.after_batch(reply.result)
+            reply = Reply(self.batch(params))
         else:
             reply = self._call(method, params, charged_to=method)
         body: dict[str, Any] = {"result": reply.result}
@@ -339,7 +192,7 @@ class Portal:
             raise RestError(401, "INVALID_CREDENTIALS", "Invalid request credentials")
         return parts[3].removesuffix(".json").lower()
 
-    def _call(self, method: str, params: Mapping[str, Any], charged_to: str) -> Reply:
+    def _call(self, method: str, params: Params, charged_to: str) -> Reply:
         if method not in self.methods.by_name:
             raise RestError(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
         if charged_to != "batch":  # a batch is checked once, before it begins
@@ -348,19 +201,23 @@ class Portal:
         if self.options.log:
             self.log.append((method, dict(params)))
         began, mark = self.clock.seconds(), time.perf_counter()
-        params = self.faults.before_call(method, params)
         try:
-            reply = self.methods.call(method, params)
-            self.faults.after_call(method, params, reply)
-            return reply
+            return self.run(method, params)
         finally:
             spent = self.options.operating_seconds
             measured = time.perf_counter() - mark
             self._operating_of(charged_to).charge(began, measured if spent is None else spent)
 
-    # batch
+    def run(self, method: str, params: Params) -> Reply:
+        """Run a method, alone or in a batch.
 
-    def _batch(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        Raises:
+            RestError: as Bitrix24 would answer.
+        """
+        return self.methods.call(method, params)
+
+    def batch(self, params: Params) -> dict[str, Any]:
+        """Run the commands of a batch."""
         commands = as_mapping(params.get("cmd")) or {}
         halt = truthy(params.get("halt"))
         result: dict[str, Any] = {}

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from scripts.demo_portal.faults import FaultyPortal
 from scripts.demo_portal.messages import HttpAnswer, HttpRequest
 from scripts.demo_portal.portal import Options, Portal
 
@@ -83,7 +84,7 @@ def serve(
     rate_limit: bool = False,
     operating_limit: bool = False,
     **options: Any,
-) -> Iterator[Portal]:
+) -> Iterator[FaultyPortal]:
     """Serve a data directory from a background thread while the ``with`` block runs.
 
     Args:
@@ -99,7 +100,7 @@ def serve(
         OSError: the port is taken.
     """
     switches = Options(rate_limit=rate_limit, operating_limit=operating_limit, **options)
-    portal = Portal(data_dir, switches)
+    portal = FaultyPortal(data_dir, switches)
     with (
         contextlib.closing(_listener(port)) as listener,
         tempfile.TemporaryDirectory() as certificates,

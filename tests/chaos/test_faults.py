@@ -46,7 +46,7 @@ from pipelines.refresh import refresh as whole_refresh
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import FAULTS, Fault, HttpAnswer, HttpRequest, Portal, serve
-from scripts.demo_portal.faults import people_work
+from scripts.demo_portal.events import people_work
 from tests.support.compiled_models import compiled_models
 from tests.support.plain_loading import plain_loading
 from tests.support.small_portal import USERS, deal, deal_visit, lead, lead_visit, write_portal
@@ -178,10 +178,7 @@ class Journal:
 
 
 def visible(portal: Portal, name: str) -> list[dict[str, Any]]:
-    rows = portal.data.tables[name].plain_rows()
-    hidden = portal.data.hidden(name)
-    key = "id" if name in ("leads", "deals", "contacts", "companies") else "ID"
-    return rows if hidden is None else [row for row in rows if int(row[key]) not in set(hidden)]
+    return portal.data.tables[name].plain_rows(portal.data.seen(name))
 
 
 def portal_states(

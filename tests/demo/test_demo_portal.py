@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -401,6 +402,11 @@ def test_select_returns_the_named_fields_only(reader: Portal) -> None:
         ({">id": ""}, [1, 2, 3, 5, 9]),
         ({">id": 9}, []),
         ({"@id": []}, []),
+        ({">id": "9" * 20}, []),
+        ({"<id": "9" * 20}, [1, 2, 3, 5, 9]),
+        ({"contactIds": [4, 7]}, [1]),
+        ({"!contactIds": 4}, [2, 3, 5, 9]),
+        ({"%updatedTime": "2026-03-10"}, [1]),
         ({"opportunity": 1500.5}, [1]),
         ({">opportunity": "20"}, [1, 2, 9]),
         ({">=opportunity": 20}, [1, 2, 3, 9]),
@@ -482,6 +488,12 @@ def test_order(reader: Portal) -> None:
     assert ids(reader, {}, order={"companyId": "ASC"}) == [2, 9, 5, 1, 3]
     assert ids(reader, {}, order={"companyId": "DESC"}) == [3, 1, 5, 2, 9]
     assert ids(reader, {">id": 1}, order={"ID": "ASC"}) == [2, 3, 5, 9]
+
+
+def test_like_knows_letters_of_every_alphabet(portal: Portal) -> None:
+    portal.upsert("leads", {"id": 3, "title": "Окна ПВХ"})
+    assert ids(portal, {"%title": "пвх"}) == [3]
+    assert ids(portal, {"=%title": "ОКНА%"}) == [3]
 
 
 def test_upper_case_filters(reader: Portal) -> None:
@@ -578,6 +590,18 @@ def test_negative_start_counts_nothing(crowd: Portal) -> None:
         assert body["total"] == 0 and "next" not in body
     assert len(items(crowd, start=-1, filter={">id": 100}, order={"id": "ASC"})) == 50
     assert [row["id"] for row in items(crowd, start=-1, filter={">id": 234})] == [236, 238, 240]
+
+
+def test_a_later_page_follows_changes(tmp_path: Path) -> None:
+    rows = [{"id": number} for number in range(1, 121)]
+    portal = Portal(write(tmp_path, leads=rows), Options(rate_limit=False))
+    body = ok(portal, "crm.item.list", entityTypeId=1, select=["id"], start=50)
+    assert (body["result"]["items"][0], body["total"], body["next"]) == ({"id": 51}, 120, 100)
+    portal.delete("leads", 7)
+    body = ok(portal, "crm.item.list", entityTypeId=1, select=["id"], start=50)
+    assert (body["result"]["items"][0], body["total"], body["next"]) == ({"id": 52}, 119, 100)
+    sorted_down = items(portal, select=["id"], start=50, order={"id": "DESC"})
+    assert [row["id"] for row in sorted_down[:2]] == [70, 69]
 
 
 # Other methods
@@ -960,6 +984,26 @@ def test_changes_are_seen_at_once(portal: Portal) -> None:
     assert [row["STATUS_ID"] for row in ok(portal, "crm.status.list")["result"]] == ["X"]
     portal.replace("statuses", [])
     assert ok(portal, "crm.status.list")["result"] == []
+
+
+def test_the_offset_changes_while_served(portal: Portal) -> None:
+    portal.data.set_zone(timezone(timedelta(hours=-5)))
+    row = items(portal, 2, filter={"id": 1})[0]
+    assert row["createdTime"] == "2026-02-28T16:00:00-05:00"
+    assert row["closedate"] == "2026-03-30T19:00:00-05:00"
+    # 16:00 of 28 February there: a day begins at its own midnight.
+    assert [row["id"] for row in items(portal, 2, filter={"<createdTime": "2026-03-01"})] == [
+        1,
+        2,
+        3,
+    ]
+    assert items(portal, 2, filter={">=createdTime": "2026-03-01"}) == []
+
+
+def test_fields_that_differ_by_case_are_two(portal: Portal) -> None:
+    portal.upsert("leads", {"id": 1, "UF_CRM_city": "Tomsk"})
+    row = items(portal, filter={"id": 1}, useOriginalUfNames="Y")[0]
+    assert (row["UF_CRM_CITY"], row["UF_CRM_city"]) == ("Omsk", "Tomsk")
 
 
 def test_deletion_takes_history_and_activities_along(portal: Portal) -> None:
