@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-fast mutants lint portal bench doctor refresh extract check build publish \
+.PHONY: help hooks setup demo serve test test-fast mutants lint portal bench doctor refresh extract check build publish \
 	excel report compact audit lock
 
 help: ## list the targets
@@ -49,6 +49,9 @@ test-fast: setup ## run the tests that need no portal, warehouse or dbt
 
 mutants: setup ## break each rule once and see a test go red
 	$(PYTHON) -m scripts.mutation_check
+
+hooks: setup ## lint what is committed, and refuse secrets, from now on
+	$(PYTHON) -m pre_commit install
 
 lint: setup ## ruff, mypy, sqlfluff
 	$(PYTHON) -m ruff check .
