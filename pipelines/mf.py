@@ -8,9 +8,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 from dbt.cli.main import dbtRunner
 from dbt_metricflow.cli.main import cli as mf
+from update_checker import UpdateChecker
 
 from pipelines.errors import BuildFailed, PublishFailed
 from pipelines.settings import DBT_PROJECT
@@ -48,7 +50,9 @@ def run_mf(warehouse: Warehouse, arguments: Sequence[str]) -> None:
         if not parsed.success:
             raise BuildFailed(f"the dbt project does not parse: {parsed.exception}")
         _add_user_fields(project / "target" / "semantic_manifest.json", warehouse)
-        mf.main(list(arguments), prog_name="mf", default_map={"query": {"decimals": DECIMALS}})
+        # It asks pypi.org for a newer version of itself, and has no switch for that.
+        with patch.object(UpdateChecker, "check", return_value=None):
+            mf.main(list(arguments), prog_name="mf", default_map={"query": {"decimals": DECIMALS}})
 
 
 def _add_user_fields(semantic_manifest: Path, warehouse: Warehouse) -> None:
