@@ -18,7 +18,7 @@ import polars as pl
 import polars.selectors as cs
 
 from pipelines.bitrix24.client import Client
-from pipelines.bitrix24.entities import ENTITIES, HISTORIES, TABLES
+from pipelines.bitrix24.entities import ENTITIES, HISTORIES, TABLES, OwnedTable
 from pipelines.bitrix24.extract import Summary, extract
 from pipelines.check import complete
 from pipelines.metrics import MACROS, create_views
@@ -210,7 +210,7 @@ def latest(warehouse: Warehouse) -> Mapping[str, pl.DataFrame]:
         if rows is not None:
             found[table.name] = rows.sort(table.key)
     for table in TABLES:
-        if table.owner and table.name in found:
+        if isinstance(table, OwnedTable) and table.name in found:
             owner = "owner_id" if table in HISTORIES else "id"
             living = found[table.owner]["id"].implode()
             found[table.name] = found[table.name].filter(pl.col(owner).is_in(living))
