@@ -22,6 +22,13 @@ export const fixes = [
 		'return simpleHash(JSON.stringify(args));',
 		'return simpleHash(JSON.stringify(args)) + JSON.stringify(args);',
 	],
+	// The charts keep widths of texts in plain objects: a text called `__proto__` gave every object of the
+	// page two keys more.
+	...['this._maxSize = 10;', 'this._list.clear();'].map((before) => [
+		'../zrender/lib/core/LRU.js',
+		`${before}\n        this._map = {};`,
+		`${before}\n        this._map = Object.create(null);`,
+	]),
 	// It called every page without a title in its first lines Evidence; PageHeader.svelte has the title.
 	['preprocess/dist/index.mjs', '\n<title>Evidence</title>\n', '\n<!-- the page sets it -->\n'],
 	// Days of a date input were turned into UTC through local midnight: one day early east of UTC.

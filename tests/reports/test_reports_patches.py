@@ -50,7 +50,7 @@ def project(tmp_path: Path) -> Path:
         check=True,
     )
     for file in set(named.stdout.split()):
-        copy = tmp_path / "node_modules" / "@evidence-dev" / file
+        copy = Path(os.path.normpath(tmp_path / "node_modules" / "@evidence-dev" / file))
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PACKAGES / file, copy)
     return tmp_path
