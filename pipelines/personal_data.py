@@ -40,11 +40,8 @@ def protection(level: str) -> Callable[[Row], Row]:
     if key.length < SHORTEST_KEY:
         raise SettingsError(
             f"setting pii = 'hash' needs a secret of at least {SHORTEST_KEY} characters in the"
-            f" environment variable PII_HASH_KEY: without one, phones could be guessed"
+            " environment variable PII_HASH_KEY: without one, phones could be guessed"
         )
-
-    def hashed(text: str) -> str:
-        return key.hashed(text)
 
     def protect(row: Row) -> Row:
         safe = dict(row)
@@ -52,11 +49,11 @@ def protection(level: str) -> Callable[[Row], Row]:
             if name in ("PHONE", "EMAIL"):
                 clean = _phone if name == "PHONE" else _email
                 safe[name] = [
-                    {"VALUE": hashed(clean(str(mapping(item).get("VALUE") or "")))}
+                    {"VALUE": key.hashed(clean(str(mapping(item).get("VALUE") or "")))}
                     for item in listed(value)
                 ]
             elif name != "ID" and value:
-                safe[name] = hashed(" ".join(str(value).casefold().split()))
+                safe[name] = key.hashed(" ".join(str(value).casefold().split()))
         return safe
 
     return protect

@@ -22,15 +22,12 @@ def history_versions(sync: Sync, table: OwnedTable) -> Iterator[pl.DataFrame]:
 
     Of a part of the history it is read by items too.
     """
-    columns = ["id", "owner_id", "row_hash"]
     items = sync.items[table.owner]
     owners: pl.DataFrame | None = None
     if not sync.full or sync.part.floors[table.owner]:
         asked = items.living if sync.full else set(items.changed)
         owners = _owners(asked)
-    previous = sync.warehouse.latest_versions(table.name, columns, ["id"], owners)
-    if previous is None:
-        previous = pl.DataFrame(schema={name: table.schema[name] for name in columns})
+    previous = sync.previous(table, "owner_id", "row_hash", owners=owners)
     chunks = (
         sync.chunks(table, table.params, None)
         if owners is None

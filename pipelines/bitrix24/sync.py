@@ -108,14 +108,9 @@ class Sync:
         return "full" if self.full else "incremental"
 
     @property
-    def clock_allowed(self) -> dt.timedelta:
-        """What the overlap of refreshes makes up for, and more."""
-        return dt.timedelta(minutes=self.settings.refresh_overlap_minutes / 2)
-
-    @property
     def clock_fell_meanwhile(self) -> bool:
         """Whether the portal's clock went back during the sync."""
-        return self.client.clock_fell > self.clock_allowed.total_seconds()
+        return self.client.clock_fell > _clock_allowed(self.settings).total_seconds()
 
     @property
     def since(self) -> str | None:
@@ -141,10 +136,16 @@ class Sync:
             self.counts[table.name].unread_to_id = self.part.floors[table.name]
             self.counts[table.name].rows_unread = self.part.unread[table.name]
 
-    def previous(self, table: Table, *columns: str) -> pl.DataFrame:
-        """The key and other columns of a table's living rows before this sync."""
+    def previous(
+        self, table: Table, *columns: str, owners: pl.DataFrame | None = None
+    ) -> pl.DataFrame:
+        """The key and other columns of a table's living rows before this sync.
+
+        Args:
+            owners: for histories, a frame `owner_id` of the items whose rows are wanted.
+        """
         names = [*table.key, *columns]
-        rows = self.warehouse.latest_versions(table.name, names, table.key)
+        rows = self.warehouse.latest_versions(table.name, names, table.key, owners)
         if rows is None:
             return pl.DataFrame(schema={name: table.schema[name] for name in names})
         return rows
@@ -236,8 +237,7 @@ def open_sync(
     portal = open_portal(client)
     written_times = WrittenTimes()
     written_times.note(portal.server_time)
-    allowed = dt.timedelta(minutes=settings.refresh_overlap_minutes / 2)
-    if portal.lost_time(last, allowed):
+    if portal.lost_time(last, _clock_allowed(settings)):
         warehouse.owe_full_reading(refresh_no)
     stored = warehouse.known([table.name for table in ENTITIES], KNOWN_RECORDS)
     of_table = {table.name: stored.get(table.name, Known({}, set())) for table in ENTITIES}
@@ -279,6 +279,11 @@ def open_sync(
         written_times,
         part_rows,
     )
+
+
+def _clock_allowed(settings: Settings) -> dt.timedelta:
+    """What the overlap of refreshes makes up for, and more."""
+    return dt.timedelta(minutes=settings.refresh_overlap_minutes / 2)
 
 
 def only_changed(table: Table, frame: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
