@@ -15,7 +15,7 @@ import duckdb
 import openpyxl
 import pytest
 from openpyxl.worksheet.worksheet import Worksheet
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from pipelines.excel.sheets import TEXT_LIMIT
 from pipelines.excel.workbooks import excel
@@ -279,6 +279,9 @@ READ_TABLES = r"""() => [...document.querySelectorAll('table')].map((table) => {
 })"""
 
 
+PATIENCE_SECONDS = 30
+
+
 def tables(page: Page) -> list[dict[str, list[str]]]:
     """The tables of a page by their headings, as they stand in the document."""
     expand(page)
@@ -290,8 +293,9 @@ def records(page: Page, **chosen: list[str]) -> int:
     address = page.url.split("?")[0]
     page.goto(f"{address}?{urlencode({'period': 'allTime', **chosen}, doseq=True)}")
     settle(page)
-    count = page.locator("[data-records-count] span").inner_text()
-    return int(re.sub(r"\s", "", count))
+    count = page.locator("[data-records-count] span")
+    expect(count).to_have_text(re.compile(r"\d"), timeout=PATIENCE_SECONDS * 1000)
+    return int(re.sub(r"\s", "", count.inner_text()))
 
 
 def nothing_ran(page: Page) -> None:
@@ -311,7 +315,6 @@ def test_no_word_stops_a_page(open_page: OpenPage, sites: Sites, route: str) -> 
     assert page.get_by_text("Ошибка запроса").count() == 0
 
 
-PATIENCE_SECONDS = 30
 SHOWN = {
     "/leads/": [
         "Название",

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,9 @@ def test_make_serve_sends_the_policy() -> None:
     async def page(_: Request) -> Response:
         return Response("a page")
 
-    answer = asyncio.run(with_policy(Request({"type": "http"}), page))
+    # Playwright keeps a loop running in the thread of the tests.
+    with ThreadPoolExecutor() as thread:
+        answer = thread.submit(asyncio.run, with_policy(Request({"type": "http"}), page)).result()
     assert answer.headers["Content-Security-Policy"] == POLICY
     middleware = [one.kwargs.get("dispatch") for one in application(ROOT).user_middleware]
     assert with_policy in middleware
