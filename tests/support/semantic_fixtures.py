@@ -22,6 +22,7 @@ from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
 from pipelines.check import complete
 from pipelines.environment import ROOT
+from pipelines.metric_sql import MetricQuery, SemanticLayer, filled
 from pipelines.metrics import load_engine
 from pipelines.publish import publish
 from pipelines.settings import DBT_PROJECT, Settings
@@ -219,17 +220,28 @@ def build_company(folder: Path) -> Warehouse:
 Ask = Callable[..., Any]
 
 
-@pytest.fixture(scope="session")
-def ask(company: Warehouse) -> Ask:
-    """Rows of a metrics query: {group: value}, or {group: (value, …)} of several metrics."""
-    engine = load_engine(company.directory / "dbt" / "semantic_manifest.json")
+@pytest.fixture(scope="session", params=["MetricFlow", "metric_sql"])
+def ask(company: Warehouse, request: pytest.FixtureRequest) -> Ask:
+    """Rows of a metrics query: {group: value}, or {group: (value, …)} of several metrics.
+
+    Once as `mf query` compiles it, once as pages and workbooks have it.
+    """
+    manifest = company.directory / "dbt" / "semantic_manifest.json"
+    engine, layer = load_engine(manifest), SemanticLayer.load(manifest)
     path = company.published / "crm.duckdb"
+
+    def compiled(names: list[str], group_by: Sequence[str], where: str | None) -> str:
+        if request.param == "MetricFlow":
+            return compile_query(engine, names, group_by, where)
+        # MetricFlow puts the period first.
+        by = sorted(group_by, key=lambda name: not name.startswith("metric_time"))
+        conditions = (where,) if where else ()
+        return filled(layer.sql(MetricQuery(tuple(names), tuple(by), where=conditions)))
 
     def answer(metrics: str, group_by: Sequence[str] = (), where: str | None = None) -> Any:
         names = metrics.split()
-        sql = compile_query(engine, names, group_by, where)
         with duckdb.connect(str(path), read_only=True) as connection:
-            result = connection.execute(sql)
+            result = connection.execute(compiled(names, group_by, where))
             columns = [column[0] for column in result.description]
             rows = [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
         found: dict[Any, Any] = {}

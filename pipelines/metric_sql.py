@@ -1,0 +1,427 @@
+"""SQL of metrics by name, compiled from the semantic manifest that dbt writes.
+
+Pages, lists of records and workbooks ask here for metrics; what a metric is, is said in
+`dbt_project/models/semantic/` alone. MetricFlow compiles the same queries for `mf query`; here each
+fact is read once per time axis, and the SQL has places for what a reader chooses:
+
+- `[[where leads]]`: the condition of the filters on the rows of a semantic model;
+- `[[period created_date | created_at]]`: the period, by the day and the instant of the event;
+- `[[grain created_date]]`: the first day of the event's day, week, month, quarter or year.
+
+`filled` puts the choice into them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+
+GRAINS = ("day", "week", "month", "quarter", "year")
+AGGREGATES = {
+    "sum": "sum({})",
+    "sum_boolean": "count_if({})",
+    "count_distinct": "count(distinct {})",
+    "median": "median({})",
+    "average": "avg({})",
+    "min": "min({})",
+    "max": "max({})",
+}
+PERIOD = "metric_time"
+CHOSEN_GRAIN = "chosen"
+
+
+class UnknownName(ValueError):
+    """A metric or dimension that the semantic layer does not have, or a form not read here."""
+
+
+@dataclass(frozen=True)
+class MetricQuery:
+    """What a table, tile or chart shows.
+
+    Attributes:
+        metrics: Names of metrics.
+        by: Dimensions: `lead__source_name` is one of a semantic model and of those joined to it,
+            `manager_name` that of each metric's own model, `metric_time__month` the period of each
+            metric's own time axis; of `metric_time__chosen` the grain is chosen later.
+        in_period: Only what happened in the chosen period, each metric by its own time axis.
+        where: Conditions in MetricFlow's form, `{{ Dimension('stage__entity') }} = 'lead'`.
+        totals: With the totals over each part of `by`; `total_of` is the bit mask of the summed.
+        targets: Semantic model → name of the filters that narrow it, by default its own.
+    """
+
+    metrics: tuple[str, ...]
+    by: tuple[str, ...] = ()
+    in_period: bool = True
+    where: tuple[str, ...] = ()
+    totals: bool = False
+    targets: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Records:
+    """The rows that a metric counts: a condition on a fact, and the day that dates them."""
+
+    table: str
+    condition: str
+    day: str
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A simple metric: an aggregate of one fact by one time axis."""
+
+    metric: str
+    model: str
+    aggregate: str
+    expression: str
+    conditions: tuple[str, ...]
+    axis: str
+    empty: int | None
+
+
+@dataclass
+class _Scan:
+    """One read of a fact: its measures, and the models joined for their dimensions."""
+
+    model: str
+    axis: str | None
+    measures: list[Measure]
+    joined: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+class SemanticLayer:
+    """The semantic models and metrics of a manifest that dbt wrote.
+
+    Args:
+        manifest: Content of `semantic_manifest.json`.
+    """
+
+    def __init__(self, manifest: Mapping[str, Any]) -> None:
+        self.metrics = {metric["name"]: metric for metric in manifest["metrics"]}
+        self._models = {model["name"]: model for model in manifest["semantic_models"]}
+        self._primary = {
+            model["name"]: _primary_entity(model) for model in manifest["semantic_models"]
+        }
+        self._measures = {
+            measure["name"]: (model["name"], measure)
+            for model in manifest["semantic_models"]
+            for measure in model["measures"]
+        }
+        self._jinja = Environment(autoescape=False)
+
+    @classmethod
+    def load(cls, semantic_manifest: Path) -> SemanticLayer:
+        """Reads `semantic_manifest.json`."""
+        return cls(json.loads(semantic_manifest.read_text(encoding="utf-8")))
+
+    def sql(self, query: MetricQuery) -> str:
+        """The query's SQL, with places for filters, period and grain.
+
+        Columns are those of `by` and `metrics`, in that order, by their names there; with `totals`
+        also `total_of`. A group that has no record of a metric has its 0 where the metric says so.
+
+        Raises:
+            UnknownName: no such metric or dimension, or a kind of metric that is not read here.
+        """
+        simple = dict.fromkeys(name for metric in query.metrics for name in self._simple(metric))
+        scans = self._scans([self._measure(name) for name in simple], query)
+        names = [_plain(name) for name in query.by]
+        keys = [*names, *(["total_of"] if query.totals else [])]
+        measured = "\nunion all by name\n".join(self._scan(scan, query) for scan in scans)
+        merged = ",\n    ".join(
+            [*keys, *(f"{_merged(self._measure(name))} as {name}" for name in simple)]
+        )
+        grouped = f"\ngroup by {', '.join(keys)}" if keys else ""
+        wanted = ",\n    ".join(
+            [*keys, *(f"{self._expression(name)} as {name}" for name in query.metrics)]
+        )
+        return (
+            f"with measured as (\n{_indented(measured)}\n),\n\n"
+            f"merged as (\n    select\n        {merged.replace(chr(10), chr(10) + '    ')}\n"
+            f"    from measured{grouped.replace(chr(10), chr(10) + '    ')}\n)\n\n"
+            f"select\n    {wanted}\nfrom merged"
+        )
+
+    def records(self, metric: str) -> Records:
+        """The rows behind a metric: of a ratio those of its numerator.
+
+        Raises:
+            UnknownName: no such metric, or one whose parts are of several facts or axes.
+        """
+        content = self._metric(metric)
+        name = content["type_params"]["numerator"]["name"] if content["type"] == "ratio" else metric
+        measures = [self._measure(one) for one in self._simple(name)]
+        first = measures[0]
+        same = [one for one in measures if (one.model, one.axis) == (first.model, first.axis)]
+        conditions = dict.fromkeys(_counts(measure) for measure in same)
+        common = [one for one in first.conditions if all(one in m.conditions for m in same)]
+        any_of = " or ".join(f"({condition})" for condition in conditions)
+        return Records(
+            self._table(first.model),
+            " and ".join([*common, f"({any_of})"]),
+            self._dimension(first.model, first.axis),
+        )
+
+    def _metric(self, name: str) -> dict[str, Any]:
+        if name not in self.metrics:
+            raise UnknownName(f"the semantic layer has no metric {name!r}")
+        return dict(self.metrics[name])
+
+    def _inputs(self, metric: Mapping[str, Any]) -> list[str]:
+        parameters = metric["type_params"]
+        inputs = {
+            "ratio": lambda: [parameters["numerator"], parameters["denominator"]],
+            "derived": lambda: parameters["metrics"],
+        }.get(metric["type"])
+        if inputs is None:
+            raise UnknownName(f"{metric['name']}: {metric['type']} metrics are not read here")
+        for one in inputs():
+            if one["filter"] or one["alias"] or one["offset_window"] or one["offset_to_grain"]:
+                raise UnknownName(
+                    f"{metric['name']}: a filter, alias or offset of {one['name']} is not read here"
+                )
+        return [one["name"] for one in inputs()]
+
+    def _simple(self, name: str) -> Iterator[str]:
+        """Names of the simple metrics that a metric is made of."""
+        metric = self._metric(name)
+        if metric["type"] == "simple":
+            yield name
+        else:
+            for one in self._inputs(metric):
+                yield from self._simple(one)
+
+    def _measure(self, name: str) -> Measure:
+        metric = self._metric(name)
+        wanted = metric["type_params"]["measure"]
+        model, measure = self._measures[wanted["name"]]
+        if measure["agg"] == "percentile":
+            parameters = measure["agg_params"]
+            kind = "disc" if parameters["use_discrete_percentile"] else "cont"
+            aggregate = f"quantile_{kind}({{}}, {parameters['percentile']})"
+        elif measure["agg"] in AGGREGATES:
+            aggregate = AGGREGATES[measure["agg"]]
+        else:
+            raise UnknownName(f"{name}: the aggregate {measure['agg']} is not read here")
+        templates = [
+            template["where_sql_template"]
+            for one in (metric["filter"], wanted["filter"])
+            if one
+            for template in one["where_filters"]
+        ]
+        axis = (
+            measure["agg_time_dimension"] or self._models[model]["defaults"]["agg_time_dimension"]
+        )
+        conditions = [self._rendered(template, model, {}) for template in templates]
+        return Measure(
+            name,
+            model,
+            aggregate,
+            " ".join((measure["expr"] or measure["name"]).split()),
+            tuple(dict.fromkeys(conditions)),
+            axis,
+            wanted["fill_nulls_with"],
+        )
+
+    def _rendered(self, template: str, model: str, joined: dict[str, dict[str, str]]) -> str:
+        """A condition of MetricFlow as SQL; `joined` takes the dimensions of other models."""
+
+        def column(name: str, _grain: str = "day") -> str:
+            return self._column(name, model, joined)
+
+        rendered = self._jinja.from_string(template)
+        return " ".join(rendered.render(Dimension=column, TimeDimension=column).split())
+
+    def _scans(self, measures: list[Measure], query: MetricQuery) -> list[_Scan]:
+        by_axis = query.in_period or any(name.startswith(PERIOD) for name in query.by)
+        scans: dict[tuple[str, str | None], _Scan] = {}
+        for measure in measures:
+            axis = measure.axis if by_axis else None
+            scan = scans.setdefault((measure.model, axis), _Scan(measure.model, axis, []))
+            scan.measures.append(measure)
+        return list(scans.values())
+
+    def _scan(self, scan: _Scan, query: MetricQuery) -> str:
+        joined = scan.joined
+        keys = [(self._key(name, scan), _plain(name)) for name in query.by]
+        where = [self._rendered(template, scan.model, joined) for template in query.where]
+        common = [
+            condition
+            for condition in scan.measures[0].conditions
+            if all(condition in measure.conditions for measure in scan.measures)
+        ]
+        selected = [f"{sql} as {name}" for sql, name in keys]
+        if query.totals:
+            grouping = ", ".join(sql for sql, _ in keys)
+            selected.append(f"grouping({grouping}) as total_of" if keys else "0 as total_of")
+        for measure in scan.measures:
+            own = [condition for condition in measure.conditions if condition not in common]
+            filtered = f" filter (where {' and '.join(own)})" if own else ""
+            value = measure.aggregate.format(measure.expression)
+            selected.append(f"{value}{filtered} as {measure.metric}")
+        target = query.targets.get(scan.model, scan.model)
+        inner = [f"[[where {target}]]", *common]
+        if query.in_period:
+            axis = self._dimension(scan.model, scan.axis or "")
+            inner.append(f"[[period {axis} | {_instant(axis)}]]")
+        lines = [
+            "select",
+            "    " + ",\n    ".join(selected),
+            "from (",
+            f"    select * from {self._table(scan.model)}",
+            "    where",
+            "        " + "\n        and ".join(inner),
+            f") as {scan.model}",
+        ]
+        for model, dimensions in sorted(joined.items()):
+            entity, key = self._primary[model]
+            columns = "".join(f", {sql} as {name}" for name, sql in sorted(dimensions.items()))
+            lines += [
+                f"left join (select {key} as {model}_key{columns} from {self._table(model)})"
+                f" as {model}",
+                f"    on {self._entity(scan.model, entity)} = {model}_key",
+            ]
+        if where:
+            lines.append("where " + " and ".join(f"({one})" for one in where))
+        if keys:
+            listed = ", ".join(sql for sql, _ in keys)
+            lines.append(f"group by cube ({listed})" if query.totals else f"group by {listed}")
+        return "\n".join(lines)
+
+    def _key(self, name: str, scan: _Scan) -> str:
+        if name == PERIOD or name.startswith(f"{PERIOD}__"):
+            grain = name.removeprefix(PERIOD).removeprefix("__") or "day"
+            return _truncated(self._dimension(scan.model, scan.axis or ""), grain)
+        plain, _, grain = name.rpartition("__")
+        if grain in (*GRAINS, CHOSEN_GRAIN):
+            return _truncated(self._column(plain, scan.model, scan.joined), grain)
+        return self._column(name, scan.model, scan.joined)
+
+    def _column(self, name: str, model: str, joined: dict[str, dict[str, str]]) -> str:
+        """A dimension as SQL in a scan of `model`; unqualified it is of that model."""
+        entity, _, dimension = name.rpartition("__")
+        if not entity or (entity == self._primary[model][0] and self._has(model, dimension)):
+            return self._dimension(model, dimension)
+        for other, (primary, _) in self._primary.items():
+            if primary == entity and self._has(other, dimension):
+                self._entity(model, entity)
+                joined.setdefault(other, {})[name] = self._dimension(other, dimension)
+                return name
+        raise UnknownName(f"the semantic layer has no dimension {name!r}")
+
+    def _has(self, model: str, dimension: str) -> bool:
+        return any(one["name"] == dimension for one in self._models[model]["dimensions"])
+
+    def _dimension(self, model: str, name: str) -> str:
+        for dimension in self._models[model]["dimensions"]:
+            if dimension["name"] == name:
+                return " ".join((dimension["expr"] or name).split())
+        raise UnknownName(f"the semantic model {model} has no dimension {name!r}")
+
+    def _entity(self, model: str, entity: str) -> str:
+        for one in self._models[model]["entities"]:
+            if one["name"] == entity:
+                return " ".join((one["expr"] or entity).split())
+        raise UnknownName(f"{entity} is no entity of the semantic model {model}")
+
+    def _table(self, model: str) -> str:
+        relation = self._models[model]["node_relation"]
+        return f"{relation['schema_name']}.{relation['alias']}"
+
+    def _expression(self, name: str) -> str:
+        metric = self._metric(name)
+        if metric["type"] == "simple":
+            return name
+        if metric["type"] == "ratio":
+            above, below = (self._expression(one) for one in self._inputs(metric))
+            return f"cast({above} as double) / nullif({below}, 0)"
+        parts = {one: self._expression(one) for one in self._inputs(metric)}
+        pattern = re.compile(r"\b(" + "|".join(map(re.escape, parts)) + r")\b")
+        expression = " ".join(metric["type_params"]["expr"].split())
+        return pattern.sub(lambda found: parts[found[0]], expression)
+
+
+def filled(
+    sql: str,
+    *,
+    period: tuple[dt.date, dt.date] | None = None,
+    until: dt.datetime | None = None,
+    grain: str = "month",
+    where: Mapping[str, str] | None = None,
+) -> str:
+    """The SQL of a query with a choice put into its places.
+
+    Args:
+        period: First and last day, both included; None: all time.
+        until: The instant (aware) at which the period ends, where that is not the end of its day.
+        grain: Of `metric_time__chosen`.
+        where: Conditions by target; a target that is missing is not narrowed.
+    """
+
+    def place(found: re.Match[str]) -> str:
+        kind, _, rest = found[1].partition(" ")
+        if kind == "where":
+            return (where or {}).get(rest, "true")
+        if kind == "grain":
+            return f"date_trunc('{grain}', {rest})"
+        day, _, instant = rest.partition(" | ")
+        if period is None:
+            return "true"
+        between = f"{day} between date '{period[0]}' and date '{period[1]}'"
+        cut = f" and {instant} <= timestamptz '{until.isoformat()}'" if until else ""
+        return f"{between}{cut}"
+
+    return PLACES.sub(place, sql)
+
+
+PLACES = re.compile(r"\[\[(.+?)\]\]")
+
+
+def _primary_entity(model: Mapping[str, Any]) -> tuple[str, str]:
+    """Name and column of the entity that a row of the model is."""
+    for entity in model["entities"]:
+        if entity["type"] == "primary":
+            return entity["name"], entity["expr"] or entity["name"]
+    return model["primary_entity"], model["primary_entity"]
+
+
+def _plain(name: str) -> str:
+    """The column of a dimension: of a period without its grain."""
+    plain, _, grain = name.rpartition("__")
+    return plain if plain and grain in (*GRAINS, CHOSEN_GRAIN) else name
+
+
+def _truncated(day: str, grain: str) -> str:
+    if grain == CHOSEN_GRAIN:
+        return f"cast([[grain {day}]] as date)"
+    return day if grain == "day" else f"cast(date_trunc('{grain}', {day}) as date)"
+
+
+def _instant(day: str) -> str:
+    """The instants beside days: marts name them alike, `sold_date` and `sold_at`."""
+    return re.sub(r"_date\b", "_at", day)
+
+
+def _merged(measure: Measure) -> str:
+    value = f"max({measure.metric})"
+    return value if measure.empty is None else f"cast(coalesce({value}, {measure.empty}) as bigint)"
+
+
+def _counts(measure: Measure) -> str:
+    """The rows that a measure counts, or adds up."""
+    if measure.aggregate == AGGREGATES["sum_boolean"]:
+        return measure.expression
+    if measure.aggregate == AGGREGATES["sum"] and measure.empty is not None:
+        return f"{measure.expression} > 0"
+    return f"{measure.expression} is not null"
+
+
+def _indented(sql: str) -> str:
+    return "\n".join("    " + line for line in sql.splitlines())
