@@ -5,7 +5,9 @@ Pages, lists of records and workbooks ask here for metrics; what a metric is, is
 fact is read once per time axis, and the SQL has places for what a reader chooses:
 
 - `[[where leads]]`: the condition of the filters on the rows of a semantic model;
+- `[[of stages_leads lead_id marts.fct_leads lead_id]]`: the same for rows that are of leads;
 - `[[period created_date | created_at]]`: the period, by the day and the instant of the event;
+- `[[window created_date | created_at]]`: the days of a time axis, which may begin earlier;
 - `[[grain created_date]]`: the first day of the event's day, week, month, quarter or year.
 
 `filled` puts the choice into them.
@@ -51,6 +53,8 @@ class MetricQuery:
             `manager_name` that of each metric's own model, `metric_time__month` the period of each
             metric's own time axis; of `metric_time__chosen` the grain is chosen later.
         in_period: Only what happened in the chosen period, each metric by its own time axis.
+        stock: Those of the metrics that are told as of now, whatever the period.
+        on_axis: The period is that of a time axis.
         where: Conditions in MetricFlow's form, `{{ Dimension('stage__entity') }} = 'lead'`.
         totals: With the totals over each part of `by`; `total_of` is the bit mask of the summed.
         targets: Semantic model → name of the filters that narrow it, by default its own.
@@ -59,6 +63,8 @@ class MetricQuery:
     metrics: tuple[str, ...]
     by: tuple[str, ...] = ()
     in_period: bool = True
+    stock: tuple[str, ...] = ()
+    on_axis: bool = False
     where: tuple[str, ...] = ()
     totals: bool = False
     targets: Mapping[str, str] = field(default_factory=dict)
@@ -92,7 +98,8 @@ class _Scan:
 
     model: str
     axis: str | None
-    measures: list[Measure]
+    in_period: bool
+    measures: list[Measure] = field(default_factory=list)
     joined: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -240,11 +247,15 @@ class SemanticLayer:
         return " ".join(rendered.render(Dimension=column, TimeDimension=column).split())
 
     def _scans(self, measures: list[Measure], query: MetricQuery) -> list[_Scan]:
-        by_axis = query.in_period or any(name.startswith(PERIOD) for name in query.by)
-        scans: dict[tuple[str, str | None], _Scan] = {}
+        of_now = {name for metric in query.stock for name in self._simple(metric)}
+        by_axis = any(name.startswith(PERIOD) for name in query.by)
+        scans: dict[tuple[str, str | None, bool], _Scan] = {}
         for measure in measures:
-            axis = measure.axis if by_axis else None
-            scan = scans.setdefault((measure.model, axis), _Scan(measure.model, axis, []))
+            in_period = query.in_period and measure.metric not in of_now
+            axis = measure.axis if in_period or by_axis else None
+            scan = scans.setdefault(
+                (measure.model, axis, in_period), _Scan(measure.model, axis, in_period)
+            )
             scan.measures.append(measure)
         return list(scans.values())
 
@@ -266,11 +277,10 @@ class SemanticLayer:
             filtered = f" filter (where {' and '.join(own)})" if own else ""
             value = measure.aggregate.format(measure.expression)
             selected.append(f"{value}{filtered} as {measure.metric}")
-        target = query.targets.get(scan.model, scan.model)
-        inner = [f"[[where {target}]]", *common]
-        if query.in_period:
+        inner = [*self._narrowed(scan.model, query.targets), *common]
+        if scan.in_period:
             axis = self._dimension(scan.model, scan.axis or "")
-            inner.append(f"[[period {axis} | {_instant(axis)}]]")
+            inner.append(f"[[{'window' if query.on_axis else 'period'} {axis} | {_instant(axis)}]]")
         lines = [
             "select",
             "    " + ",\n    ".join(selected),
@@ -294,6 +304,21 @@ class SemanticLayer:
             listed = ", ".join(sql for sql, _ in keys)
             lines.append(f"group by cube ({listed})" if query.totals else f"group by {listed}")
         return "\n".join(lines)
+
+    def _narrowed(self, model: str, targets: Mapping[str, str]) -> list[str]:
+        """The places of the filters: rows without a key of their own are of leads and deals that
+        the filters narrow too."""
+        places = [f"[[where {targets.get(model, model)}]]"]
+        if self._models[model]["primary_entity"]:
+            for entity in self._models[model]["entities"]:
+                other = next(
+                    name
+                    for name, (primary, _) in self._primary.items()
+                    if primary == entity["name"] and self._models[name]["measures"]
+                )
+                target, key = targets.get(other, f"{model}_{other}"), self._primary[other][1]
+                places.append(f"[[of {target} {entity['expr']} {self._table(other)} {key}]]")
+        return places
 
     def _key(self, name: str, scan: _Scan) -> str:
         if name == PERIOD or name.startswith(f"{PERIOD}__"):
@@ -352,7 +377,8 @@ def filled(
     sql: str,
     *,
     period: tuple[dt.date, dt.date] | None = None,
-    until: dt.datetime | None = None,
+    until: str | None = None,
+    window: tuple[dt.date, dt.date] | None = None,
     grain: str = "month",
     where: Mapping[str, str] | None = None,
 ) -> str:
@@ -360,7 +386,8 @@ def filled(
 
     Args:
         period: First and last day, both included; None: all time.
-        until: The instant (aware) at which the period ends, where that is not the end of its day.
+        until: SQL of the instant at which the period ends, where that is not the end of its day.
+        window: First and last day of a time axis; None: all time.
         grain: Of `metric_time__chosen`.
         where: Conditions by target; a target that is missing is not narrowed.
     """
@@ -369,19 +396,26 @@ def filled(
         kind, _, rest = found[1].partition(" ")
         if kind == "where":
             return (where or {}).get(rest, "true")
+        if kind == "of":
+            target, column, table, key = rest.split()
+            condition = (where or {}).get(target, "true")
+            if condition == "true":
+                return condition
+            chosen = f"select {key} from {table} where {condition}"
+            return f"({column} is null or {column} in ({chosen}))"
         if kind == "grain":
             return f"date_trunc('{grain}', {rest})"
+        days = window if kind == "window" else period
         day, _, instant = rest.partition(" | ")
-        if period is None:
+        if days is None:
             return "true"
-        between = f"{day} between date '{period[0]}' and date '{period[1]}'"
-        cut = f" and {instant} <= timestamptz '{until.isoformat()}'" if until else ""
-        return f"{between}{cut}"
+        cut = f" and {instant} <= {until}" if until and kind == "period" else ""
+        return f"{day} between date '{days[0]}' and date '{days[1]}'{cut}"
 
     return PLACES.sub(place, sql)
 
 
-PLACES = re.compile(r"\[\[(.+?)\]\]")
+PLACES = re.compile(r"\[\[((?:where|of|period|window|grain) .+?)\]\]")
 
 
 def _primary_entity(model: Mapping[str, Any]) -> tuple[str, str]:
