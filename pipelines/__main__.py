@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -245,6 +246,17 @@ def report() -> None:
     with warehouse.lock():
         folder = run(warehouse, settings)
     click.echo(f"site in {folder}")
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def shell(file: Path) -> None:
+    """Write the shell of the reports into FILE, for machines without Node (REPORT_SHELL)."""
+    settings, warehouse = Settings.load(), _warehouse()
+    from pipelines.site.shell import pack
+
+    pack(settings.report_lang, warehouse.directory / "logs", file)
+    click.echo(f"shell in {file}")
 
 
 @cli.command()

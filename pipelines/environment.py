@@ -68,6 +68,12 @@ class Overrides(_Variables):
     report_lang: str = ""
 
 
+class Reports(_Variables):
+    """A built shell of the reports, for machines without Node."""
+
+    report_shell: Path | None = None
+
+
 class PortalAccess(_Variables):
     """The way into the portal: an inbound webhook, or a local application."""
 

@@ -176,6 +176,18 @@ class SemanticLayer:
             self._dimension(first.model, first.axis),
         )
 
+    def dimensions(self) -> list[str]:
+        """Names of all dimensions, `lead__source_name`."""
+        return [
+            f"{self._primary[model['name']][0]}__{dimension['name']}"
+            for model in self._models.values()
+            for dimension in model["dimensions"]
+        ]
+
+    def column(self, model: str, name: str) -> str:
+        """A dimension of a semantic model, or a column of its fact, as SQL."""
+        return self._dimension(model, name) if self._has(model, name) else name
+
     def _metric(self, name: str) -> dict[str, Any]:
         if name not in self.metrics:
             raise UnknownName(f"the semantic layer has no metric {name!r}")

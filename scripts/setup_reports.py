@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 
-from pipelines.report import install_packages
+from pipelines.site.shell import install_packages
 from pipelines.warehouse import Warehouse
 
 if __name__ == "__main__":

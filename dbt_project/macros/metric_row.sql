@@ -97,6 +97,7 @@
             'time_axis_ru': measure.get('axis_ru'),
             'time_axis_en': measure.get('axis_en'),
             'time_view': view if view in ['cohort', 'period', 'stock'] else none,
+            'is_comparable': view == 'period' or (meta.get('comparable') or false),
         }) -%}
     {%- endif -%}
     select
@@ -105,6 +106,7 @@
             'metric_type', 'value_format', 'formula', 'row_filter', 'numerator', 'denominator',
             'time_axis', 'time_axis_ru', 'time_axis_en', 'time_view',
         ] %}
-        {{ text_or_null(row.get(column)) }} as {{ column }}{{ ',' if not loop.last }}
+        {{ text_or_null(row.get(column)) }} as {{ column }},
         {%- endfor %}
+        {{ row.get('is_comparable', false) | lower }} as is_comparable
 {% endmacro %}

@@ -44,7 +44,8 @@ final as (
         time_axis,
         time_axis_ru,
         time_axis_en,
-        time_view
+        time_view,
+        is_comparable
     from metrics
     where metric_name is not null
 )

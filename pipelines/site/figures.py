@@ -1,0 +1,231 @@
+"""The first figures: what each block of a page shows under the default choice.
+
+The shell shows them at once; what the reader chooses then its engine answers with the same SQL.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import duckdb
+
+from pipelines.errors import ReportFailed
+from pipelines.metric_sql import CHOSEN_GRAIN, MetricQuery, SemanticLayer, UnknownName, filled
+from pipelines.site.choice import SHOWN, Choice
+
+# The column of a time axis.
+PERIOD = "period"
+
+
+class PageFailed(ReportFailed):
+    """A block of a page cannot be computed; names file and line."""
+
+
+class Compiled(NamedTuple):
+    """SQL of a metric block's variant, with its places."""
+
+    main: str
+    total: str | None
+    line: str | None
+
+
+def compiled(block: Mapping[str, Any], by: Sequence[str], layer: SemanticLayer) -> Compiled:
+    """The SQL of a metric block broken down by dimensions.
+
+    Args:
+        block: As `blocks.json` of the shell tells it.
+
+    Raises:
+        PageFailed: names a metric or dimension that does not exist.
+    """
+    metrics = tuple(block["metrics"])
+    stock = metrics if block.get("period") == "none" else tuple(block.get("now") or ())
+    where = _conditions(block.get("where"))
+    targets = {"stages": "none"} if "stage__entity = 'lead'" in (block.get("where") or "") else {}
+    on_axis = bool(block.get("grain"))
+    axis = (f"metric_time__{CHOSEN_GRAIN}",) if on_axis else ()
+    asked = MetricQuery(
+        metrics, (*axis, *by), stock=stock, on_axis=on_axis, where=where, targets=targets
+    )
+    in_time = tuple(name for name in metrics if name not in stock)
+    try:
+        main = layer.sql(asked)
+        total = layer.sql(replace(asked, by=())) if block.get("total") and not on_axis else None
+        line = None
+        if block.get("line") and in_time:
+            months = ("metric_time__month",)
+            line = layer.sql(replace(asked, metrics=in_time, stock=(), by=months, on_axis=True))
+    except UnknownName as error:
+        raise PageFailed(f"{block['file']}:{block['line']}: {block['id']}: {error}") from error
+    order = _order(block.get("order"), by, on_axis)
+    limit = f"\nlimit {block['limit']}" if block.get("limit") else ""
+    return Compiled(
+        _with_period(main, (*axis, *by), metrics) + order + limit,
+        total,
+        line and _with_period(line, ("metric_time",), in_time) + f"\norder by {PERIOD}",
+    )
+
+
+def _conditions(where: str | None) -> tuple[str, ...]:
+    """`stage__entity = 'lead'` in MetricFlow's form."""
+    if not where:
+        return ()
+    return (re.sub(r"\b[a-z]+__\w+", lambda name: f"{{{{ Dimension('{name[0]}') }}}}", where),)
+
+
+def _with_period(sql: str, by: Sequence[str], metrics: Sequence[str]) -> str:
+    """The time axis under the name that the shell knows."""
+    keys = ["metric_time" if name.startswith("metric_time") else _column(name) for name in by]
+    columns = [f"metric_time as {PERIOD}" if key == "metric_time" else key for key in keys]
+    return f"select {', '.join([*columns, *metrics])}\nfrom (\n{sql}\n) as answer"
+
+
+def _column(name: str) -> str:
+    plain, _, last = name.rpartition("__")
+    return plain if plain and last in SHOWN else name
+
+
+def _order(order: str | None, by: Sequence[str], on_axis: bool) -> str:
+    wanted = [f"{PERIOD} nulls last"] if on_axis else []
+    if order:
+        wanted.append(
+            f"{order.lstrip('-')} {'desc' if order.startswith('-') else 'asc'} nulls last"
+        )
+    wanted += [f"{_column(name)} nulls last" for name in by]
+    return f"\norder by {', '.join(wanted)}" if wanted else ""
+
+
+class Figures:
+    """Answers the blocks of the pages from the tables of the site.
+
+    Args:
+        connection: Has the site's tables as its default database.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, layer: SemanticLayer, choice: Choice
+    ) -> None:
+        self.connection, self.layer, self.choice = connection, layer, choice
+
+    def page(self, blocks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The blocks of a page: SQL of each variant, and what it shows at first.
+
+        Raises:
+            PageFailed: the SQL of a block does not run; names file, line and why.
+        """
+        found = []
+        for block in blocks:
+            try:
+                variants = (
+                    self._metrics(block)
+                    if block["kind"] == "metrics"
+                    else self._written(block, {one["id"]: one for one in blocks})
+                )
+            except duckdb.Error as error:
+                where = f"{block['file']}:{block['line']}: {block['id']}"
+                raise PageFailed(f"{where}: {error}") from error
+            found.append({"id": block["id"], "variants": variants})
+        return found
+
+    def _metrics(self, block: Mapping[str, Any]) -> dict[str, Any]:
+        choice, variants = self.choice, {}
+        grain = (block.get("grain") or ["month"])[0]
+        before = choice.year_before if block.get("grain") else choice.before
+        for number, by in enumerate(block.get("by") or [[]]):
+            sql = compiled(block, by, self.layer)
+            variant: dict[str, Any] = {"sql": sql.main}
+            if sql.total:
+                variant["total"] = {"sql": sql.total}
+            if sql.line:
+                variant["line"] = {"sql": sql.line}
+            if number == 0:
+                window = choice.window(grain, choice.period)
+                variant |= self._answer(sql.main, grain=grain, window=window)
+                if sql.total:
+                    variant["total"] |= self._answer(sql.total)
+                if sql.line:
+                    months = choice.window("month", choice.period)
+                    variant["line"] |= self._answer(sql.line, window=months)
+                if block.get("compare") and before:
+                    days = choice.window(grain, before.days) if block.get("grain") else window
+                    asked = {"period": before.days, "until": before.until}
+                    variant["compare"] = self._answer(sql.main, grain=grain, window=days, **asked)[
+                        "rows"
+                    ]
+                    if sql.total:
+                        variant["total"]["compare"] = self._answer(sql.total, **asked)["rows"]
+            variants[", ".join(by)] = variant
+        return variants
+
+    def _written(
+        self, block: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """A block that is SQL; one that waits for a choice of the page has nothing to show yet."""
+        sql = _whole(block, others)
+        if sql is None:
+            return {}
+        listed = block.get("list")
+        if not listed:
+            return {"": self._answer(sql)}
+        sort, key = listed["sort"], listed["key"]
+        order = (
+            [f'"{sort.lstrip("-")}" {"desc" if sort.startswith("-") else "asc"} nulls last']
+            if sort
+            else []
+        )
+        order += [f'"{key}"'] if key else []
+        by = f" order by {', '.join(order)}" if order else ""
+        sums = "".join(f', sum("{name}") as "{name}"' for name in listed["sums"])
+        answer = self._answer(f"select * from (\n{sql}\n) as records{by} limit {listed['rows']}")
+        total = self._answer(f"select count(*) as records{sums} from (\n{sql}\n) as records")
+        return {"": answer | {"total": total}}
+
+    def _answer(self, sql: str, **choice: Any) -> dict[str, Any]:
+        asked = {
+            "period": self.choice.period,
+            "window": self.choice.window("month", self.choice.period),
+        }
+        text = filled(self.choice.named(sql), **(asked | choice))
+        result = self.connection.execute(text)
+        columns = [{"name": name, "type": str(kind)} for name, kind, *_ in result.description]
+        return {
+            "columns": columns,
+            "rows": [[_json(value) for value in row] for row in result.fetchall()],
+        }
+
+
+def _whole(block: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> str | None:
+    if block.get("inputs"):
+        return None
+    sql = block["sql"]
+    for name in block.get("chain") or ():
+        inner = _whole(others[name], others) if others[name]["kind"] == "sql" else None
+        if inner is None:
+            return None
+        place = re.compile(r"\$\{\s*" + name + r"\s*\}")
+        sql = f"(\n{inner}\n)".join(place.split(sql))
+    return str(sql)
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, dt.date | dt.datetime | dt.time):
+        return str(value)
+    return value
+
+
+def texts(blocks: Sequence[Mapping[str, Any]], layer: SemanticLayer) -> Iterator[str]:
+    """The SQL of all blocks: it says which tables and columns the site needs."""
+    for block in blocks:
+        if block["kind"] == "sql":
+            yield block["sql"]
+            continue
+        for by in block.get("by") or [[]]:
+            sql = compiled(block, by, layer)
+            yield from (text for text in sql if text)

@@ -1,0 +1,172 @@
+"""The filters of the pages: which column of which rows each narrows.
+
+Rows are named by targets: `leads` and `deals` by their own values, `lead_deals` the deals by those
+of their lead, `stages` the visits to stages by the stage, `stages_leads` and `stages_deals` by the
+lead or deal that came there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+
+from pipelines.metric_sql import SemanticLayer
+
+OPTIONS = 1000
+UTM = tuple(f"utm_{label}" for label in ("source", "medium", "campaign", "content", "term"))
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A filter of the pages.
+
+    Attributes:
+        name: In the address.
+        columns: Target → dimension of its semantic model, or column of its fact.
+        of_lead: Column of leads by which the filter narrows deals, where deals have it not.
+    """
+
+    name: str
+    columns: dict[str, str] = field(default_factory=dict)
+    of_lead: str | None = None
+
+
+def _own(name: str, column: str, lead_deals: bool = True) -> Filter:
+    """Leads and deals by a column that both have."""
+    both = dict.fromkeys(("leads", "deals", "stages_leads", "stages_deals"), column)
+    return Filter(name, both | ({"lead_deals": f"lead_{column}"} if lead_deals else {}))
+
+
+FILTERS = (
+    Filter("pipeline", {"deals": "pipeline_name", "stages": "pipeline_name"}),
+    _own("manager", "manager_name"),
+    _own("source", "source_name"),
+    _own("city", "city"),
+    _own("department", "department_name", lead_deals=False),
+    Filter("deal_stage", {"deals": "pipeline_stage_name"}),
+    Filter("state", {"deals": "state", "stages_deals": "state"}),
+    Filter("lead_stage", {"leads": "stage_name"}, of_lead="stage_name"),
+    Filter("lead_state", {"leads": "state", "stages_leads": "state"}, of_lead="state"),
+    *(_own(label, label) for label in UTM),
+    Filter("lead_source", {"deals": "lead_source_name"}),
+    *(Filter(f"lead_{label}", {"deals": f"lead_{label}"}) for label in UTM),
+)
+# The semantic model whose rows a target narrows.
+MODELS = {
+    "leads": "leads",
+    "deals": "deals",
+    "lead_deals": "deals",
+    "stages": "stages",
+    "stages_leads": "leads",
+    "stages_deals": "deals",
+}
+
+
+def described(connection: duckdb.DuckDBPyConnection, layer: SemanticLayer) -> list[dict[str, Any]]:
+    """The filters as `meta.json` holds them, with the values that they offer, the most frequent
+    first; one with nothing to choose from is left out.
+
+    Args:
+        connection: Has the tables of the site.
+    """
+    found = []
+    for one in FILTERS:
+        columns: dict[str, Any] = {
+            target: _sql(layer, target, column) for target, column in one.columns.items()
+        }
+        values = _values(connection, columns)
+        if len(values) < 2:
+            continue
+        if one.of_lead:
+            columns["lead_deals"] = {
+                "id": "lead_id",
+                "of": f"select lead_id as id, {one.of_lead} as value from marts.fct_leads"
+                " where is_counted",
+            }
+        found.append(
+            {
+                "name": one.name,
+                "columns": columns,
+                "dimensions": _dimensions(one),
+                "options": [{"value": value} for value in values],
+            }
+        )
+    return [*found, *_user_fields(connection)]
+
+
+def columns(layer: SemanticLayer) -> list[str]:
+    """SQL of all that the filters look at."""
+    found = [one.of_lead for one in FILTERS if one.of_lead]
+    for one in FILTERS:
+        found += [_sql(layer, target, column) for target, column in one.columns.items()]
+    return found
+
+
+def _sql(layer: SemanticLayer, target: str, column: str) -> str:
+    model = MODELS[target]
+    if column == "pipeline_stage_name":
+        pipeline, stage = (layer.column(model, name) for name in ("pipeline_name", "stage_name"))
+        return f"({pipeline}) || ' / ' || ({stage})"
+    return layer.column(model, column)
+
+
+def _dimensions(one: Filter) -> list[str]:
+    """Breakdowns by which a click on a row sets the filter."""
+    names = []
+    for target, column in one.columns.items():
+        entity = MODELS[target].removesuffix("s")
+        names += [column, f"{entity}__{column}"]
+    return list(dict.fromkeys(names))
+
+
+def _values(connection: duckdb.DuckDBPyConnection, columns: dict[str, str]) -> list[str]:
+    parts = [
+        f"select {columns[target]} as value from marts.fct_{target} where is_counted"
+        for target in ("leads", "deals")
+        if target in columns
+    ]
+    rows = connection.execute(
+        f"select coalesce(value, '') from ({' union all '.join(parts)}) group by value"
+        f" order by count(*) desc, value limit {OPTIONS}"
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def _user_fields(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """A filter for each user field that the settings name: leads by the lead's values, deals by the
+    deal's."""
+    rows = connection.execute(
+        "select field_name, any_value(field_label), list(distinct entity order by entity)"
+        " from marts.fct_user_field_values group by field_name order by field_name"
+    ).fetchall()
+    found = []
+    for name, label, entities in rows:
+        columns: dict[str, Any] = {}
+        for entity in entities:
+            column = {
+                "id": f"{entity}_id",
+                "of": "select item_id as id, field_value as value"
+                f" from marts.fct_user_field_values where entity = '{entity}'"
+                f" and field_name = '{name}'",
+            }
+            columns |= {f"{entity}s": column, f"stages_{entity}s": column}
+            if entity == "lead":
+                columns["lead_deals"] = column
+        values = connection.execute(
+            "select field_value from marts.fct_user_field_values where field_name = ?"
+            f" group by field_value order by count(*) desc, field_value limit {OPTIONS}",
+            [name],
+        ).fetchall()
+        found.append(
+            {
+                "name": name,
+                "label": label,
+                "user_field": True,
+                "columns": columns,
+                "dimensions": [f"{entity}__{name.lower()}" for entity in entities],
+                "options": [{"value": value} for (value,) in [*values, ("",)]],
+            }
+        )
+    return found

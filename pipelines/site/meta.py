@@ -1,0 +1,212 @@
+"""`meta.json`: what the shell must know of a publication beside its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import duckdb
+
+from pipelines.metric_sql import SemanticLayer, UnknownName
+from pipelines.settings import Settings
+from pipelines.site import filters
+from pipelines.site.choice import Choice
+from pipelines.site.words import WORDS
+
+FORMATS = {"rate": "percent"}
+LISTS = {"marts.fct_leads": "leads", "marts.fct_deals": "deals"}
+# Names of the lists in the addresses of earlier versions: they stand in mails and bookmarks.
+EARLIER_NAMES = {
+    "leads": {
+        "received": "leads_received",
+        "junk": "leads_junk",
+        "quality": "leads_quality_cohort",
+        "quality_period": "leads_quality_period",
+        "in_work": "leads_in_work",
+        "in_work_now": "leads_in_work_now",
+        "new": "leads_new",
+        "in_progress": "leads_in_progress",
+        "processed": "leads_processed",
+        "forgotten": "leads_forgotten",
+        "forgotten_now": "leads_forgotten_now",
+        "without_activity": "leads_without_planned_activity",
+        "without_activity_now": "leads_without_planned_activity_now",
+        "with_deal": "leads_with_deal_cohort",
+        "with_deal_period": "leads_with_deal_period",
+        "with_sale": "leads_with_sale_cohort",
+        "with_sale_period": "leads_with_sale_period",
+        "quality_with_deal": "leads_quality_with_deal_cohort",
+        "quality_with_sale": "leads_quality_with_sale_cohort",
+        "sale_not_quality": "leads_with_sale_not_quality_cohort",
+        "forgotten_unplanned_now": "leads_forgotten_without_plan_now",
+        "potential": "leads_potential_amount",
+        "potential_now": "leads_potential_amount_now",
+    },
+    "deals": {
+        "created": "deals_created",
+        "in_work": "deals_in_work",
+        "in_work_now": "deals_in_work_now",
+        "failed": "deals_failed_cohort",
+        "failed_period": "deals_failed_period",
+        "forgotten": "deals_forgotten",
+        "forgotten_now": "deals_forgotten_now",
+        "without_activity": "deals_without_planned_activity",
+        "without_activity_now": "deals_without_planned_activity_now",
+        "forgotten_unplanned_now": "deals_forgotten_without_plan_now",
+        "sales": "sales_cohort",
+        "sales_period": "sales_period",
+        "sales_new": "sales_new_cohort",
+        "sales_new_period": "sales_new_period",
+        "sales_repeat": "sales_repeat_cohort",
+        "sales_repeat_period": "sales_repeat_period",
+        "sales_with_lead_period": "sales_of_leads_period",
+        "sales_without_lead_period": "sales_without_lead_period",
+        "sales_unknown_period": "sales_unknown_period",
+        "closed": "deals_closed_cohort",
+    },
+}
+
+
+def described(
+    connection: duckdb.DuckDBPyConnection,
+    layer: SemanticLayer,
+    settings: Settings,
+    choice: Choice,
+    publication: str,
+) -> dict[str, Any]:
+    """The content of `meta.json`.
+
+    Args:
+        connection: Has the tables of the site.
+        choice: Under which pages open.
+    """
+    about = connection.sql("select * from quality.refreshes").to_arrow_table().to_pylist()[0]
+    start, end = choice.period
+    return {
+        "publication": publication,
+        "as_of": choice.as_of.isoformat(),
+        "as_of_text": about["as_of_text"],
+        "as_of_date": str(choice.as_of.date()),
+        "as_of_time": f"{choice.as_of:%H:%M:%S}",
+        "history_from_date": about["history_from_date"] and str(about["history_from_date"]),
+        "language": settings.report_lang,
+        "currency": about["base_currency"],
+        "crm_mode": about["crm_mode"],
+        "portal_url": about["portal_url"],
+        "first_date": str(choice.first),
+        "forgotten_lead_days": settings.forgotten_lead_days,
+        "forgotten_deal_days": settings.forgotten_deal_days,
+        "filters": _with_labels(filters.described(connection, layer), settings.report_lang),
+        "dimensions": _dimensions(layer, settings.report_lang),
+        "metrics": _metrics(connection, layer, settings.report_lang),
+        "record_sets": _record_sets(connection, layer, settings.report_lang),
+        "default_period": {"preset": choice.preset, "start": str(start), "end": str(end)},
+    }
+
+
+def first_day(connection: duckdb.DuckDBPyConnection) -> Any:
+    """Day of the first lead or deal; None where there is none."""
+    sql = "select min(day) from (select min(created_date) as day from marts.fct_{})"
+    days = [connection.execute(sql.format(name)).fetchone() for name in ("leads", "deals")]
+    found = [row[0] for row in days if row and row[0]]
+    return min(found) if found else None
+
+
+def _with_labels(found: list[dict[str, Any]], language: str) -> list[dict[str, Any]]:
+    named = WORDS[language]
+    for one in found:
+        one.setdefault("label", named.get(one["name"], one["name"]))
+        for option in one["options"]:
+            label = named.get(f"{one['name']}.{option['value']}")
+            if label:
+                option["label"] = label
+    return found
+
+
+def _dimensions(layer: SemanticLayer, language: str) -> dict[str, dict[str, str]]:
+    found = {}
+    for name in layer.dimensions():
+        column = name.rpartition("__")[2]
+        label = WORDS[language].get(column.removesuffix("_name"), column)
+        found[name] = found[column] = {"label": label}
+    return found
+
+
+def _metrics(
+    connection: duckdb.DuckDBPyConnection, layer: SemanticLayer, language: str
+) -> dict[str, Any]:
+    rows = connection.execute(
+        f"select metric_name, label_{language}, definition_{language}, formula, value_format,"
+        " is_comparable from marts.dim_metrics"
+    ).fetchall()
+    return {
+        name: {
+            "label": label,
+            "definition": definition,
+            "formula": formula,
+            "format": FORMATS.get(kind, kind),
+            "comparable": is_comparable,
+            "records": _list(layer, name),
+        }
+        for name, label, definition, formula, kind, is_comparable in rows
+    }
+
+
+def _list(layer: SemanticLayer, metric: str) -> str | None:
+    """The list of a metric's records: `leads/leads_junk`."""
+    try:
+        table = layer.records(metric).table
+    except UnknownName:
+        return None
+    return f"{LISTS[table]}/{metric}" if table in LISTS else None
+
+
+def _record_sets(
+    connection: duckdb.DuckDBPyConnection, layer: SemanticLayer, language: str
+) -> dict[str, list[dict[str, Any]]]:
+    """Per list the records of each metric: those of the period, and those of now."""
+    labels = dict(
+        connection.execute(
+            f"select metric_name, label_{language} from marts.dim_metrics"
+        ).fetchall()
+    )
+    now = WORDS[language]["now"]
+    found: dict[str, list[dict[str, Any]]] = {"leads": [], "deals": []}
+    for name, label in labels.items():
+        shown = _list(layer, name)
+        if shown is None:
+            continue
+        listed = shown.split("/")[0]
+        records = layer.records(name)
+        of_period = {"name": name, "label": label, "sql": records.condition, "day": records.day}
+        of_now = of_period | {"name": f"{name}_now", "label": f"{label}, {now}", "day": None}
+        found[listed] += [of_period, of_now]
+    for listed, sets in found.items():
+        earlier = EARLIER_NAMES[listed]
+        for one in sets:
+            one["aliases"] = [old for old, new in earlier.items() if new == one["name"]]
+        # The list itself shows all that came.
+        first = "leads_received" if listed == "leads" else "deals_created"
+        sets.sort(key=lambda one: one["name"] != first)
+    return found
+
+
+def texts(layer: SemanticLayer, names: Iterable[str]) -> list[str]:
+    """SQL that filters and lists of records need beside the pages'."""
+    columns = ["is_counted", "item_id", "lead_id", "deal_id", "manager_name"]
+    columns += filters.columns(layer)
+    found = []
+    for table in (*LISTS, "marts.fct_stage_reach"):
+        conditions = [
+            f"{records.condition} {records.day}"
+            for name in names
+            if (records := layer.records(name)).table == table
+        ]
+        found.append(f"from {table} {' '.join([*columns, *conditions])}")
+    return [
+        *found,
+        "select * from quality.refreshes",
+        "select * from marts.dim_metrics",
+        "select entity, item_id, field_name, field_label, field_value"
+        " from marts.fct_user_field_values",
+    ]
