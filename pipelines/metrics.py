@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import duckdb
 from metricflow.engine.metricflow_engine import MetricFlowEngine, MetricFlowQueryRequest
@@ -49,6 +49,16 @@ def load_engine(semantic_manifest: Path) -> MetricFlowEngine:
         relation["relation_name"] = f"{relation['schema_name']}.{relation['alias']}"
     manifest = parse_manifest_from_dbt_generated_manifest(json.dumps(content))
     return MetricFlowEngine(SemanticManifestLookup(manifest), cast(SqlClient, _DuckDbDialect()))
+
+
+def definitions(semantic_manifest: Path) -> dict[str, Any]:
+    """Semantic models and metrics of a manifest that dbt wrote, as any reader of the marts may have
+    them: tables without the catalog that they were built in."""
+    content = json.loads(semantic_manifest.read_text(encoding="utf-8"))
+    for model in content["semantic_models"]:
+        relation = model["node_relation"]
+        model["node_relation"] = {key: relation[key] for key in ("schema_name", "alias")}
+    return {key: content[key] for key in ("semantic_models", "metrics")}
 
 
 def create_views(connection: duckdb.DuckDBPyConnection, semantic_manifest: Path) -> list[str]:

@@ -1,7 +1,9 @@
 """Publishing: marts copied into a new folder that one rename puts in place of the old one.
 
-`published/crm.duckdb`, `published/parquet` and `published/excel` are links through
-`published/current`; a reader that holds the old files keeps them, and old folders stay for a while.
+`semantic_manifest.json` beside them says what the metrics of these marts are: pages and workbooks
+compile their SQL from it. `published/crm.duckdb`, `published/parquet` and `published/excel` are
+links through `published/current`; a reader that holds the old files keeps them, and old folders
+stay for a while.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ from typing import Any
 import duckdb
 
 from pipelines.errors import PublishFailed
-from pipelines.metrics import comment, create_views
+from pipelines.metrics import comment, create_views, definitions
 from pipelines.readers import PUBLISHED, hand_over
 from pipelines.warehouse import Warehouse, connect_published, sync
 
 PUBLISHED_SCHEMAS = ("marts", "quality")
+DEFINITIONS = "semantic_manifest.json"
 STORAGE_VERSION = "v1.4.0"
 KEPT_FOLDERS = 3
 
@@ -149,9 +152,11 @@ def _copy(warehouse: Warehouse, folder: Path) -> None:
             _describe(connection, f"published.{schema}.{table}", shown[schema, table])
         _describe_user_fields(connection)
         connection.execute("use published")
-        create_views(connection, target / "semantic_manifest.json")
+        create_views(connection, target / DEFINITIONS)
         connection.execute("use memory")
         connection.execute("detach published")
+    told = json.dumps(definitions(target / DEFINITIONS), ensure_ascii=False)
+    (folder / DEFINITIONS).write_text(told, encoding="utf-8")
 
 
 def _describe(connection: duckdb.DuckDBPyConnection, table: str, node: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
 from pipelines.environment import ROOT
 from pipelines.errors import BuildFailed
+from pipelines.metric_sql import MetricQuery, SemanticLayer, filled
 from pipelines.mf import run_mf
 from pipelines.publish import prune
 from pipelines.run_file import write_atomically
@@ -191,6 +192,21 @@ def test_every_published_table_view_and_column_is_described(warehouse: Warehouse
     assert all(described and not bare for described, bare in found.values() if described), found
     assert min(described for described, _ in found.values()) > 5, found
     assert "Source" in str(told), told
+
+
+def test_definitions_of_the_metrics_are_published_with_the_marts(warehouse: Warehouse) -> None:
+    """A pipeline, a page or an analyst compiles each metric from the two files alone."""
+    folder = warehouse.published / "current"
+    layer = SemanticLayer.load(folder / "semantic_manifest.json")
+    sql = filled(layer.sql(MetricQuery(tuple(layer.metrics), totals=True)))
+    with duckdb.connect(str(folder / "crm.duckdb"), read_only=True) as connection:
+        answer = connection.execute(sql)
+        columns = [column[0] for column in answer.description]
+        (row,) = answer.fetchall()
+    told = (folder / "semantic_manifest.json").read_text(encoding="utf-8")
+    assert dict(zip(columns, row, strict=True))["leads_received"] == 2
+    assert str(warehouse.directory) not in told
+    assert set(json.loads(told)) == {"semantic_models", "metrics"}
 
 
 def test_files_are_their_owners_and_what_is_published_is_read_only(warehouse: Warehouse) -> None:
