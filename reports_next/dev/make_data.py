@@ -100,6 +100,8 @@ def fill(sql: str, period: tuple, window: tuple, grain: str, as_of: dt.date) -> 
         kind, rest = match[1], match[2].split()
         if kind == "where":
             return "true"
+        if kind == "user_fields":
+            return ""
         if kind == "set":
             return "created_date between date '{}' and date '{}'".format(*period[:2])
         if kind == "period":
@@ -110,7 +112,7 @@ def fill(sql: str, period: tuple, window: tuple, grain: str, as_of: dt.date) -> 
             return f"cast(date_trunc('{grain}', {rest[0]}) as date)"
         return f"date '{as_of}'"
 
-    return re.sub(r"\[\[(where|period|window|grain|set|as_of_date)\b([^\]]*)\]\]", one, sql)
+    return re.sub(r"\[\[(where|period|window|grain|set|user_fields|as_of_date)\b([^\]]*)\]\]", one, sql)
 
 
 def value(one: object) -> object:

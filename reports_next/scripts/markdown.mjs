@@ -115,6 +115,7 @@ export function specOf(page) {
 		moreFilters: words(page.head.more_filters),
 		hasPeriod: page.head.period !== 'none',
 		workbook: page.head.workbook,
+		hideTitle: page.head.hide_title === 'true',
 		targets: aliases,
 		inputs: page.inputs,
 		blocks: page.blocks.map(({ place, sql, ...block }) => (block.kind === 'sql' ? { ...block, sql } : block)),

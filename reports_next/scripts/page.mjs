@@ -196,15 +196,27 @@ function takeMetrics(page) {
 /** Inputs with the value that they begin with, where the page itself says it. */
 function takeInputs(page) {
 	page.inputs = {};
-	for (const token of page.tokens.filter(({ kind, name }) => kind === 'tag' && ['Dropdown', 'ButtonGroup', 'DateRange', 'TextInput'].includes(name))) {
+	for (const token of page.tokens.filter(({ kind, name, closing }) => kind === 'tag' && !closing && ['Dropdown', 'ButtonGroup', 'DateRange', 'TextInput'].includes(name))) {
 		const get = (wanted) => literal(token.attributes.find(({ name }) => name === wanted)?.value);
 		const name = get('name');
 		if (typeof name !== 'string' || !NAME.test(name)) {
 			throw new PageError(page.placeAt(token.start), `<${token.name}>: attribute name must be a word`);
 		}
-		const value = get('defaultValue');
+		const value = get('defaultValue') ?? firstItem(page, token);
 		page.inputs[name] = token.name === 'TextInput' ? (value ?? '') : (value ?? null);
 	}
+}
+
+/** The option that is marked as default, else the first one. */
+function firstItem(page, token) {
+	if (token.empty || token.closing) return undefined;
+	const after = page.tokens.filter(({ kind, start }) => kind === 'tag' && start > token.start);
+	const end = after.findIndex(({ name, closing }) => name === token.name && closing);
+	const items = after.slice(0, end).filter(({ name }) => ['DropdownOption', 'ButtonGroupItem'].includes(name));
+	const attribute = (item, wanted) => item.attributes.find(({ name }) => name === wanted)?.value;
+	const item = items.find((one) => attribute(one, 'default') !== undefined) ?? items[0];
+	const value = item && attribute(item, 'value');
+	return typeof value === 'string' ? value : undefined;
 }
 
 function checkBlocks(page) {

@@ -129,10 +129,11 @@ export function reset() {
 }
 
 /** Sets a parameter of the page: a switch, a sort, a search. */
-export function setView(name, value, quietly = false) {
+export function setView(name, value, quietly = false, keepsEmpty = false) {
 	if (choice.view[name] === value) return;
-	choice.view = { ...choice.view, [name]: value };
-	if (value === undefined || value === '') delete choice.view[name];
+	const view = { ...choice.view, [name]: value };
+	if (value === undefined || (value === '' && !keepsEmpty)) delete view[name];
+	choice.view = view;
 	writeAddress(quietly);
 }
 

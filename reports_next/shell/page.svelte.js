@@ -1,17 +1,58 @@
 // A page while it is open: its blocks, its inputs, and how the choice fills their SQL.
-import { choice, compared, query, where } from './choice.svelte.js';
+import { choice, compared, query, setView, where } from './choice.svelte.js';
 import { windowOf, GRAINS } from './period.js';
 import { Query, remember } from './query.svelte.js';
 import { site } from './site.svelte.js';
-import { between, fillPlaceholders, fillReferences, listSql, listTotalSql } from './sql.js';
+import { between, fillPlaceholders, fillReferences, listSql, listTotalSql, userFieldSql } from './sql.js';
 import { storedResult } from './values.js';
 
 /** A choice that the page itself offers: `${inputs.x}` in SQL, `{inputs.x.value}` in text. */
 class Input {
-	value = $state();
-	label = $state();
-	start = $state();
-	end = $state();
+	/** Offered values: {value, label}; those that a component makes of its data or its items. */
+	options = $state.raw([]);
+	/** What holds until the reader chooses; undefined: the queries that need it wait. */
+	initial = $state();
+
+	constructor(name, initial) {
+		this.name = name;
+		this.initial = initial;
+	}
+
+	get value() {
+		const text = choice.view[this.name];
+		if (text === undefined) return this.initial;
+		if (Array.isArray(this.initial)) return text === '' ? [] : text.split('\u001f').map((one) => this.#typed(one));
+		return this.#typed(text);
+	}
+
+	get label() {
+		const { value } = this;
+		if (Array.isArray(value)) return value.map((one) => this.#option(one)?.label ?? one).join(', ');
+		return this.#option(value)?.label ?? value;
+	}
+
+	/** First and last day of a range. */
+	get start() {
+		return this.value?.split?.('..')[0];
+	}
+
+	get end() {
+		return this.value?.split?.('..')[1];
+	}
+
+	choose(value) {
+		const isInitial = JSON.stringify(value) === JSON.stringify(this.initial);
+		const text = Array.isArray(value) ? value.join('\u001f') : String(value ?? '');
+		setView(this.name, isInitial ? undefined : text, false, true);
+	}
+
+	#option(value) {
+		return this.options.find((one) => String(one.value) === String(value));
+	}
+
+	#typed(text) {
+		return this.#option(text)?.value ?? text;
+	}
 
 	toString() {
 		return String(this.value ?? '');
@@ -76,6 +117,7 @@ class Block extends Query {
 				if (!set) return 'true';
 				return set.day ? `(${set.sql}) and ${between(set.day, choice.period)}` : `(${set.sql})`;
 			},
+			userFields: (entity) => userFieldSql(site.meta, entity),
 			asOf: site.meta.as_of_date,
 		});
 	}
@@ -163,8 +205,7 @@ class Page {
 		this.spec = spec;
 		this.meta = site.meta;
 		for (const [name, value] of Object.entries(spec.inputs)) {
-			this.inputs[name] = new Input();
-			this.inputs[name].value = choice.view[name] ?? value ?? undefined;
+			this.inputs[name] = new Input(name, value ?? undefined);
 		}
 	}
 

@@ -39,6 +39,9 @@ function asData(rows, query) {
 	return copy.length ? copy : withoutRows(copy);
 }
 
+/** One answer beside the blocks, such as all rows of a list for a file. */
+export const answer = (sql) => ask(sql, () => true);
+
 export class Query {
 	/** Name of the part → SQL; null while an input has no value. @type {() => Record<string, string> | null} */
 	#make;

@@ -5,10 +5,11 @@
 //   [[window created_date]]             the days of a time axis
 //   [[grain created_date]]              start of the day, week, month … of the time axis
 //   [[set leads]]                       the records that a list shows
+//   [[user_fields lead]]                further columns of a list: the user fields of the settings
 //   [[as_of_date]]                      the day of the data
 //   ${inputs.x}, ${inputs.x.value}      a choice made on the page
 //   ${other_query}                      another query of the page, in parentheses
-const PLACEHOLDER = /\[\[(where|period|window|grain|set|as_of_date)\b([^\]]*)\]\]/g;
+const PLACEHOLDER = /\[\[(where|period|window|grain|set|user_fields|as_of_date)\b([^\]]*)\]\]/g;
 
 /** A text as SQL literal. */
 export const quoted = (text) => `'${String(text).replaceAll("'", "''")}'`;
@@ -62,6 +63,10 @@ export function contains(columns, text) {
 	return `(${columns.map((column) => `lower(cast(${column} as varchar)) like lower(${pattern}) escape '\\'`).join(' or ')})`;
 }
 
+/** Columns of the user fields of an entity, each with a comma before it. */
+export const userFieldSql = ({ user_fields: fields = [] }, entity) =>
+	fields.filter((field) => field.entity === entity).map(({ name, sql }) => `, ${sql} as ${identifier(name)}`).join('');
+
 /** Names a column in SQL. */
 export const identifier = (name) => `"${name.replaceAll('"', '""')}"`;
 
@@ -80,7 +85,7 @@ export function listTotalSql(sql, { search = 'true', sums = [] }) {
 /**
  * @param {string} sql
  * @param {{where: (target: string) => string, period: object, window: object, grain: string,
- *   set: (list: string) => string, asOf: string}} choice
+ *   set: (list: string) => string, userFields: (entity: string) => string, asOf: string}} choice
  */
 export function fillPlaceholders(sql, choice) {
 	return sql.replace(PLACEHOLDER, (whole, kind, rest) => {
@@ -96,6 +101,8 @@ export function fillPlaceholders(sql, choice) {
 				return `cast(date_trunc('${choice.grain}', ${first}) as date)`;
 			case 'set':
 				return choice.set(first);
+			case 'user_fields':
+				return choice.userFields(first);
 			default:
 				return `date '${choice.asOf}'`;
 		}
