@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mimetypes
+import os
 import sys
 from pathlib import Path
 
@@ -11,17 +13,58 @@ from dotenv import load_dotenv
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
-from starlette.middleware.gzip import GZipMiddleware
+from starlette.datastructures import Headers
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from pipelines.environment import ROOT
 from pipelines.warehouse import Warehouse
 
 # As in the nginx block of docs/operations.md: no foreign script, whatever stands in the CRM.
 POLICY = "script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; object-src 'none'; base-uri 'none'"
+
+
+# The engine of the pages reads the database by Range: a compressed answer has no ranges.
+UNCOMPRESSED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream")
+mimetypes.add_type("application/octet-stream", ".duckdb")
+mimetypes.add_type("application/wasm", ".wasm")
+# Files under the hash of their content, or under the name of their publication, never change.
+IMMUTABLE = ("assets", "data")
+
+
+class SiteFiles(StaticFiles):
+    """Static files, of which the shell brings compressed copies (`.br`, `.gz`) beside them."""
+
+    def file_response(
+        self,
+        full_path: str | os.PathLike[str],
+        stat_result: os.stat_result,
+        scope: Scope,
+        status_code: int = 200,
+    ) -> Response:
+        """The compressed copy where there is one and the reader takes it."""
+        accepted = Headers(scope=scope).get("accept-encoding", "")
+        path, encoding = Path(full_path), None
+        for name, suffix in (("br", ".br"), ("gzip", ".gz")):
+            copy = Path(f"{full_path}{suffix}")
+            if name in accepted and copy.exists():
+                path, encoding, stat_result = copy, name, copy.stat()
+                break
+        response = super().file_response(path, stat_result, scope, status_code)
+        if encoding and "content-type" in response.headers:
+            kind, _ = mimetypes.guess_type(str(full_path))
+            response.headers["Content-Type"] = kind or "application/octet-stream"
+            response.headers["Content-Encoding"] = encoding
+        response.headers["Vary"] = "Accept-Encoding"
+        kept = scope["path"].lstrip("/").split("/")[0] in IMMUTABLE
+        response.headers["Cache-Control"] = (
+            "public, max-age=31536000, immutable" if kept else "no-cache"
+        )
+        return response
 
 
 async def with_policy(request: Request, call_next: RequestResponseEndpoint) -> Response:
@@ -45,11 +88,11 @@ def site_folder() -> Path:
 
 def application(folder: Path) -> Starlette:
     """Static files of the folder; links of the published site are followed."""
-    files = StaticFiles(directory=folder.resolve(), html=True)
+    files = SiteFiles(directory=folder.resolve(), html=True)
     return Starlette(
         routes=[Mount("/", files)],
         middleware=[
-            Middleware(GZipMiddleware, minimum_size=1024),
+            Middleware(GZipMiddleware, minimum_size=1024, exclude_content_types=UNCOMPRESSED),
             Middleware(BaseHTTPMiddleware, dispatch=with_policy),
         ],
     )

@@ -1,0 +1,18 @@
+// Links from a figure to the records that it counts.
+import { query } from './choice.svelte.js';
+import { siteUrl } from './site.svelte.js';
+
+/**
+ * @param {string} records list and set: 'leads/received'
+ * @param {Record<string, string>} [extra] filters that the cell adds to the chosen ones
+ */
+export function recordsHref(records, extra = {}) {
+	const [list, set] = records.split('/');
+	const address = new URLSearchParams(query({ withView: false }));
+	for (const [name, value] of Object.entries(extra)) {
+		address.delete(name);
+		address.append(name, value ?? '');
+	}
+	address.set('show', set);
+	return `${siteUrl(`/${list}/`)}?${address}`;
+}

@@ -1,0 +1,28 @@
+export default {
+	question: 'Which source, campaign and lead brought each sale',
+	sold: 'Sold in the period',
+	soldNote: 'By the day of the sale, whenever lead and deal were created; beside it the change from the previous period. “From lead”: days from creation of the lead to the sale',
+	withLead: 'With a lead',
+	withLeadAmount: 'Amount with a lead',
+	withoutLead: 'Without a lead source',
+	withoutLeadAmount: 'Amount without a lead source',
+	daysMedian: 'From lead, median',
+	daysAverage: 'From lead, average',
+	bySource: "Money by the lead's first source",
+	bySourceNote:
+		'The rows together are all sales of the period. “No lead”: the deal was not made from one. “Lead deleted”: the lead is gone from the CRM. “Lead imported”: the lead was loaded from an old base and is in no figure. The three together are “without a lead source”',
+	share: 'Share',
+	list: 'Every sale',
+	listNote: 'Deal and lead open in Bitrix24; days are negative where dates in the CRM are wrong',
+	deal: 'Deal',
+	days: 'From lead, days',
+	flow: 'What became of the leads of the period',
+	flowNote:
+		'Leads received in the period: source → state of the lead → the best of its deals. As wide as the number of leads, each counted once; with a pipeline chosen, deals of that pipeline only',
+	leadOutcomes: { quality: 'Quality', junk: 'Junk', in_work: 'In work' },
+	dealOutcomes: { sale: 'Sale', in_work: 'Deal in work', failed: 'Deal failed', no_deal: 'No deal' },
+	byCampaign: 'Money by campaign',
+	byCampaignNote: "The lead's UTM; a dash: the lead has no campaign. The rows together are all sales of the period",
+	noSales: 'No sales in the chosen period',
+	noLeads: 'No leads in the chosen period',
+};
