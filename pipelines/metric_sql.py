@@ -184,6 +184,16 @@ class SemanticLayer:
             for dimension in model["dimensions"]
         ]
 
+    def beside(self, metric: str) -> dict[str, str]:
+        """Metrics that stand beside a metric: how many records an amount leaves out, and those that
+        a rate is made of; by the name of their column."""
+        found = {}
+        if f"{metric}_unknown" in self.metrics:
+            found[f"{metric}_unknown"] = f"{metric}_unknown"
+        if self._metric(metric)["type"] == "ratio":
+            found[f"{metric}__n"] = self._inputs(self._metric(metric))[1]
+        return found
+
     def column(self, model: str, name: str) -> str:
         """A dimension of a semantic model, or a column of its fact, as SQL."""
         return self._dimension(model, name) if self._has(model, name) else name
@@ -416,7 +426,7 @@ def filled(
             chosen = f"select {key} from {table} where {condition}"
             return f"({column} is null or {column} in ({chosen}))"
         if kind == "grain":
-            return f"date_trunc('{grain}', {rest})"
+            return f"cast(date_trunc('{grain}', {rest}) as date)"
         days = window if kind == "window" else period
         day, _, instant = rest.partition(" | ")
         if days is None:
@@ -446,7 +456,7 @@ def _plain(name: str) -> str:
 
 def _truncated(day: str, grain: str) -> str:
     if grain == CHOSEN_GRAIN:
-        return f"cast([[grain {day}]] as date)"
+        return f"[[grain {day}]]"
     return day if grain == "day" else f"cast(date_trunc('{grain}', {day}) as date)"
 
 

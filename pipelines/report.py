@@ -114,8 +114,8 @@ def write_data(
             row[0]
             for row in connection.execute("select metric_name from marts.dim_metrics").fetchall()
         ]
-        row = connection.execute("select epoch(as_of) from quality.refreshes").fetchone()
-    as_of = dt.datetime.fromtimestamp(row[0], zone) if row else dt.datetime.now(zone)
+        ((epoch,),) = connection.execute("select epoch(as_of) from quality.refreshes").fetchall()
+    as_of = dt.datetime.fromtimestamp(epoch, zone)
     (folder / "pages").mkdir(parents=True)
     pages = {
         page: list(found)
@@ -136,7 +136,7 @@ def write_data(
         connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
         choice = Choice(as_of, meta.first_day(connection) or as_of.date())
         about = meta.described(connection, layer, settings, choice, name)
-        answers = figures.Figures(connection, layer, choice)
+        answers = figures.Figures(connection, layer, choice, about["user_fields"])
         for route, asked in pages.items():
             content: dict[str, Any]
             try:

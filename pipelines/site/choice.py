@@ -6,7 +6,6 @@ The same rules for every other choice: `reports/shell/period.js`.
 from __future__ import annotations
 
 import datetime as dt
-import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -72,11 +71,6 @@ class Choice:
         end = min(end, self.as_of.date())
         first = shifted(grain, start_of(grain, end), 1 - SHOWN[grain])
         return min(first, start_of(grain, max(start, self.first))), end
-
-    def named(self, sql: str) -> str:
-        """SQL of a page with the places that only pages have: `[[as_of_date]]`, `[[set leads]]`."""
-        sql = sql.replace("[[as_of_date]]", f"date '{self.as_of:%Y-%m-%d}'")
-        return re.sub(r"\[\[set (\w+)\]\]", r"[[period created_date | created_at]]", sql)
 
 
 def _instant(moment: dt.datetime) -> str:

@@ -49,26 +49,40 @@ def compiled(block: Mapping[str, Any], by: Sequence[str], layer: SemanticLayer) 
     targets = {"stages": "none"} if "stage__entity = 'lead'" in (block.get("where") or "") else {}
     on_axis = bool(block.get("grain"))
     axis = (f"metric_time__{CHOSEN_GRAIN}",) if on_axis else ()
-    asked = MetricQuery(
-        metrics, (*axis, *by), stock=stock, on_axis=on_axis, where=where, targets=targets
-    )
     in_time = tuple(name for name in metrics if name not in stock)
     try:
-        main = layer.sql(asked)
-        total = layer.sql(replace(asked, by=())) if block.get("total") and not on_axis else None
+        beside = {
+            column: name for metric in metrics for column, name in layer.beside(metric).items()
+        }
+        asked = MetricQuery(
+            tuple(dict.fromkeys([*metrics, *beside.values()])),
+            (*axis, *by),
+            stock=tuple(
+                name
+                for metric in stock
+                for name in (metric, *layer.beside(metric).values())
+                if name not in in_time
+            ),
+            on_axis=on_axis,
+            where=where,
+            targets=targets,
+        )
+        columns = {name: name for name in metrics} | beside
+        main = _named(layer.sql(asked), (*axis, *by), columns)
+        total = None
+        if block.get("total") and not on_axis:
+            total = _named(layer.sql(replace(asked, by=())), (), columns)
         line = None
         if block.get("line") and in_time:
             months = ("metric_time__month",)
             line = layer.sql(replace(asked, metrics=in_time, stock=(), by=months, on_axis=True))
+            line = _named(line, months, {name: name for name in in_time})
+            line += f"\norder by {PERIOD} nulls last"
     except UnknownName as error:
-        raise PageFailed(f"{block['file']}:{block['line']}: {block['id']}: {error}") from error
+        raise PageFailed(f"{block['place']}: {block['id']}: {error}") from error
     order = _order(block.get("order"), by, on_axis)
     limit = f"\nlimit {block['limit']}" if block.get("limit") else ""
-    return Compiled(
-        _with_period(main, (*axis, *by), metrics) + order + limit,
-        total,
-        line and _with_period(line, ("metric_time",), in_time) + f"\norder by {PERIOD}",
-    )
+    return Compiled(main + order + limit, total, line)
 
 
 def _conditions(where: str | None) -> tuple[str, ...]:
@@ -78,11 +92,16 @@ def _conditions(where: str | None) -> tuple[str, ...]:
     return (re.sub(r"\b[a-z]+__\w+", lambda name: f"{{{{ Dimension('{name[0]}') }}}}", where),)
 
 
-def _with_period(sql: str, by: Sequence[str], metrics: Sequence[str]) -> str:
-    """The time axis under the name that the shell knows."""
-    keys = ["metric_time" if name.startswith("metric_time") else _column(name) for name in by]
-    columns = [f"metric_time as {PERIOD}" if key == "metric_time" else key for key in keys]
-    return f"select {', '.join([*columns, *metrics])}\nfrom (\n{sql}\n) as answer"
+def _named(sql: str, by: Sequence[str], columns: Mapping[str, str]) -> str:
+    """The answer under the names that the shell knows: the time axis first, as `period`."""
+    keys = [
+        f"metric_time as {PERIOD}" if name.startswith("metric_time") else _column(name)
+        for name in by
+    ]
+    metrics = [
+        name if name == column else f"{name} as {column}" for column, name in columns.items()
+    ]
+    return f"select {', '.join([*keys, *metrics])}\nfrom (\n{sql}\n) as answer"
 
 
 def _column(name: str) -> str:
@@ -105,12 +124,18 @@ class Figures:
 
     Args:
         connection: Has the site's tables as its default database.
+        user_fields: As `meta.json` has them.
     """
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, layer: SemanticLayer, choice: Choice
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        layer: SemanticLayer,
+        choice: Choice,
+        user_fields: Sequence[Mapping[str, str]] = (),
     ) -> None:
         self.connection, self.layer, self.choice = connection, layer, choice
+        self.user_fields = user_fields
 
     def page(self, blocks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """The blocks of a page: SQL of each variant, and what it shows at first.
@@ -127,7 +152,7 @@ class Figures:
                     else self._written(block, {one["id"]: one for one in blocks})
                 )
             except duckdb.Error as error:
-                where = f"{block['file']}:{block['line']}: {block['id']}"
+                where = f"{block['place']}: {block['id']}"
                 raise PageFailed(f"{where}: {error}") from error
             found.append({"id": block["id"], "variants": variants})
         return found
@@ -185,12 +210,26 @@ class Figures:
         total = self._answer(f"select count(*) as records{sums} from (\n{sql}\n) as records")
         return {"": answer | {"total": total}}
 
+    def named(self, sql: str) -> str:
+        """SQL with the places that only pages have: `[[as_of_date]]`, `[[set leads]]`,
+        `[[user_fields lead]]`."""
+        sql = sql.replace("[[as_of_date]]", f"date '{self.choice.as_of:%Y-%m-%d}'")
+        sql = re.sub(r"\[\[set \w+\]\]", "[[period created_date | created_at]]", sql)
+        for entity in ("lead", "deal"):
+            columns = "".join(
+                f', {one["sql"]} as "{one["name"]}"'
+                for one in self.user_fields
+                if one["entity"] == entity
+            )
+            sql = sql.replace(f"[[user_fields {entity}]]", columns)
+        return sql
+
     def _answer(self, sql: str, **choice: Any) -> dict[str, Any]:
         asked = {
             "period": self.choice.period,
             "window": self.choice.window("month", self.choice.period),
         }
-        text = filled(self.choice.named(sql), **(asked | choice))
+        text = filled(self.named(sql), **(asked | choice))
         result = self.connection.execute(text)
         columns = [{"name": name, "type": str(kind)} for name, kind, *_ in result.description]
         return {

@@ -13,6 +13,8 @@ from pipelines.site import filters
 from pipelines.site.choice import Choice
 from pipelines.site.words import WORDS
 
+# A rate of fewer records is not shaded.
+MIN_SAMPLE = 30
 FORMATS = {"rate": "percent"}
 LISTS = {"marts.fct_leads": "leads", "marts.fct_deals": "deals"}
 # Names of the lists in the addresses of earlier versions: they stand in mails and bookmarks.
@@ -99,17 +101,39 @@ def described(
         "filters": _with_labels(filters.described(connection, layer), settings.report_lang),
         "dimensions": _dimensions(layer, settings.report_lang),
         "metrics": _metrics(connection, layer, settings.report_lang),
+        "user_fields": user_fields(connection),
+        "min_sample": MIN_SAMPLE,
         "record_sets": _record_sets(connection, layer, settings.report_lang),
         "default_period": {"preset": choice.preset, "start": str(start), "end": str(end)},
     }
 
 
+def user_fields(connection: duckdb.DuckDBPyConnection) -> list[dict[str, str]]:
+    """The user fields that the settings name, as columns of lists: name, label and SQL."""
+    rows = connection.execute(
+        "select entity, field_name, any_value(field_label) from marts.fct_user_field_values"
+        " group by entity, field_name order by entity, field_name"
+    ).fetchall()
+    return [
+        {
+            "entity": entity,
+            "name": name,
+            "label": label,
+            "sql": "(select string_agg(field_value, ', ' order by field_value)"
+            f" from marts.fct_user_field_values where entity = '{entity}'"
+            f" and field_name = '{name}' and item_id = {entity}_id)",
+        }
+        for entity, name, label in rows
+    ]
+
+
 def first_day(connection: duckdb.DuckDBPyConnection) -> Any:
     """Day of the first lead or deal; None where there is none."""
-    sql = "select min(day) from (select min(created_date) as day from marts.fct_{})"
-    days = [connection.execute(sql.format(name)).fetchone() for name in ("leads", "deals")]
-    found = [row[0] for row in days if row and row[0]]
-    return min(found) if found else None
+    rows = connection.execute(
+        "select min(created_date) from marts.fct_leads"
+        " union all select min(created_date) from marts.fct_deals"
+    ).fetchall()
+    return min((day for (day,) in rows if day), default=None)
 
 
 def _with_labels(found: list[dict[str, Any]], language: str) -> list[dict[str, Any]]:

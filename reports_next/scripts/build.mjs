@@ -22,8 +22,7 @@ function blocksOf(pages) {
 		page.blocks.map(({ place, ...block }) => ({
 			page: page.file,
 			route: page.route,
-			file: place.file,
-			line: place.line,
+			place: `${place.file}:${place.line}`,
 			...block,
 			...(block.kind === 'sql' ? { defaults: Object.fromEntries((block.inputs ?? []).map((name) => [name, page.inputs[name]])) } : {}),
 		}))

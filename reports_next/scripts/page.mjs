@@ -160,7 +160,7 @@ const literal = (value) => (value === true ? true : typeof value === 'string' ? 
 
 /** `<Metrics …/>` tags become blocks; they show nothing themselves. */
 function takeMetrics(page) {
-	const KNOWN = ['name', 'metrics', 'by', 'grain', 'order', 'limit', 'compare', 'total', 'line', 'where', 'view', 'period'];
+	const KNOWN = ['name', 'metrics', 'by', 'grain', 'order', 'limit', 'compare', 'total', 'line', 'where', 'view', 'period', 'now'];
 	for (const token of page.tokens.filter(({ kind, name }) => kind === 'tag' && name === 'Metrics')) {
 		const place = page.placeAt(token.start);
 		const given = {};
@@ -189,6 +189,7 @@ function takeMetrics(page) {
 			where: given.where,
 			view: given.view,
 			period: given.period,
+			now: words(given.now),
 		});
 	}
 }

@@ -35,5 +35,11 @@ export function dimensionText(value, filter) {
 	return option?.label ?? String(value);
 }
 
-/** Path of the list of a metric's records, without the choice. */
-export const recordsOf = (name) => metric(name)?.records;
+/** Whether a block tells a metric as of now, whatever the period. */
+export const isNow = (spec, name) => spec?.period === 'none' || Boolean(spec?.now?.includes(name));
+
+/** Path of the list of the records that a block's metric counts, without the choice. */
+export function recordsOf(spec, name) {
+	const records = metric(name)?.records;
+	return records && isNow(spec, name) ? `${records}_now` : records;
+}

@@ -102,7 +102,7 @@ class Block extends Query {
 	/** What narrows this block: its targets, and whether the period does. */
 	get scope() {
 		const sql = this.spec.kind === 'sql' ? (this.written() ?? '') : (this.stored?.variants[this.variant]?.sql ?? '');
-		const targets = [...sql.matchAll(/\[\[where\s+(\w+)/g)].map(([, target]) => this.page.target(target));
+		const targets = [...sql.matchAll(/\[\[(?:where|of)\s+(\w+)/g)].map(([, target]) => this.page.target(target));
 		return { targets: [...new Set(targets)], hasPeriod: /\[\[(period|window|set)\b/.test(sql) };
 	}
 

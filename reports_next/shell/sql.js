@@ -1,15 +1,16 @@
 // Fills the placeholders of a query with the present choice. Values are quoted here and nowhere else.
 //
 //   [[where leads]]                     filters on a target; true where none is chosen
-//   [[period created_date created_time]]  the chosen period, or the one compared with
-//   [[window created_date]]             the days of a time axis
+//   [[of stages_leads lead_id marts.fct_leads lead_id]]  the same for rows that are of leads
+//   [[period created_date | created_at]]  the chosen period, or the one compared with
+//   [[window created_date | created_at]]  the days of a time axis
 //   [[grain created_date]]              start of the day, week, month … of the time axis
 //   [[set leads]]                       the records that a list shows
 //   [[user_fields lead]]                further columns of a list: the user fields of the settings
 //   [[as_of_date]]                      the day of the data
 //   ${inputs.x}, ${inputs.x.value}      a choice made on the page
 //   ${other_query}                      another query of the page, in parentheses
-const PLACEHOLDER = /\[\[(where|period|window|grain|set|user_fields|as_of_date)\b([^\]]*)\]\]/g;
+const PLACEHOLDER = /\[\[(where|of|period|window|grain|set|user_fields|as_of_date)\b([^\]]*)\]\]/g;
 
 /** A text as SQL literal. */
 export const quoted = (text) => `'${String(text).replaceAll("'", "''")}'`;
@@ -23,10 +24,10 @@ export function literal(value) {
 	return quoted(value);
 }
 
-/** Days between two, both included; with `until` the last one is cut at a time of day. */
-export function between(column, { start, end, until }, timeColumn) {
-	if (!until || !timeColumn) return `${column} between date '${start}' and date '${end}'`;
-	return `(${column} >= date '${start}' and (${column} < date '${end}' or (${column} = date '${end}' and ${timeColumn} <= time '${until}')))`;
+/** Days between two, both included; with `until` the last one ends at a time of day. */
+export function between(day, { start, end, until }, instant) {
+	const days = `${day} between date '${start}' and date '${end}'`;
+	return until && instant ? `${days} and ${instant} <= timestamp '${end} ${until}'` : days;
 }
 
 /**
@@ -89,16 +90,24 @@ export function listTotalSql(sql, { search = 'true', sums = [] }) {
  */
 export function fillPlaceholders(sql, choice) {
 	return sql.replace(PLACEHOLDER, (whole, kind, rest) => {
-		const [first, second] = rest.trim().split(/\s+/);
+		const words = rest.trim().split(/\s+/);
+		const [first] = words;
+		const [day, instant] = rest.split('|').map((part) => part.trim());
 		switch (kind) {
 			case 'where':
 				return choice.where(first);
+			case 'of': {
+				const [target, column, table, key] = words;
+				const condition = choice.where(target);
+				if (condition === 'true') return condition;
+				return `(${column} is null or ${column} in (select ${key} from ${table} where ${condition}))`;
+			}
 			case 'period':
-				return between(first, choice.period, second);
+				return between(day, choice.period, instant);
 			case 'window':
-				return between(first, choice.window, second);
+				return between(day, choice.window);
 			case 'grain':
-				return `cast(date_trunc('${choice.grain}', ${first}) as date)`;
+				return `cast(date_trunc('${choice.grain}', ${day}) as date)`;
 			case 'set':
 				return choice.set(first);
 			case 'user_fields':
