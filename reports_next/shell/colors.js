@@ -18,6 +18,14 @@ const MEANINGS = {
 	unknown: '#b9bec6',
 };
 
+/** Metrics that count what a code means. */
+const OF_METRICS = {
+	leads_quality_cohort: 'quality',
+	leads_in_progress: 'in_progress',
+	leads_new: 'new',
+	leads_junk: 'junk',
+};
+
 const PALETTE = [
 	'#2b6cb0', '#e0a03c', '#2f9e6e', '#8e5bb5', '#d1605e', '#3aa7b8',
 	'#b5893d', '#6c7fd8', '#7aa64b', '#c46aa0', '#5b8a8a', '#a06a4f',
@@ -25,6 +33,9 @@ const PALETTE = [
 
 /** The colour of a series by its place. */
 export const paletteColor = (i) => PALETTE[i] ?? COLORS.muted;
+
+/** The colour of a metric's series: that of its meaning, or by its place. */
+export const metricColor = (name, i) => MEANINGS[OF_METRICS[name]] ?? (i === 0 ? COLORS.accent : paletteColor(i));
 
 /**
  * The colour of a value of a dimension: the option's own, that of its meaning, or by its place among

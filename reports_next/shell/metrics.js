@@ -8,8 +8,27 @@ const FORMATS = { number: 'exact', day: 'day', time: 'text', text: 'text', boole
 export const metric = (name) => (Object.hasOwn(site.meta.metrics, name) ? site.meta.metrics[name] : undefined);
 export const filterByName = (name) => site.meta.filters.find((filter) => filter.name === name);
 
-/** A dimension column's label: that of the filter on it. */
-const labelOfColumn = (name) => site.meta.filters.find(({ columns }) => Object.values(columns).includes(name))?.label;
+/**
+ * The filter on a column, also as breakdowns call it (`lead__source_name`); those that the page offers
+ * come first.
+ */
+export function filterOfColumn(name, offers = () => true) {
+	const found = site.meta.filters.filter(({ columns, dimensions = [] }) => dimensions.includes(name) || Object.values(columns).includes(name));
+	return found.find((filter) => offers(filter.name)) ?? found[0];
+}
+
+/** A dimension column's label. */
+const labelOfColumn = (name) => site.meta.dimensions?.[name]?.label ?? filterOfColumn(name)?.label;
+
+/** Breakdowns to choose from, by what tells them apart: {"source, campaign": "Campaign"}. */
+export function breakdowns(by) {
+	const isShared = (name) => by.length > 1 && by.every((names) => names.includes(name));
+	return Object.fromEntries(by.map((names) => [names.join(', '), names.filter((name) => !isShared(name)).map((name) => site.meta.dimensions?.[name]?.label ?? name).join(', ')]));
+}
+
+/** Texts for metrics, as `metric=text | metric=text` or as an object. */
+export const labelsOf = (labels) =>
+	typeof labels === 'string' ? Object.fromEntries(labels.split('|').map((pair) => pair.split('=').map((part) => part.trim()))) : labels;
 
 /**
  * @param {{name: string, type: string}} column
