@@ -231,6 +231,8 @@ def texts(layer: SemanticLayer, names: Iterable[str]) -> list[str]:
         *found,
         "select * from quality.refreshes",
         "select * from marts.dim_metrics",
+        "select entity, pipeline_id, pipeline_name, stage_id, stage_name, sort_order"
+        " from marts.dim_stages",
         "select entity, item_id, field_name, field_label, field_value"
         " from marts.fct_user_field_values",
     ]

@@ -8,8 +8,23 @@ const FORMATS = { number: 'exact', day: 'day', time: 'text', text: 'text', boole
 export const metric = (name) => (Object.hasOwn(site.meta.metrics, name) ? site.meta.metrics[name] : undefined);
 export const filterByName = (name) => site.meta.filters.find((filter) => filter.name === name);
 
+/** The filter that a dimension sets: by the name that it has in `by`, else by its column. */
+export const filterOfDimension = (name) =>
+	site.meta.filters.find(({ dimensions = [] }) => dimensions.includes(name)) ?? site.meta.filters.find(({ columns }) => Object.values(columns).includes(name));
+
 /** A dimension column's label: that of the filter on it. */
-const labelOfColumn = (name) => site.meta.filters.find(({ columns }) => Object.values(columns).includes(name))?.label;
+const labelOfColumn = (name) => filterOfDimension(name)?.label ?? site.meta.dimensions?.[name]?.label;
+
+/** Values of a dimension in the order of its filter, where that has one of its own (stages). */
+export function inOrder(values, filter) {
+	if (!filter?.ordered) return values;
+	const places = new Map(filter.options.map(({ value }, i) => [value, i]));
+	const place = (value) => places.get(value ?? '') ?? places.size;
+	return [...values].sort((one, other) => place(one) - place(other));
+}
+
+/** `a=text | b=text` of an attribute. */
+export const pairsOf = (text = '') => Object.fromEntries(text.split('|').map((pair) => pair.split('=').map((part) => part.trim())));
 
 /**
  * @param {{name: string, type: string}} column
