@@ -98,6 +98,7 @@ def described(
         "first_date": str(choice.first),
         "forgotten_lead_days": settings.forgotten_lead_days,
         "forgotten_deal_days": settings.forgotten_deal_days,
+        "planned_is_not_forgotten": settings.planned_is_not_forgotten,
         "filters": _with_labels(filters.described(connection, layer), settings.report_lang),
         "dimensions": _dimensions(layer, settings.report_lang),
         "metrics": _metrics(connection, layer, settings.report_lang),

@@ -46,6 +46,7 @@ export const isMetricColumn = (name) => Boolean(metric(name));
 /** A value of a dimension as it is read: codes by the filter's options, '' and null as «не указано». */
 export function dimensionText(value, filter) {
 	if (value === null || value === undefined || value === '') return t.noValue;
+	if (typeof value === 'boolean') return value ? '✓' : '';
 	const option = filter?.options?.find((one) => one.value === value);
 	return option?.label ?? String(value);
 }
