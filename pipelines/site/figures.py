@@ -18,6 +18,8 @@ from pipelines.errors import ReportFailed
 from pipelines.metric_sql import CHOSEN_GRAIN, MetricQuery, SemanticLayer, UnknownName, filled
 from pipelines.site.choice import SHOWN, Choice
 
+# `${inputs.name}` and `${inputs.name.value}`, with the quotes that a page may set around it.
+INPUT = re.compile(r"('?)\$\{\s*inputs\.(\w+)(?:\.value)?\s*\}\1")
 # The column of a time axis.
 PERIOD = "period"
 
@@ -176,6 +178,10 @@ class Figures:
                 if sql.line:
                     months = choice.window("month", choice.period)
                     variant["line"] |= self._answer(sql.line, window=months)
+                if block.get("yearAgo"):
+                    year = choice.year_before
+                    asked = {"period": year.days, "until": year.until}
+                    variant["yearAgo"] = self._answer(sql.main, window=window, **asked)["rows"]
                 if block.get("compare") and before:
                     days = choice.window(grain, before.days) if block.get("grain") else window
                     asked = {"period": before.days, "until": before.until}
@@ -239,9 +245,10 @@ class Figures:
 
 
 def _whole(block: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> str | None:
-    if block.get("inputs"):
+    defaults = block.get("defaults") or {}
+    if any(defaults.get(name) is None for name in block.get("inputs") or ()):
         return None
-    sql = block["sql"]
+    sql = INPUT.sub(lambda found: _literal(defaults[found[2]], found[1] != ""), block["sql"])
     for name in block.get("chain") or ():
         inner = _whole(others[name], others) if others[name]["kind"] == "sql" else None
         if inner is None:
@@ -249,6 +256,12 @@ def _whole(block: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) ->
         place = re.compile(r"\$\{\s*" + name + r"\s*\}")
         sql = f"(\n{inner}\n)".join(place.split(sql))
     return str(sql)
+
+
+def _literal(value: Any, in_quotes: bool) -> str:
+    """The first value of an input as SQL; where the page quotes it itself, its text."""
+    text = str(value).replace("'", "''")
+    return f"'{text}'" if in_quotes or not isinstance(value, int | float) else text
 
 
 def _json(value: Any) -> Any:

@@ -26,11 +26,13 @@ class Filter:
         name: In the address.
         columns: Target → dimension of its semantic model, or column of its fact.
         of_lead: Column of leads by which the filter narrows deals, where deals have it not.
+        stages_of: Its values are stages of leads or deals and stand in the order of the funnel.
     """
 
     name: str
     columns: dict[str, str] = field(default_factory=dict)
     of_lead: str | None = None
+    stages_of: str | None = None
 
 
 def _own(name: str, column: str, lead_deals: bool = True) -> Filter:
@@ -45,9 +47,14 @@ FILTERS = (
     _own("source", "source_name"),
     _own("city", "city"),
     _own("department", "department_name", lead_deals=False),
-    Filter("deal_stage", {"deals": "pipeline_stage_name"}),
+    Filter("deal_stage", {"deals": "pipeline_stage_name"}, stages_of="deal"),
     Filter("state", {"deals": "state", "stages_deals": "state"}),
-    Filter("lead_stage", {"leads": "stage_name", "stages_leads": "stage_name"}, of_lead="stage_name"),
+    Filter(
+        "lead_stage",
+        {"leads": "stage_name", "stages_leads": "stage_name"},
+        of_lead="stage_name",
+        stages_of="lead",
+    ),
     Filter("lead_state", {"leads": "state", "stages_leads": "state"}, of_lead="state"),
     *(_own(label, label) for label in UTM),
     Filter("lead_source", {"deals": "lead_source_name", "leads": "source_name"}),
@@ -79,6 +86,8 @@ def described(connection: duckdb.DuckDBPyConnection, layer: SemanticLayer) -> li
         values = _values(connection, columns)
         if len(values) < 2:
             continue
+        if one.stages_of:
+            values = _in_funnel_order(connection, one.stages_of, values)
         if one.of_lead:
             columns["lead_deals"] = {
                 "id": "lead_id",
@@ -91,6 +100,7 @@ def described(connection: duckdb.DuckDBPyConnection, layer: SemanticLayer) -> li
                 "columns": columns,
                 "dimensions": _dimensions(one),
                 "options": [{"value": value} for value in values],
+                **({"ordered": True} if one.stages_of else {}),
             }
         )
     return [*found, *_user_fields(connection)]
@@ -105,11 +115,7 @@ def columns(layer: SemanticLayer) -> list[str]:
 
 
 def _sql(layer: SemanticLayer, target: str, column: str) -> str:
-    model = MODELS[target]
-    if column == "pipeline_stage_name":
-        pipeline, stage = (layer.column(model, name) for name in ("pipeline_name", "stage_name"))
-        return f"({pipeline}) || ' / ' || ({stage})"
-    return layer.column(model, column)
+    return layer.column(MODELS[target], column)
 
 
 def _dimensions(one: Filter) -> list[str]:
@@ -132,6 +138,20 @@ def _values(connection: duckdb.DuckDBPyConnection, columns: dict[str, str]) -> l
         f" order by count(*) desc, value limit {OPTIONS}"
     ).fetchall()
     return [row[0] for row in rows]
+
+
+def _in_funnel_order(
+    connection: duckdb.DuckDBPyConnection, entity: str, values: list[str]
+) -> list[str]:
+    """Stages by their pipeline and their place in it; those that are no stage stand last."""
+    named = {"deal": "pipeline_name || ' / ' || stage_name", "lead": "stage_name"}[entity]
+    rows = connection.execute(
+        f"select {named} from marts.dim_stages where entity = ?"
+        " order by pipeline_id, sort_order nulls last, stage_id",
+        [entity],
+    ).fetchall()
+    places = {name: place for place, (name,) in enumerate(rows)}
+    return sorted(values, key=lambda value: places.get(value, len(places)))
 
 
 def _user_fields(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:

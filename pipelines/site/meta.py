@@ -98,6 +98,7 @@ def described(
         "first_date": str(choice.first),
         "forgotten_lead_days": settings.forgotten_lead_days,
         "forgotten_deal_days": settings.forgotten_deal_days,
+        "planned_is_not_forgotten": settings.planned_is_not_forgotten,
         "filters": _with_labels(filters.described(connection, layer), settings.report_lang),
         "dimensions": _dimensions(layer, settings.report_lang),
         "metrics": _metrics(connection, layer, settings.report_lang),
@@ -161,7 +162,7 @@ def _metrics(
 ) -> dict[str, Any]:
     rows = connection.execute(
         f"select metric_name, label_{language}, definition_{language}, formula, value_format,"
-        " is_comparable from marts.dim_metrics"
+        " is_comparable, numerator is not null from marts.dim_metrics"
     ).fetchall()
     return {
         name: {
@@ -170,9 +171,10 @@ def _metrics(
             "formula": formula,
             "format": FORMATS.get(kind, kind),
             "comparable": is_comparable,
+            "is_ratio": is_ratio,
             "records": _list(layer, name),
         }
-        for name, label, definition, formula, kind, is_comparable in rows
+        for name, label, definition, formula, kind, is_comparable, is_ratio in rows
     }
 
 
@@ -231,6 +233,8 @@ def texts(layer: SemanticLayer, names: Iterable[str]) -> list[str]:
         *found,
         "select * from quality.refreshes",
         "select * from marts.dim_metrics",
+        "select entity, pipeline_id, pipeline_name, stage_id, stage_name, sort_order"
+        " from marts.dim_stages",
         "select entity, item_id, field_name, field_label, field_value"
         " from marts.fct_user_field_values",
     ]

@@ -187,6 +187,7 @@ function takeMetrics(page) {
 			order: given.order,
 			limit: given.limit === undefined ? undefined : Number(given.limit),
 			compare: Boolean(given.compare),
+			yearAgo: given.compare === 'both',
 			total: Boolean(given.total),
 			line: given.line === true ? 'month' : given.line,
 			where: given.where,

@@ -18,13 +18,12 @@ const MEANINGS = {
 	unknown: '#b9bec6',
 };
 
-/** Metrics that count what a code means. */
-const OF_METRICS = {
-	leads_quality_cohort: 'quality',
-	leads_in_progress: 'in_progress',
-	leads_new: 'new',
-	leads_junk: 'junk',
-};
+/** The colour of a metric by what it counts: `sales_repeat_period`, `leads_quality_cohort`. */
+export function metricColor(name, i) {
+	const found = ['in_progress', 'in_work', 'quality', 'junk', 'new', 'repeat', 'unknown', 'failed'].find((meaning) => `_${name}_`.includes(`_${meaning}_`));
+	if (found) return MEANINGS[found];
+	return i === 0 && /^sales_/.test(name) ? MEANINGS.sale : (PALETTE[i] ?? COLORS.muted);
+}
 
 const PALETTE = [
 	'#2b6cb0', '#e0a03c', '#2f9e6e', '#8e5bb5', '#d1605e', '#3aa7b8',
@@ -33,9 +32,6 @@ const PALETTE = [
 
 /** The colour of a series by its place. */
 export const paletteColor = (i) => PALETTE[i] ?? COLORS.muted;
-
-/** The colour of a metric's series: that of its meaning, or by its place. */
-export const metricColor = (name, i) => MEANINGS[OF_METRICS[name]] ?? (i === 0 ? COLORS.accent : paletteColor(i));
 
 /**
  * The colour of a value of a dimension: the option's own, that of its meaning, or by its place among

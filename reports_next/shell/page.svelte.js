@@ -159,6 +159,9 @@ class Block extends Query {
 			add('before', stored.sql, before, days);
 			add('totalBefore', stored.total?.sql, before, days);
 		}
+		// Beside the previous period.
+		const year = this.spec.yearAgo && !onAxis && choice.compare === 'previous' ? compared('year') : null;
+		if (year) add('yearAgo', stored.sql, year);
 		return texts;
 	}
 
@@ -187,11 +190,11 @@ class Block extends Query {
 		}
 		const texts = this.#texts();
 		const stored = this.stored.variants[this.variant];
-		const parts = { main: stored, before: stored?.compare, total: stored?.total, totalBefore: stored?.total?.compare, line: stored?.line };
+		const parts = { main: stored, before: stored?.compare, total: stored?.total, totalBefore: stored?.total?.compare, line: stored?.line, yearAgo: stored?.yearAgo };
 		for (const [name, part] of Object.entries(parts)) {
 			if (!texts?.[name] || !part || (/before/i.test(name) && choice.compare === 'year' && !this.spec.grain.length)) continue;
 			// Rows of the compared period have the columns of the others.
-			const columns = part.columns ?? (name === 'before' ? stored.columns : stored.total?.columns);
+			const columns = part.columns ?? (['before', 'yearAgo'].includes(name) ? stored.columns : stored.total?.columns);
 			const rows = Array.isArray(part) ? part : part.rows;
 			if (rows) remember(texts[name], storedResult({ columns, rows }));
 		}

@@ -45,6 +45,7 @@ export default {
 	outside: 'Sales in the period without a lead source are not in the table:',
 	outsideSales: (name, sales, amount) => `${name}: ${sales} sales, ${amount}`,
 	moneyBySource: 'Money by source',
+	nothingSold: 'No sales of leads in the period',
 	moneyHeads: {
 		sales_amount_of_leads_period: 'Amount',
 		revenue_per_lead_period: 'Per lead',
@@ -123,14 +124,11 @@ export default {
 		stage_pass_rate: 'Share of received',
 		visited: 'Stood on the stage',
 		stage_items: 'Received',
-		days_on_stage_now: 'Days on stage',
-		standing_now: 'Standing now',
 	},
 
 	managers: 'Leads by manager and stage',
-	managersNote: 'Leads created in the period, by the present stage, and how many days on average they have stood on an open stage.',
+	managersNote: 'Leads created in the period, by the present stage; in small type, how many days on average they have stood on an open stage.',
 	managerLeads: 'Leads: manager and stage',
-	managerDays: 'On an open stage: manager and stage',
 
 	potentialMatrix: 'Potential amount by source: what to press',
 	potentialNote: 'Deals in work now, by the time of their creation; the period does not matter, the other filters do.',
