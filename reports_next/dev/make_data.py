@@ -176,15 +176,14 @@ def main(source: str, folder: str) -> None:
                 sql = metric_sql(block["metrics"], by, bool(block["grain"]), block.get("order"))
                 variant = result(sql, grain=grain) if i == 0 else {"sql": sql}
                 if block["compare"] and i == 0:
-                    year = (dt.date(window[0].year - 1, window[0].month, 1), before[1].replace(year=window[1].year - 1) if block["grain"] else window[1])
-                    variant["compare"] = run(sql, before, year, grain)[1]
+                    variant["compare"] = run(sql, before, tuple(day.replace(year=day.year - 1) for day in window), grain)[1]
                 if block["total"]:
                     total = metric_sql(block["metrics"], [], False, None)
                     variant["total"] = result(total)
                     if block["compare"]:
                         variant["total"]["compare"] = run(total, before, window, grain)[1]
                 if block.get("line"):
-                    line = metric_sql([n for n in block["metrics"] if METRICS[n]["day"]], [], True, None)
+                    line = metric_sql([n for n in block["metrics"] if METRICS[n]["day"]], by, True, None)
                     variant["line"] = result(line)
                 variants[", ".join(by)] = variant
         else:
