@@ -210,7 +210,11 @@ def main(source: str, folder: str) -> None:
                 variant["total"] = result(f"select count(*) as records{sums} from ({sql}) as records")
                 variants[""] = variant
             else:
-                variants[""] = result(sql)
+                try:
+                    variants[""] = result(sql)
+                except duckdb.Error as error:
+                    print(f"{block['file']}:{block['line']}: {error}")
+                    continue
         pages.setdefault(block["route"], []).append({"id": block["id"], "variants": variants})
     for route, found in pages.items():
         name = "index" if route == "/" else route.strip("/").replace("/", ".")
