@@ -76,7 +76,7 @@ def compiled(block: Mapping[str, Any], by: Sequence[str], layer: SemanticLayer) 
             total = _named(layer.sql(replace(asked, by=())), (), columns)
         line = None
         if block.get("line") and in_time:
-            months = ("metric_time__month",)
+            months = ("metric_time__month", *by)
             line = layer.sql(replace(asked, metrics=in_time, stock=(), by=months, on_axis=True))
             line = _named(line, months, {name: name for name in in_time})
             line += f"\norder by {PERIOD} nulls last"

@@ -39,8 +39,10 @@ export function breakdowns(by) {
  */
 export function describe({ name, type }, given = {}) {
 	const found = metric(name);
-	let format = given.fmt ?? (found ? (found.format === 'amount' ? 'money' : found.format) : FORMATS[type]);
-	const base = given.title ?? found?.short ?? found?.label ?? labelOfColumn(name) ?? t.columnNames?.[name] ?? name.replaceAll('_', ' ');
+	// Evidence reads the format of a column from the end of its name.
+	const [, stem, tag] = (!found && /^(.+)_(usd|eur|rub|pct\d?|num\d)$/.exec(name)) || [];
+	const format = given.fmt ?? (found ? (found.format === 'amount' ? 'money' : found.format) : (tag ?? FORMATS[type]));
+	const base = given.title ?? found?.short ?? found?.label ?? labelOfColumn(name) ?? t.columnNames?.[name] ?? (stem ?? name).replaceAll('_', ' ');
 	return { name, type, format, metric: found ? name : undefined, title: base, isNumeric: isNumeric(format) || (type === 'number' && !given.fmt) };
 }
 
