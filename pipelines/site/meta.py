@@ -100,7 +100,11 @@ def described(
         "forgotten_deal_days": settings.forgotten_deal_days,
         "planned_is_not_forgotten": settings.planned_is_not_forgotten,
         "filters": _with_labels(filters.described(connection, layer), settings.report_lang),
-        "dimensions": _dimensions(layer, settings.report_lang),
+        "dimensions": _dimensions(layer, settings.report_lang)
+        | {
+            f"{one['entity']}__{one['name'].lower()}": {"label": one["label"]}
+            for one in user_fields(connection)
+        },
         "metrics": _metrics(connection, layer, settings.report_lang),
         "user_fields": user_fields(connection),
         "min_sample": MIN_SAMPLE,

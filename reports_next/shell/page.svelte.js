@@ -76,7 +76,9 @@ class Block extends Query {
 	constructor(page, spec, stored) {
 		super(() => this.#texts());
 		this.page = page;
-		this.spec = spec;
+		// Which user fields there are the publication says.
+		const hasUserFields = spec.by?.some((names) => names.some((name) => name.endsWith('__user_fields')));
+		this.spec = hasUserFields ? { ...spec, by: Object.keys(stored?.variants ?? {}).map((key) => key.split(', ')) } : spec;
 		this.stored = stored;
 	}
 
