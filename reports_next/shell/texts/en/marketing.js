@@ -77,14 +77,7 @@ export default {
 		leads_with_deal_period: 'With a deal',
 		leads_with_sale_period: 'With a sale',
 	},
-	conversions: {
-		lead_to_quality_rate_cohort: 'To quality',
-		lead_to_deal_rate_cohort: 'To deal',
-		lead_to_sale_rate_cohort: 'To sale',
-		lead_to_quality_rate_period: 'To quality',
-		lead_to_deal_rate_period: 'To deal',
-		lead_to_sale_rate_period: 'To sale',
-	},
+	conversion: 'Conversion',
 	notQuality: 'With a sale, but not quality (not in the funnel):',
 	conversionsNote: 'Of those created: how many of the leads created in the period have got there by now. Overall: how many got there for the first time in the period, over those created in it.',
 
@@ -129,6 +122,8 @@ export default {
 	managers: 'Leads by manager and stage',
 	managersNote: 'Leads created in the period, by the present stage; in small type, how many days on average they have stood on an open stage.',
 	managerLeads: 'Leads: manager and stage',
+
+	userFieldNote: 'Leads created in the period, and the money sold in it, by the value of the lead\'s field. A lead with several values stands in the row that names them all.',
 
 	potentialMatrix: 'Potential amount by source: what to press',
 	potentialNote: 'Deals in work now, by the time of their creation; the period does not matter, the other filters do.',
