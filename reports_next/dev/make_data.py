@@ -1,4 +1,5 @@
-"""Data for trying the shell: `data/<publication>/` and status.json from a published crm.duckdb.
+# ruff: noqa
+"""A makeshift until the publication writes the data. Data for trying the shell: `data/<publication>/` and status.json from a published crm.duckdb.
 
     python reports_next/dev/make_data.py crm.duckdb site-folder
 
