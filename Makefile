@@ -59,6 +59,7 @@ lint: setup ## ruff, mypy, sqlfluff, deprecations of dbt
 	$(PYTHON) -m mypy
 	WAREHOUSE_DIR=$$(mktemp -d) $(PYTHON) -m sqlfluff lint --processes 2 dbt_project/models dbt_project/tests
 	$(PYTHON) -m scripts.check_dbt
+	$(PYTHON) -m sqlfluff lint --templater raw pipelines/excel/queries
 
 audit: setup ## ask the vulnerability services about every locked package
 	@$(PYTHON) -m scripts.audit
