@@ -18,6 +18,7 @@ help: ## list the targets
 	python3 -m venv .venv
 	.venv/bin/python -m pip install --quiet uv
 	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python requirements.lock
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	touch $@
 
 setup: .venv/.installed ## install the Python and Node environments
