@@ -48,8 +48,8 @@ test: setup ## run all tests, or those of a mark: MARKS=dbt, MARKS="not site"
 test-fast: setup ## run the tests that need no portal, warehouse or dbt
 	$(PYTHON) -m pytest $(SPREAD) -m unit
 
-mutants: setup ## break each rule once and see a test go red
-	$(PYTHON) -m scripts.mutation_check
+mutants: setup ## break each rule once and see a test go red; SAMPLE=60 SEED=n draws some
+	$(PYTHON) -m scripts.mutation $(if $(SAMPLE),--sample $(SAMPLE) --seed $(or $(SEED),1))
 
 hooks: setup ## lint what is committed, and refuse secrets, from now on
 	$(PYTHON) -m pre_commit install
