@@ -241,7 +241,7 @@ def main(source: str, folder: str) -> None:
         "publication": PUBLICATION, "as_of": as_of.isoformat(), "as_of_text": text, "as_of_date": str(today), "as_of_time": as_of.strftime("%H:%M:%S"),
         "language": "ru", "currency": "RUB", "crm_mode": "classic", "portal_url": "", "first_date": str(first), "min_sample": 30,
         "filters": [
-            {"name": name, "label": label, "kind": "list", "columns": columns, "dimensions": [f"{e}.{name}" for e in ("lead", "deal")] + [name],
+            {"name": name, "label": label, "kind": "list", "columns": columns, "dimensions": {"state": ["deal.state"], "lead_state": ["lead.state"], "lead_stage": ["lead.stage"], "deal_stage": []}.get(name, [f"{e}.{name}" for e in ("lead", "deal")] + [name]),
              "options": [{"value": o, **({"label": VALUES[name][o]} if name in VALUES and o in VALUES[name] else {})} for o in options(columns)]}
             for name, label, columns in FILTERS
         ],

@@ -8,8 +8,23 @@ const FORMATS = { number: 'exact', day: 'day', time: 'text', text: 'text', boole
 export const metric = (name) => (Object.hasOwn(site.meta.metrics, name) ? site.meta.metrics[name] : undefined);
 export const filterByName = (name) => site.meta.filters.find((filter) => filter.name === name);
 
-/** A dimension column's label: that of the filter on it. */
-const labelOfColumn = (name) => site.meta.filters.find(({ columns }) => Object.values(columns).includes(name))?.label;
+/**
+ * The filter that narrows a column of a result. Leads and deals may have columns of one name: the
+ * breakdown of a metric block decides, else the values that are there.
+ * @param {string} column
+ * @param {{block?: any}} [data] rows of a query
+ */
+export function filterOf(column, data) {
+	const { block } = data ?? {};
+	const names = block?.spec?.by?.length ? block.variant.split(', ') : [];
+	const place = names.length ? block.columns.filter(({ name }) => name !== 'period').findIndex(({ name }) => name === column) : -1;
+	const byName = site.meta.filters.find(({ dimensions = [] }) => place >= 0 && dimensions.includes(names[place]));
+	if (byName) return byName;
+	const found = site.meta.filters.filter(({ columns }) => Object.values(columns).includes(column));
+	if (found.length < 2) return found[0];
+	const value = data?.find?.((row) => row[column])?.[column];
+	return found.find(({ options }) => options.some((option) => option.value === value)) ?? found[0];
+}
 
 /**
  * @param {{name: string, type: string}} column
@@ -20,7 +35,7 @@ export function describe({ name, type }, given = {}) {
 	// Evidence reads the format of a column from the end of its name.
 	const [, stem, tag] = (!found && /^(.+)_(usd|eur|rub|pct\d?|num\d)$/.exec(name)) || [];
 	const format = given.fmt ?? (found ? (found.format === 'amount' ? 'money' : found.format) : (tag ?? FORMATS[type]));
-	const base = given.title ?? found?.short ?? found?.label ?? labelOfColumn(name) ?? t.columnNames?.[name] ?? (stem ?? name).replaceAll('_', ' ');
+	const base = given.title ?? found?.short ?? found?.label ?? filterOf(name)?.label ?? t.columnNames?.[name] ?? (stem ?? name).replaceAll('_', ' ');
 	return { name, type, format, metric: found ? name : undefined, title: base, isNumeric: isNumeric(format) || (type === 'number' && !given.fmt) };
 }
 
@@ -39,3 +54,9 @@ export function dimensionText(value, filter) {
 
 /** Path of the list of a metric's records, without the choice. */
 export const recordsOf = (name) => metric(name)?.records;
+
+/** Values of a series in the order of the filter's options, which is the same on every chart. */
+export function orderOf(values, filter) {
+	const place = new Map((filter?.options ?? []).map(({ value }, i) => [value, i]));
+	return [...values].sort((one, other) => (place.get(one ?? '') ?? place.size) - (place.get(other ?? '') ?? place.size));
+}
