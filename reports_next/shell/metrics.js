@@ -42,7 +42,7 @@ export function describe({ name, type }, given = {}) {
 	// Evidence reads the format of a column from the end of its name.
 	const [, stem, tag] = (!found && /^(.+)_(usd|eur|rub|pct\d?|num\d)$/.exec(name)) || [];
 	const format = given.fmt ?? (found ? (found.format === 'amount' ? 'money' : found.format) : (tag ?? FORMATS[type]));
-	const base = given.title ?? found?.short ?? found?.label ?? labelOfColumn(name) ?? t.columnNames?.[name] ?? (stem ?? name).replaceAll('_', ' ');
+	const base = given.title ?? found?.short ?? found?.label ?? filterOf(name)?.label ?? t.columnNames?.[name] ?? (stem ?? name).replaceAll('_', ' ');
 	return { name, type, format, metric: found ? name : undefined, title: base, isNumeric: isNumeric(format) || (type === 'number' && !given.fmt) };
 }
 
