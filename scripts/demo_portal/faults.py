@@ -55,7 +55,7 @@ FAULTS = {
     "another_portal": "another portal answers: other records under the same IDs",
     "new_user_field": "leads and deals get a user field, and some of them its values",
     "vanished_field": "the field `value` of leads and deals (else a user field) is gone",
-    "deleted_stages": "stages on which records stand leave the directory",
+    "deleted_stages": "stages that records are on disappear from the reference data",
     "renamed_stages": "stages get other names",
     "clock": "the portal's clock jumps by `seconds`",
     "utc_offset": "the portal's offset becomes `value` hours (-5)",
@@ -123,7 +123,7 @@ class Faults:
         self._struck: Counter[int] = Counter()
 
     def add(self, faults: Iterable[Fault], seed: int | None = None) -> None:
-        """Add faults; a seed begins the draws anew."""
+        """Add faults; a seed restarts the draws."""
         if seed is not None:
             self.random = random.Random(seed)
         self._faults += faults
@@ -171,7 +171,7 @@ class FaultyPortal(Portal):
         self.faults = Faults()
 
     def inject(self, *faults: Fault, seed: int | None = None) -> None:
-        """Let faults happen from now on; a seed begins their draws anew."""
+        """Let faults happen from now on; a seed restarts their draws."""
         with self._lock:
             self.faults.add(faults, seed)
 

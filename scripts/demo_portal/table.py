@@ -178,7 +178,7 @@ class Table:
                 (seconds, offset),
             )
 
-    # Reading
+    # Queries
 
     def sql(self, column: str) -> str:
         """A column as the database keeps it, in SQL."""

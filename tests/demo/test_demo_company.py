@@ -47,7 +47,7 @@ COMPANY_KEYS = names(
 
 
 class Portal:
-    """Rows of a generated directory, by file."""
+    """Rows of a generated data directory, by file."""
 
     def __init__(self, folder: Path) -> None:
         self.rows: dict[str, list[Row]] = {
@@ -65,7 +65,7 @@ class Portal:
         self.stages = {(row["ENTITY_ID"], row["STATUS_ID"]): row for row in self.rows["statuses"]}
 
     def semantics(self, entity: str, row: Row) -> str:
-        """Own semantics, else the directory's, else P."""
+        """Own semantics, else the stage's, else P."""
         if "stageSemanticId" in row:
             return str(row["stageSemanticId"])
         category = row.get("categoryId", 0)

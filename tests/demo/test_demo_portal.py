@@ -578,7 +578,7 @@ def test_a_full_last_page_has_no_next(crowd: Portal) -> None:
 
 
 def test_start_between_pages(crowd: Portal) -> None:
-    # The newer engine takes it as an offset, the older lists go back to the page's beginning.
+    # The newer engine takes it as an offset, legacy methods go back to the start of the page.
     assert items(crowd, select=["id"], start=60)[0] == {"id": 122}
     body = ok(crowd, "crm.lead.list", start=60)
     assert body["result"][0]["ID"] == "102" and body["next"] == 100
@@ -640,7 +640,7 @@ def test_stage_history(reader: Portal) -> None:
     ] == [2]
 
 
-def test_directories(reader: Portal) -> None:
+def test_reference_data(reader: Portal) -> None:
     body = ok(reader, "crm.status.list", filter={"ENTITY_ID": "STATUS"})
     assert [row["STATUS_ID"] for row in body["result"]] == ["NEW", "JUNK"]  # 20 before 100
     assert body["total"] == 2 and body["result"][0]["ID"] == "2"

@@ -1,4 +1,4 @@
-"""Rows of a portal as its REST methods return them, and the reading of their values."""
+"""Rows of a portal as its REST methods return them, and decoders of their values."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import polars as pl
 
 Row = Mapping[str, Any]
 
-# What no data directory holds.
+# Fields that are not files of a data directory.
 LOGS = ("rate_log", "version_log")
-# A record of the portal may be a day ahead of the reading: created while it ran.
+# A record may be up to a day ahead of the sync: it was created while the sync ran.
 AHEAD = timedelta(hours=24)
 
 
@@ -25,8 +25,8 @@ AHEAD = timedelta(hours=24)
 class Portal:
     """The entities of a data directory, rows untouched.
 
-    `rate_log` holds earlier readings of the currencies, (time of the reading, rows) each;
-    `currencies` is the latest reading. `version_log` holds what earlier readings saw of leads and
+    `rate_log` holds earlier syncs of the currencies, (time of the sync, rows) each;
+    `currencies` is the latest sync. `version_log` holds what earlier syncs saw of leads and
     deals that have changed since, (lead or deal, row) each, the oldest first.
     """
 
@@ -64,7 +64,7 @@ class Portal:
         """Read a data directory: `<entity>.jsonl` or `<entity>.parquet`, and `portal.json`."""
         folder = Path(data_dir)
         if not folder.is_dir():
-            raise FileNotFoundError(f"{folder} is no folder: give a portal data directory")
+            raise FileNotFoundError(f"{folder} is not a folder: give a portal data directory")
         rows: dict[str, Any] = {
             name: list(_rows(folder, name))
             for name in cls.__dataclass_fields__
@@ -158,7 +158,7 @@ def system_time(value: Any, zone: Any, as_of: datetime) -> datetime | None:
 
 
 def is_awaited(moment: datetime | None, as_of: datetime) -> bool:
-    """Whether a record was created while it was read: the next reading has it."""
+    """Whether a record was created during the sync: the next sync has it."""
     return moment is not None and as_of < moment <= as_of + AHEAD
 
 

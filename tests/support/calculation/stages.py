@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.support.calculation.directory import Directory
 from tests.support.calculation.portal import Row, instant, is_awaited, system_time
+from tests.support.calculation.reference import Reference
 
 # What a stage means for leads and deals alike: quality or sale, junk or failed, in work.
 SUCCESS, FAILURE, OPEN = "success", "failure", "open"
@@ -31,7 +31,7 @@ class Step:
 def read_history(
     rows: Iterable[Row],
     entity: str,
-    directory: Directory,
+    reference: Reference,
     meaning: Meaning,
     as_of: datetime,
     zone: Any,
@@ -50,7 +50,7 @@ def read_history(
         owner = int(row["OWNER_ID"])
         latest[owner] = max(latest.get(owner, BEGINNING), at or BEGINNING)
         stage_id = str(row[f"{prefix}_ID"])
-        semantics = directory.semantics(entity, row.get(f"{prefix}_SEMANTIC_ID"), stage_id)
+        semantics = reference.semantics(entity, row.get(f"{prefix}_SEMANTIC_ID"), stage_id)
         step = Step(
             at=at,
             stage_id=stage_id,
@@ -105,7 +105,7 @@ def visits(
     item_id: int,
     steps: list[Step],
     present: Step,
-    directory: Directory,
+    reference: Reference,
     as_of: datetime,
     is_sold: bool = False,
 ) -> list[dict[str, Any]]:
@@ -123,7 +123,7 @@ def visits(
     if not spans or spans[-1][0].stage_id != present.stage_id:
         spans.append([present])
 
-    known = directory.stages(entity)
+    known = reference.stages(entity)
     rows: list[dict[str, Any]] = []
     for number, span in enumerate(spans):
         is_current = number == len(spans) - 1
@@ -142,7 +142,7 @@ def visits(
                 "visit_number": number + 1,
                 "pipeline_id": last.pipeline_id,
                 "stage_id": last.stage_id,
-                "stage_name": directory.stage_name(entity, last.stage_id),
+                "stage_name": reference.stage_name(entity, last.stage_id),
                 "stage_sort": stage.sort if stage else None,
                 "is_known_stage": stage is not None,
                 "semantics": last.semantics,
