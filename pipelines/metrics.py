@@ -19,7 +19,7 @@ from pipelines.errors import PublishFailed
 
 SCHEMA = "metrics"
 GRAINS = ("day", "week", "month", "quarter", "year")
-# A sum of amounts: of those known; 0 where there is none, null where there are only unknown ones.
+# The sum of known amounts: 0 if there are no amounts, null if all of them are unknown.
 MACROS = f"""
 create or replace macro {SCHEMA}.known_amount(total, unknown) as
     coalesce(total, case when unknown = 0 then 0 end);
@@ -33,14 +33,14 @@ VIEW_TYPES = {"HUGEINT": "BIGINT", "TIMESTAMP": "DATE"}
 
 
 class _DuckDbDialect:
-    """What MetricFlow asks of a database to write SQL for it without running any."""
+    """What MetricFlow needs from a database to write SQL for it without running any."""
 
     sql_engine_type = SqlEngine.DUCKDB
     sql_plan_renderer = DuckDbSqlPlanRenderer()
 
 
 def load_engine(semantic_manifest: Path) -> MetricFlowEngine:
-    """MetricFlow on a manifest that dbt wrote, with tables named without their catalog."""
+    """MetricFlow on a manifest from dbt, with table names without their catalog."""
     content = json.loads(semantic_manifest.read_text(encoding="utf-8"))
     spines = content["project_configuration"]["time_spines"]
     for model in [*content["semantic_models"], *spines]:
@@ -54,12 +54,12 @@ def load_engine(semantic_manifest: Path) -> MetricFlowEngine:
 def create_views(connection: duckdb.DuckDBPyConnection, semantic_manifest: Path) -> list[str]:
     """Creates the saved queries as views in schema `metrics` of the connection's database.
 
-    Columns stand in the order of the saved query, numerators and denominators beside their ratios.
+    Columns keep the order of the saved query, numerators and denominators next to their ratios.
     DuckDB's 128-bit sums become bigint, which every client knows, and periods become days. The
-    amount of a group that has no record of it is 0 here too; where none is known it is null.
+    amount of a group without records is 0 here too; if no amount is known it is null.
 
     Args:
-        connection: Uses the database that holds the marts.
+        connection: uses the database with the marts.
         semantic_manifest: `semantic_manifest.json` of the dbt build of these marts.
 
     Returns:
@@ -91,7 +91,7 @@ def create_views(connection: duckdb.DuckDBPyConnection, semantic_manifest: Path)
 
 
 class SavedQuery(NamedTuple):
-    """A saved query of the semantic layer, written by MetricFlow."""
+    """A saved query of the semantic layer with MetricFlow's SQL."""
 
     name: str
     description: str
@@ -100,7 +100,7 @@ class SavedQuery(NamedTuple):
 
 
 def saved_queries(semantic_manifest: Path) -> list[SavedQuery]:
-    """The saved queries of a manifest that dbt wrote; their SQL takes MetricFlow seconds."""
+    """The saved queries of a dbt manifest; MetricFlow takes seconds to write their SQL."""
     engine = load_engine(semantic_manifest)
     found = []
     for saved in engine.list_saved_queries():
@@ -112,20 +112,20 @@ def saved_queries(semantic_manifest: Path) -> list[SavedQuery]:
 
 
 def _filled(name: str, metrics: list[str]) -> str:
-    """An amount, 0 where nothing is left out of it: MetricFlow joins the groups of the metrics, and
-    cannot fill a derived one where it has no row (`fill_nulls_with` is of simple metrics alone)."""
+    """An amount; 0 if no amount is unknown. MetricFlow joins the groups of the metrics and cannot
+    fill a derived metric that does not have a row (`fill_nulls_with` is for simple metrics)."""
     unknown = f"{name}_unknown"
     return f"coalesce({name}, case when {unknown} = 0 then 0 end)" if unknown in metrics else name
 
 
 def comment(connection: duckdb.DuckDBPyConnection, kind: str, name: str, text: str) -> None:
-    """Puts a description onto a table, view or column."""
+    """Sets the description of a table, view or column."""
     escaped = " ".join(text.split()).replace("'", "''")
     connection.execute(f"comment on {kind} {name} is '{escaped}'")
 
 
 def _descriptions(semantic_manifest: Path) -> dict[str, str]:
-    """What each metric and dimension is, by the name of its column."""
+    """Descriptions of metrics and dimensions by column name."""
     content = json.loads(semantic_manifest.read_text(encoding="utf-8"))
     found = {"metric_time": "Period of the metrics, each by the date that its definition names."}
     for metric in content["metrics"]:
@@ -143,6 +143,6 @@ def _descriptions(semantic_manifest: Path) -> dict[str, str]:
 
 
 def _plain(column: str) -> str:
-    """A column's name without the grain of its time."""
+    """A column's name without its time grain."""
     name, _, grain = column.rpartition("__")
     return name if grain in GRAINS else column

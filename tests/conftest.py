@@ -18,7 +18,7 @@ pytest_plugins = ["tests.support.reports_fixtures"]
 
 # Folder → mark; the rest of the tests has none. Tests of pages name theirs (`site`).
 MARKS = {"unit": "unit", "marts": "dbt", "chaos": "chaos"}
-# Files that share a costly fixture run in one worker; each other file is a group of its own, whose
+# Files that share a costly fixture run in one worker; each other file is a separate group, whose
 # fixtures are made once.
 GROUPS = {"test_semantic_layer": "semantic", "test_questions": "semantic"}
 # Long files whose tests share little: in so many groups.

@@ -1,6 +1,6 @@
 """Crashes: `kill -9` at a random moment of each step, and the refresh that comes after.
 
-The portal changes, a refresh begins in a process group of its own, and the whole group is killed
+The portal changes, a refresh starts in a separate process group, and the whole group is killed
 after a random share of the seconds that the step took last. Then what is published must be whole,
 and after the next whole refresh everything right to the row: nothing lost, nothing doubled. `npm`
 is stood in for, see `tests/support/whole_refreshes.py`.
@@ -94,7 +94,7 @@ def test_a_load_that_breaks_off_is_nothing_to_check(
             extract(Client(portal.webhook_url), warehouse, Settings.load())
         with warehouse.connect(read_only=False) as connection:
             connection.execute("delete from raw.leads; delete from raw.load_completeness")
-        with pytest.raises(ChecksFailed, match="nothing was extracted yet"):
+        with pytest.raises(ChecksFailed, match="nothing is extracted yet"):
             check(warehouse)
         extract(Client(portal.webhook_url), warehouse, Settings.load())
         check(warehouse)

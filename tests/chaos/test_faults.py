@@ -58,10 +58,10 @@ LEADS, DEALS = 130, 60
 STAGES = ["NEW", "JUNK", "CONVERTED"]
 
 # What a message must say when the fault stops a refresh.
-HTTP_5XX = r"with HTTP 50\d and no JSON"
-LOST = r"are gone from the portal, more than|none of \d+ records that earlier refreshes read"
+HTTP_5XX = r"with HTTP 50\d and no valid JSON"
+LOST = r"are gone from the portal, more than|none of \d+ records from earlier refreshes"
 HIDDEN = r"are not deleted but hidden from .* --accept-loss"
-# The answer that held the new pair did not come whole, and the old one is spent.
+# The answer with the new pair was cut short, and the old pair is spent.
 LOST_PAIR = "invalid_grant; .* authorise the application again"
 CAUSES = {
     "http_500": HTTP_5XX,
@@ -72,20 +72,20 @@ CAUSES = {
     "timeout": "it did not answer in time",
     "slow": "it did not answer in time",
     "moved": r"has moved to renamed\.bitrix24\.ru: put (the new|its) address into BITRIX24_",
-    "broken_json": r"HTTP (200|400|401) and no JSON(, or a broken one|: try again later)",
+    "broken_json": r"HTTP (200|400|401) and no valid JSON: try again later",
     "request_limit": "QUERY_LIMIT_EXCEEDED",
     "expired_token": "expired_token",
     "operating_limit": "OPERATION_TIME_LIMIT",
     "failing_command": r"refused .* \((INTERNAL_SERVER_ERROR|ERROR_CORE)\)",
     "short_page": "the portal counts .* and lists",
-    "wrong_type": "cannot be read as|in an unknown form|is no number|came without|raw checks",
-    # A row of which only the ID was asked for is empty without it.
-    "missing_value": r"came without|with empty rows|is no number|raw checks",
+    "wrong_type": "cannot be read as|in an unknown form|is not a number|came without|raw checks",
+    # A row without its ID is empty if only the ID was requested.
+    "missing_value": r"came without|with empty rows|is not a number|raw checks",
     "missing_key": "left out 1 of .* commands",
     "high_total": "the portal counts .* and lists .* accept it once with --accept-difference",
     "changes": "run the refresh again",
-    # Records of a day that is not yet, by the clock before; a token of the clock before.
-    "clock": "raw checks failed|check its clock|clock went back by .* minutes while",
+    # Records and tokens of the earlier clock, which is ahead now.
+    "clock": "raw checks failed|check its clock|clock went back by .* minutes during",
     "rights_lost": f"not an administrator|{LOST}|{HIDDEN}",
     "hidden_deals": HIDDEN,
     "mass_disappearance": LOST,
@@ -199,7 +199,7 @@ def portal_states(
 
 
 def log(warehouse: Warehouse, table: str, columns: str, key: str = "id") -> list[tuple[Any, ...]]:
-    """The latest version of each key among completed refreshes, if it is no tombstone."""
+    """The latest version of each key among completed refreshes, if it is not a tombstone."""
     with duckdb.connect(str(warehouse.database), read_only=True) as connection:
         connection.execute("set timezone = 'UTC'")
         doubled = connection.execute(
@@ -615,7 +615,7 @@ def test_an_accepted_difference_is_named(tmp_path: Path, plain_loader: None) -> 
         client = Client(portal.webhook_url, sleep=portal.clock.move)
         summary = extract(client, warehouse, Settings.load(), Options(accept=[DIFFERENCE]))
         assert summary.warnings == [
-            "the portal's counts of crm.item.list and the rows that it lists differ by up to 4:"
+            "the portal's count and list of crm.item.list differ by up to 4 rows:"
             " accepted with --accept-difference"
         ]
 
@@ -666,8 +666,8 @@ def test_hidden_deals_leave_what_was_read_exact(firm: Company, full: bool) -> No
     firm.quiet()
 
 
-def test_deals_hidden_behind_their_reading_lose_no_history(firm: Company) -> None:
-    """A full reading has the deals already, and their history no longer comes."""
+def test_deals_hidden_after_they_were_read_lose_no_history(firm: Company) -> None:
+    """A full sync has read the deals already, and their history no longer comes."""
     answer = firm.portal.answer
 
     def hides(request: HttpRequest) -> HttpAnswer:
@@ -729,13 +729,13 @@ def test_a_clock_that_went_back_and_on_again_hides_no_change(firm: Company) -> N
 
 
 def test_a_clock_that_goes_back_while_it_is_read_stops_the_refresh(firm: Company) -> None:
-    """Back and on again, as at the end nothing is to be seen of it; the next reading is full."""
+    """Back and forward again, so at the end it does not show; the next sync is full."""
     firm.portal.inject(
         Fault("clock", seconds=-5400, after=8), Fault("clock", seconds=5400, after=14), seed=1
     )
     error = firm.run()
     assert firm.portal.faults.counts["clock"] == 2
-    assert re.search("clock went back by 90 minutes while", str(error))
+    assert re.search("clock went back by 90 minutes during", str(error))
     firm.quiet()
     assert firm.warehouse.last_refreshes()[0].kind == "full"
 

@@ -79,7 +79,7 @@ def test_a_disk_that_fills_within_a_step(tmp_path: Path, disk: Path) -> None:
             is_published = step == "report"
             assert process.returncode == (5 if is_published else 1), told
             assert told.startswith(f"the disk is full ({refreshes.warehouse.directory} has "), told
-            assert "make room and run again" in told
+            assert "free space and run again" in told
             assert "Traceback" not in told
             assert len(told) < 2000
             run = json.loads(refreshes.warehouse.run_file.read_text())

@@ -84,7 +84,7 @@ GAPS = {
     ("crm.stagehistory.list", "required parameters"): MARKS_NOTHING,
     ("crm.stagehistory.list", "type of parameter select"): "the page's own request sends a list",
     ("crm.stagehistory.list", "type of result"): "the page's own example is an object with items",
-    ("crm.status.list", "answer has next"): "portals give directories in pages all the same",
+    ("crm.status.list", "answer has next"): "portals return reference data in pages all the same",
     ("crm.status.list", "parameter start"): "likewise; sent only where an answer names a next page",
     ("department.get", "answer has next"): "left out; all lists that take start give it",
     ("department.get", "parameter start"): "START in its table, start in the text of that line",
@@ -126,7 +126,7 @@ def calls_of(request: HttpRequest, answered: HttpAnswer) -> Iterator[Call]:
 
 @pytest.fixture(scope="module")
 def calls(bitrix24_spec: Mapping[str, Any], tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
-    """All that readings of every kind and the doctor send, with the demo portal's answers."""
+    """All that syncs of every kind and the doctor send, with the demo portal's answers."""
     phone = {"ID": "1", "VALUE_TYPE": "WORK", "VALUE": "+79990000000", "TYPE_ID": "PHONE"}
     folder = write_portal(
         tmp_path_factory.mktemp("portal"),

@@ -235,7 +235,7 @@ def test_older_leads_of_deals_are_renewed_too(
         "select id, source_id, is_deleted from raw.leads where id < 371 and refresh_no = 2"
         " order by id",
     ) == [(360, "PARTNER", False), (365, None, True)]
-    # What no count tells of: the city has a time of change of its own.
+    # No count shows this: the city has its own time of change.
     portal.upsert("lead_addresses", {"ID": 360, "ADDRESS_CITY": "Омск"})
     load(portal, warehouse, history_from=since, full=True)
     cities = "select address_city from raw.lead_addresses where id = 360 order by refresh_no"

@@ -210,7 +210,7 @@ def modes(folder: Path) -> dict[str, int]:
 
 
 def test_a_failed_data_test_leaves_the_publication(portal: Portal, warehouse: Warehouse) -> None:
-    """Two directory entries for one stage would count its items twice: exit code 3."""
+    """Two reference rows for one stage would count its items twice: exit code 3."""
     before = publication(warehouse)
     portal.set_now(LATER)
     portal.upsert("leads", lead(3, createdTime=LATER, updatedTime=LATER))
@@ -228,7 +228,7 @@ def test_a_failed_data_test_leaves_the_publication(portal: Portal, warehouse: Wa
     assert run["checks_failed"] == len(listed.splitlines())
     assert f"{warehouse.published / 'crm.duckdb'} (as it was)" in run["summary"]
     done = pipelines(warehouse, "publish")
-    assert (done.returncode, "the last build did not end well" in done.stderr) == (1, True)
+    assert (done.returncode, "the last build failed or was stopped" in done.stderr) == (1, True)
     assert publication(warehouse) == before
 
 

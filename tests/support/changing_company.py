@@ -151,7 +151,7 @@ class Company:
                 )
                 assert twice == [], f"{table}: doubled rows"
             if new:
-                # The state of the portal is that of the newest refresh only now.
+                # Only now does the portal have the state of the newest refresh.
                 self._histories(connection)
 
     def _completed(self, refresh_no: int) -> None:
@@ -245,6 +245,6 @@ def same(rows: Iterable[tuple[Any, ...]], right: Iterable[tuple[Any, ...]], what
 
 @contextmanager
 def serve_company(folder: Path, seed: int = 1) -> Iterator[Company]:
-    """A company on a portal of its own."""
+    """A company on a separate portal."""
     with serve(write_portal(folder, leads=[], deals=[])) as portal:
         yield Company(portal, seed)

@@ -64,7 +64,7 @@ def _fields(entity_type_id: int) -> dict[str, Any]:
 
 
 def _named(n: int, word: str) -> dict[str, list[dict[str, Any]]]:
-    """What the directories have under a word: numbers and codes are those of the word."""
+    """Reference data for a word: the word gives their IDs and codes."""
     own = {"CATEGORY_ID": str(n)}
     return {
         "statuses": [

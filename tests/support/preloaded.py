@@ -32,7 +32,7 @@ def run(
     errors: Path,
     with_dbt: bool,
 ) -> None:
-    """`python -m pipelines` in a process group of its own, on a copy of dbt project and reports.
+    """`python -m pipelines` in a separate process group, on a copy of dbt project and reports.
 
     Args:
         output: pipe that takes what it says.

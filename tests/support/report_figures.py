@@ -68,7 +68,7 @@ class Filters(NamedTuple):
     def condition(self, chosen: Mapping[str, Sequence[str]], table: int) -> str:
         """The SQL condition that the chosen values put on the first or second table.
 
-        '' is no value.
+        '' is not a value.
         """
         parts = ["true"]
         for key, values in chosen.items():

@@ -87,7 +87,7 @@ def lay_out_english(folder: Path) -> None:
 
 
 def lay_out_empty(folder: Path) -> None:
-    """Directories and no records."""
+    """Reference data without records."""
     write_portal(folder)
 
 

@@ -195,7 +195,7 @@ class serve:
 class Sites:
     """The portals, their published data and their sites, each made when it is first asked for.
 
-    REPORT_SITES names a folder where they are kept, for whoever runs these tests many times over.
+    REPORT_SITES names a folder where they are kept, for repeated runs of these tests.
     """
 
     root: Path

@@ -188,7 +188,7 @@ def lay_out_company(folder: Path) -> None:
 def company(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """The published company, built by the project and the metric that docs/questions.md adds.
 
-    COMPANY names a folder where it is kept, for whoever runs these tests many times over.
+    COMPANY names a folder where it is kept, for repeated runs of these tests.
     """
     folder = os.environ.get("COMPANY")
     return build_company(Path(folder) if folder else tmp_path_factory.getbasetemp() / "company")

@@ -24,7 +24,7 @@ PAGES = 1500
 OWN_MODEL = "sales_by_weekday"
 WITH_DBT = bool(os.environ.get("WITH_DBT"))
 
-# Evidence's build likewise empties the folder first; each page tells its publication.
+# Evidence's build also empties the folder first; each page names its publication.
 NPM = f"""#!/bin/bash
 [ "$*" = "run build" ] || {{ sleep 0.3; exit; }}
 rm -rf build
@@ -110,7 +110,7 @@ class Refreshes:
         compile_models(self.project / "dbt_project", Settings.load().dbt_vars())
 
     def start(self, *arguments: str) -> Process:
-        """A refresh in a process group of its own."""
+        """A refresh in a separate process group."""
         return Process(
             ["refresh", *arguments],
             {
@@ -173,7 +173,7 @@ class Refreshes:
             with duckdb.connect(str(kept / "crm.duckdb"), read_only=True) as connection:
                 self.company.published_right(connection)
         for kept in _kept(published / ".sites"):
-            assert len(list(kept.glob("*.html"))) == PAGES, f"{kept} is no whole site"
+            assert len(list(kept.glob("*.html"))) == PAGES, f"{kept} is not a complete site"
         assert self.site() <= self.published_no
 
     def site(self) -> int:
