@@ -1,4 +1,4 @@
-"""`make demo`: a generated company behind the demo portal, one refresh, the headline figures."""
+"""`make demo`: a generated company on the demo portal, one refresh, the headline figures."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ HEADLINES = """
 
 
 def run_refresh(webhook_url: str) -> int:
-    """A refresh of the demo warehouse in a process of its own, as a scheduler runs it."""
+    """A refresh of the demo warehouse in a separate process, as a scheduler runs it."""
     environment = {
         **os.environ,
         **dict.fromkeys(UNSET, ""),
