@@ -24,12 +24,12 @@ NODE_COMMAND = ["npm", "audit", "--json", "--prefix", "reports"]
 
 
 class NotAsked(Exception):
-    """The service gave no answer about the packages; says what it gave."""
+    """The service gave no answer about the packages; says what it answered."""
 
 
 def python_findings(report: Any) -> Iterator[str]:
-    """Lines of pip-audit's report; raises KeyError, TypeError where it is none."""
-    # Where PyPI has no JSON pages (a mirror), pip-audit skips packages and calls the rest clean.
+    """Lines of pip-audit's report; raises KeyError or TypeError if it is not a report."""
+    # If PyPI has no JSON pages (a mirror), pip-audit skips packages and calls the rest clean.
     skipped = [package for package in report["dependencies"] if "skip_reason" in package]
     if skipped:
         raise NotAsked(f"{len(skipped)} packages skipped: {skipped[0]['skip_reason']}")
@@ -40,7 +40,7 @@ def python_findings(report: Any) -> Iterator[str]:
 
 
 def node_findings(report: Any) -> Iterator[str]:
-    """Lines of npm's report; raises KeyError, TypeError where it is none."""
+    """Lines of npm's report; raises KeyError or TypeError if it is not a report."""
     if "message" in report:
         raise NotAsked(str(report["message"]).split(" - ")[0])
     for name, found in report["vulnerabilities"].items():

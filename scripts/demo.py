@@ -17,8 +17,8 @@ from scripts.demo_portal import serve
 
 DEMO = ROOT / "data" / "demo"
 
-# A demo meets no portal, application or chat of the environment or of `.env`, which fills in what
-# is not set at all.
+# A demo uses no portal, application or chat of the environment or of `.env`, which only fills in
+# variables that are not set.
 UNSET = (
     "SETTINGS",
     "BITRIX24_PORTAL",

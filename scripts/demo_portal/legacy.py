@@ -94,10 +94,10 @@ def select(
     default_order: str,
     extra: Iterable[Condition | Group] = (),
 ) -> Selection:
-    """The rows that an upper-case list is asked for.
+    """The rows of an upper-case list for a request.
 
     Args:
-        extra: conditions beside those of the filter.
+        extra: conditions besides those of the filter.
 
     Raises:
         RestError: order or filter is not an array.

@@ -1,7 +1,7 @@
 """Values of the data files: the kind of a column, and how the database keeps a value of it.
 
-Numbers and texts are kept as they are, times as the portal writes them, and what SQLite has no type
-for (true, false, lists, objects) as JSON in a blob.
+Numbers and texts are kept as they are, times as the portal writes them, and values that SQLite has
+no type for (true, false, lists, objects) as JSON in a blob.
 """
 
 from __future__ import annotations

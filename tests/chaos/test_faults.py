@@ -3,12 +3,12 @@
 A refresh under faults ends in one of two ways. It is completed, and then every record that was
 created up to `as_of` and lived throughout is in the raw log once, in a state that it had between
 start and end of the extraction; what was deleted meanwhile may be in or out. Or it fails with a
-message that names the cause, and what was completed before stands. The next quiet refresh equals
-the portal. The judge reads the portal's own tables after each request and the log by SQL of its
-own; nothing of `pipelines` is in it.
+message that names the cause, and what was completed before stays. The next quiet refresh equals
+the portal. The judge reads the portal's own tables after each request and the log with its own SQL;
+it uses nothing of `pipelines`.
 
 dbt takes most of a refresh's seconds, so the mixes and most rows of the matrix run extraction and
-raw checks in this process, with a plain loader in place of dlt's; the last tests run the whole
+raw checks in this process, with a plain loader instead of dlt's; the last tests run the whole
 `refresh` without workbooks and site. FAULT_MIXES and FAULT_SEED draw other mixes.
 """
 
@@ -143,7 +143,7 @@ def served(folder: Path, oauth: bool = False) -> Iterator[Portal]:
 
 @dataclass
 class Journal:
-    """What leads and deals were like since the portal last told its time, request by request."""
+    """States of leads and deals since the portal last gave its time, request by request."""
 
     portal: Portal
     throughout: dict[str, set[int]] = field(default_factory=dict)
@@ -163,14 +163,14 @@ class Journal:
         self._told = told
         return answered
 
-    def _note(self, anew: bool) -> None:
+    def _note(self, is_new: bool) -> None:
         for name in ("leads", "deals"):
             version = (self.portal.data.tables[name].version, self.portal.data.rights)
-            if not anew and version == self._versions.get(name):
+            if not is_new and version == self._versions.get(name):
                 continue
             self._versions[name] = version
             now = portal_states(self.portal, name)
-            if anew:
+            if is_new:
                 self.throughout[name], self.states[name] = set(now), {}
             self.throughout[name] &= now.keys()
             for number, state in now.items():
@@ -184,7 +184,7 @@ def visible(portal: Portal, name: str) -> list[dict[str, Any]]:
 def portal_states(
     portal: Portal, name: str, as_of: dt.datetime | None = None
 ) -> dict[int, tuple[str, Decimal]]:
-    """What the portal shows; a clock that was put back leaves records of a time to come."""
+    """What the portal shows; a clock that was put back leaves records in the future."""
     return {
         row["id"]: (
             row["stageId"],
@@ -341,7 +341,7 @@ class Company:
                 given["BITRIX24_PORTAL"],
                 given["BITRIX24_OAUTH_CLIENT_ID"],
                 given["BITRIX24_OAUTH_CLIENT_SECRET"],
-                # Of the first authorisation: what it brought stands in oauth.json since.
+                # Of the first authorisation: since then oauth.json has its pair.
                 self._first_token,
                 given["BITRIX24_OAUTH_TOKEN_URL"],
             )
@@ -408,8 +408,8 @@ def read_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
 def firm(tmp_path: Path, read_once: tuple[Path, float], plain_loader: None) -> Iterator[Company]:
     """A company that was read once, an hour before.
 
-    The portal's clock begins anew, and so does ours: else the later of many tests would find a
-    clock that lost the time which the earlier ones took.
+    The portal's clock and ours start again: otherwise the later of many tests would find a clock
+    that lost the time which the earlier ones took.
     """
     data, began = read_once
     shutil.copytree(data, tmp_path / "data")
@@ -422,7 +422,7 @@ def firm(tmp_path: Path, read_once: tuple[Path, float], plain_loader: None) -> I
 # -- the matrix
 
 RIGHT = ""
-# After these a refresh need not equal the portal: they may strike behind what is read already.
+# After these a refresh may differ from the portal: they may hit what is read already.
 CHANGING = {"changes", "new_user_field", "deleted_stages", "renamed_stages"}
 
 
@@ -539,7 +539,7 @@ MATRIX = [
 def test_each_fault(
     firm: Company, row: Row, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """People work; the fault strikes; what is completed is right, and so is the next refresh."""
+    """People work; the fault happens; what is completed is right, and so is the next refresh."""
     caplog.set_level(logging.DEBUG)
     people_work(firm.portal, random.Random(3), edits=12)
     firm.pass_time(3600)
@@ -706,7 +706,7 @@ def test_records_that_appear_with_an_old_time_come_with_all_that_is_theirs(firm:
 
 
 def test_a_clock_that_was_put_back_hides_no_change(firm: Company) -> None:
-    """What people did then bears times before the last refresh."""
+    """What people did then has times before the last refresh."""
     firm.portal.clock.move(-7200)
     people_work(firm.portal, random.Random(5), edits=15)
     firm.pass_time(3 * 3600)
@@ -714,7 +714,7 @@ def test_a_clock_that_was_put_back_hides_no_change(firm: Company) -> None:
 
 
 def test_a_clock_that_went_back_and_on_again_hides_no_change(firm: Company) -> None:
-    """The refresh in between failed: what it knew of the clock stands."""
+    """The refresh in between failed: what it knew about the clock is kept."""
     firm.portal.clock.move(-7200)
     people_work(firm.portal, random.Random(5), edits=15)
     firm.portal.inject(Fault("http_500", times=None, after=4))
@@ -883,7 +883,7 @@ def test_whole_refreshes(
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """With dlt, marts and publication: a mix upon a published state, then a quiet one."""
+    """With dlt, marts and publication: a mix of faults on a published state, then a quiet one."""
     for name in ("pipelines", "dlt", "urllib3", "requests"):  # MetricFlow tells books at this level
         caplog.set_level(logging.DEBUG, logger=name)
     draw = random.Random(seed)
@@ -915,7 +915,7 @@ def test_whole_refreshes(
             before = completed(firm.warehouse)
             portal.faults.clear()
             portal.faults.counts.clear()
-            # The first load has but passing faults, so that something is published.
+            # The first load has only temporary faults, so that something is published.
             portal.inject(*(draw_faults(draw) if number else draw.sample(PASSING, 3)), seed=seed)
             error = run()
             portal.set_rights()

@@ -504,7 +504,7 @@ def test_upper_case_filters(reader: Portal) -> None:
     assert found(f={"STATUS_ID": ["NEW", "JUNK"], ">OPPORTUNITY": 20}) == ["1", "2"]
     assert found(f={"!STATUS_ID": "NEW", "<=ID": 5}) == ["2", "5"]
     assert found(f={"UF_CRM_CITY": "Tver"}) == ["3"]
-    # There is no OR, and an unknown field passes in silence.
+    # There is no OR, and an unknown field is silently ignored.
     assert found(f={"NO_SUCH_FIELD": 1, "ID": 3}) == ["3"]
     assert found(f={">=DATE_CREATE": "yesterday"}) == []
 
@@ -1074,7 +1074,7 @@ def test_history_of_the_present_pipeline_alone(folder: Path) -> None:
         return [row["ID"] for row in rows["result"]["items"]]
 
     assert told() == [9]
-    # Back where it came from, the rows of that pipeline are told again.
+    # Back in its first pipeline, the rows of that pipeline are returned again.
     portal.upsert("deals", {"id": 1, "categoryId": 0})
     assert told() == [1, 2]
 

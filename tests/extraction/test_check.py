@@ -448,7 +448,7 @@ def test_a_sudden_drop_is_accepted_once(portal: Portal, tmp_path: Path) -> None:
 
 
 def test_an_accepted_loss_is_shown(portal: Portal, tmp_path: Path) -> None:
-    """The extraction refuses a loss (test_extract.py); the check tells that it was accepted."""
+    """The extraction refuses a loss (test_extract.py); the check shows that it was accepted."""
     warehouse = Warehouse(tmp_path / "data")
     read(portal, warehouse)
     check(warehouse)

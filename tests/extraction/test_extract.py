@@ -206,7 +206,7 @@ def test_a_deleted_lead_is_found_by_the_counts(portal: Portal, warehouse: Wareho
 def test_the_newest_lead_is_missed_too_when_it_is_deleted(
     portal: Portal, warehouse: Warehouse, full: bool
 ) -> None:
-    """No ID that the portal still has is as high as that of the lead that went."""
+    """The deleted lead had a higher ID than all that the portal still has."""
     read(portal, warehouse)
     portal.delete("leads", [119, 120])
     leads = read(portal, warehouse, full=full).counts["leads"]
@@ -269,7 +269,7 @@ def customers_portal(tmp_path: Path) -> Iterator[Portal]:
 def test_what_names_a_merged_contact_is_read_again(
     customers_portal: Portal, warehouse: Warehouse
 ) -> None:
-    """No time of change moves: the vanished contact is the only sign."""
+    """No time of change is updated: the deleted contact is the only sign."""
     portal = customers_portal
     read(portal, warehouse)
     portal.set_now(LATER)

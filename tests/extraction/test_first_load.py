@@ -1,4 +1,4 @@
-"""A first load in parts: the newest months first, resumable, marked while it is not whole."""
+"""A first load in parts: the newest months first, resumable, marked while it is incomplete."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def test_a_part_that_begins_in_the_future_is_refused(portal: Portal, warehouse: 
 def test_a_portal_that_finds_nothing_by_creation_is_read_in_one_part(
     portal: Portal, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Parts of nothing would follow one another without end."""
+    """Empty parts would repeat forever."""
     created = first_load._created
     monkeypatch.setattr(
         first_load, "_created", lambda start: created(start and start + dt.timedelta(days=99_999))

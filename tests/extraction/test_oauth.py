@@ -186,7 +186,7 @@ def test_the_pair_is_stored_before_its_access_token_is_used(
 def test_a_pair_that_cannot_be_stored_is_not_used(
     portal: Portal, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """Before the answer nothing is lost; after it the message says how to go on."""
+    """Before the answer nothing is lost; after it the message says what to do."""
     reader = client(access(portal, warehouse))
     reader.call("profile")
     before, calls = stored(warehouse), portal.calls["profile"]
@@ -489,7 +489,7 @@ def environment(**changed: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"WEBHOOK_URL": "https://acme.bitrix24.ru/rest/1/planted/"}, "are both set: leave one"),
+        ({"WEBHOOK_URL": "https://acme.bitrix24.ru/rest/1/planted/"}, "are both set: keep only"),
         ({"PORTAL": ""}, "^BITRIX24_PORTAL must be set"),
         ({"OAUTH_CLIENT_ID": "", "OAUTH_CLIENT_SECRET": ""}, "_CLIENT_ID, .*_CLIENT_SECRET must"),
         ({"OAUTH_REFRESH_TOKEN": ""}, "BITRIX24_OAUTH_REFRESH_TOKEN is not set, and .*oauth.json"),

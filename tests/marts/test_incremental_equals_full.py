@@ -1,7 +1,7 @@
 """Ten refreshes of a portal that changes in every way = one full sync of it.
 
-Of a portal that erases its history the raw tables are compared, to the last version of each record:
-the log behind it knows more than the portal. Of one that keeps it, all marts, views and issues.
+For a portal that erases its history the raw tables are compared, up to the last version of each
+record: the log has more than the portal. For one that keeps it, all marts, views and issues.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class Company:
         done = self.random.choice("YN")
         owner = {"OWNER_ID": self.one("leads"), "OWNER_TYPE_ID": 1, "COMPLETED": done}
         self.portal.upsert("activities", {"ID": number, **owner, "CREATED": self.now})
-        # It need not move updatedTime.
+        # It does not always change updatedTime.
         self.portal.upsert("leads", {"id": self.one("leads"), "lastActivityTime": self.now})
 
     def odd_times(self) -> None:

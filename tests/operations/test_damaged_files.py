@@ -101,7 +101,7 @@ def test_a_refresh_tells_it_in_its_run_file(
 
 
 def test_damage_that_shows_later_is_told_too(warehouse: Warehouse) -> None:
-    """Of a file that opens, a block further behind may be damaged."""
+    """A file that opens may be damaged further on."""
     corrupt = "Corrupt database file: computed checksum 1 does not match stored checksum 2"
     for error in (duckdb.Error(corrupt), BuildFailed(f"dbt could not build fct_deals: {corrupt}")):
         told = warehouse.damaged(error)

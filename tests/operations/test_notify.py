@@ -1,4 +1,4 @@
-"""Messages about a refresh, told to a loopback receiver that stands for Bitrix24 and Telegram."""
+"""Messages about a refresh, sent to a loopback receiver instead of Bitrix24 and Telegram."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_an_address_that_is_none_is_warned_of(named: Receiver) -> None:
 def test_a_missing_certificate_is_told_and_nothing_more(
     named: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A refresh that fails on it keeps its exit code: that of a wrong setting."""
+    """A refresh that fails because of it keeps its exit code, that of a wrong setting."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
     monkeypatch.setenv("TELEGRAM_API_URL", "https://127.0.0.1:9")
     assert told(named, "text") == (1, ["no message reached Telegram: OSError"])

@@ -38,7 +38,7 @@ from tests.support.small_portal import (
     write_portal,
 )
 
-# What this process was told by importing the pipeline must not speak for its commands.
+# Variables set in this process by importing the pipeline must not reach its commands.
 TOLD_NOT_TO_TELL = {
     "RUNTIME__DLTHUB_TELEMETRY",
     "DBT_SEND_ANONYMOUS_USAGE_STATS",
@@ -252,7 +252,7 @@ def test_a_reader_keeps_the_old_file_while_a_new_one_is_published(
         TELEGRAM_CHAT_ID="1",
     )
     assert done.returncode == 0, done.stderr
-    # What was deleted is told: in run.json, the summary, the issues and to the chat.
+    # Deletions are reported in run.json, the summary, the issues and the chat.
     assert run_file(warehouse)["deleted"] == {
         "deals": {"records": 1, "amount": "1234.50", "currency": "RUB"}
     }
@@ -431,7 +431,7 @@ def test_an_extraction_that_stops_half_way_is_invisible_to_build(
 
 
 def test_the_oldest_publications_go_first_whatever_their_numbers(tmp_path: Path) -> None:
-    """A restored warehouse begins again at 41; readers hold the newest of the old ones."""
+    """A restored warehouse starts again at 41; readers hold the newest of the old ones."""
     for age, name in enumerate(["000040", "000050", "000051", "000041", "000042"]):
         (tmp_path / name).mkdir()
         os.utime(tmp_path / name, (age, age))

@@ -1,4 +1,4 @@
-"""Who may read what on the server: accounts of other groups look at what root made."""
+"""File rights on the server: accounts of other groups try to read root's files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A command of the pipeline in a process that has all its packages loaded, forked off another.
 
-The server that forks imports this module; to import Great Expectations, dlt and MetricFlow takes
-ten seconds, which a run that is killed on purpose need not take again.
+The server that forks imports this module; importing Great Expectations, dlt and MetricFlow takes
+ten seconds, which runs that are killed on purpose save.
 """
 
 from __future__ import annotations

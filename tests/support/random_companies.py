@@ -2,8 +2,7 @@
 
 A company is drawn from its seed alone, which also numbers its records (`seed * 1000 + n`),
 managers, sources and pipelines, so that any of them can be drawn again alone with the same rows.
-What goes wrong in real portals is drawn often: a quirk that no test meets is a rule that nothing
-checks.
+Problems of real portals are drawn often: a quirk that no test has is a rule that nothing checks.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ CURRENCIES = [*RATES, "RUB", "RUB", "RUB", "XAU", "", None]
 AMOUNTS = [None, 0, 0.01, 0.02, 0.04, 1, 10.05, 100, 333.33, 1234.56, 50_000, 9_999_999.99, -0.04]
 # Around 10^18, which no report can hold; some make it at one rate and not at another.
 HUGE = [1e18, -1e25, 1e300, 12_000_000_000_000_000, 9e17, 9e17]
-# Years typed wrong, a clock that was reset, and both ends of the times that can be.
+# Mistyped years, a clock that was reset, and both ends of possible times.
 ODD_TIMES = ["1970-01-01T03:00:00+03:00", "0206-03-01T10:00:00+03:00", "2062-03-01T10:00:00+03:00"]
 ODD_TIMES += ["9999-12-31T23:59:59+03:00", "1999-12-31T23:59:59+03:00", "2000-01-02T00:00:00+03:00"]
 ODD_TIMES += [
@@ -306,7 +305,7 @@ class _Company:
         return found
 
     def after(self, moment: dt.datetime) -> dt.datetime:
-        """A time after the moment, sometimes the same second, seldom before it."""
+        """A time after the moment, sometimes the same second, rarely before it."""
         kind = self.random.random()
         if kind < 0.15:
             return moment
@@ -391,7 +390,7 @@ class _Company:
         return row
 
     def odd(self, row: Row, *names: str) -> None:
-        """Seldom a time that cannot be, in any of the fields."""
+        """Rarely an impossible time in any of the fields."""
         for name in names:
             if self.often(0.02):
                 row[name] = self.pick(ODD_TIMES)

@@ -1,4 +1,4 @@
-"""What the figures of each page are, in SQL over the published marts, and how they are written.
+"""The figures of each page, in SQL over the published marts, and their format.
 
 The conditions name codes, instants and links of the full marts where the pages read flags and days
 of their narrow tables; a month begins at midnight in Moscow. Nothing here is the pages' own SQL.

@@ -129,7 +129,7 @@ class ReportsProject:
 def make_project(folder: Path, published: Path, language: str) -> ReportsProject:
     """Copies the reports and writes their data.
 
-    node_modules is shared with the repository, but for Evidence's own packages: a build patches
+    node_modules is shared with the repository, except Evidence's own packages: a build patches
     them for its language.
     """
     packages = REPORTS / "node_modules"
@@ -223,7 +223,7 @@ class Sites:
         return over(built, self.project(portal).data, self.root / portal / "site")
 
     def russian(self) -> Path:
-        """The built site of the company, with a page of its own."""
+        """The built site of the company, with a custom page."""
         project = self.project("company")
         own = project.folder / "pages" / "custom" / "weekdays.md"
         own.parent.mkdir(exist_ok=True)

@@ -84,7 +84,7 @@ DEALS: dict[int, tuple[int, int, int, float, list[tuple[str, str]], dict[str, An
     3: (4, 2, 2, 2000, [("NEW", "03-05"), ("PREP", "03-07")], {"active": "03-05"}),
     # Its lead is deleted.
     4: (99, 1, 3, 300, [("NEW", "02-01"), ("WON", "03-15")], {}),
-    # Its customer came before and bought nothing by then: the portal has a flag of its own.
+    # Its customer came before and had bought nothing by then: the portal has its own flag.
     5: (3, 1, 3, 700, [("NEW", "03-06"), ("LOSE", "03-08")], {"isRepeatedApproach": "Y"}),
     # Reopened, then won for good. Gold has no rate: its amount is unknown.
     6: (

@@ -1,4 +1,4 @@
-"""Refreshes of a changing company, and whether what they leave is whole and right."""
+"""Refreshes of a changing company, and checks that their results are complete and right."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def _run(*arguments: Any) -> None:
 class Refreshes:
     """Runs refreshes of one company and looks at what they leave.
 
-    Two things are stood in for, in a copy of the project: `npm` is a script that writes 1500 pages
-    in the place of the site, which takes Evidence minutes, and models run compiled. WITH_DBT=1 runs
-    them by dbt.
+    Two things are replaced, in a copy of the project: `npm` is a script that writes 1500 pages
+    instead of the site, which takes Evidence minutes, and models run compiled. WITH_DBT=1 runs them
+    with dbt.
     """
 
     def __init__(self, folder: Path, company: Company, data: Path | None = None) -> None:
@@ -142,7 +142,7 @@ class Refreshes:
         assert self.site() == self.published_no
 
     def look(self) -> None:
-        """What is published is whole, of this refresh or the last one, and the log is right."""
+        """Checks that what is published is complete, of this refresh or the last; and the log."""
         self.company.note(self.warehouse, self.folder)
         json.loads(self.warehouse.run_file.read_text())
         published = self.warehouse.published
@@ -177,7 +177,7 @@ class Refreshes:
         assert self.site() <= self.published_no
 
     def site(self) -> int:
-        """The refresh whose site stands, all pages of one publication."""
+        """The refresh of the site, with all pages from one publication."""
         site = self.warehouse.published / "site"
         pages = list(site.glob("*.html"))
         assert len(pages) == PAGES

@@ -1206,7 +1206,7 @@ def test_unknown_names_are_told() -> None:
 
 
 def test_reference_month() -> None:
-    """The figures that the users know by heart."""
+    """The figures that users know."""
     leads = [
         *(lead(n, "03-02 10:00", "JUNK", dateClosed=at("03-07 10:00")) for n in range(1, 897)),
         *(

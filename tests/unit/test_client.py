@@ -154,7 +154,7 @@ def test_pages_out_of_order_are_a_failure(play: Any) -> None:
 
 
 def test_a_walk_ends_where_nothing_is_behind_the_page_that_is_not_full(play: Any) -> None:
-    """What follows that page in the same batch is an answer to a reference that names no row."""
+    """Later pages of the same batch answer a reference to a row that does not exist."""
     first = [{"id": number} for number in range(1, 51)]
     second = [{"id": number} for number in range(51, 101)]
     short = [{"id": 101}]
@@ -176,7 +176,7 @@ def test_a_walk_ends_where_nothing_is_behind_the_page_that_is_not_full(play: Any
 
 
 def test_a_short_page_is_no_end_of_a_walk(play: Any) -> None:
-    """The portal gives a part of a page, and then nothing of what it counts, and then the rest."""
+    """The portal returns a part of a page, then nothing though it counts more, then the rest."""
     client, _, _ = play(
         (200, batch_body({"p0": {"items": [{"id": 1}]}})),
         (200, batch_body({"p0": {"items": []}}, totals={"p0": 2})),
@@ -223,7 +223,7 @@ def test_pages_that_are_short_of_their_count_are_asked_for_again(play: Any) -> N
 
 
 def test_reference_data_that_lost_a_row_between_pages_are_read_again(play: Any) -> None:
-    """A row of the first page goes meanwhile: the first of the second page would be skipped."""
+    """A row of the first page is deleted meanwhile: the first of the second would be skipped."""
     users = [{"ID": str(number)} for number in range(1, 53)]
     left = users[1:]
     client, _, _ = play(
@@ -264,7 +264,7 @@ def test_broken_json_is_told(play: Any, body: bytes) -> None:
 
 
 def test_no_secret_comes_through_an_answer(play: Any) -> None:
-    """Of a file its number stays; addresses in rows, keys and errors lose code and token."""
+    """Only the ID of a file stays; addresses in rows, keys and errors lose code and token."""
     address = "http://127.0.0.1:1/rest/1/planted-code/f.json?token=planted-token"
     row = {"id": 1, "title": address, address: 1, "file": {"id": 5, "urlMachine": address}}
     error = {"a": {"error": "", "error_description": address}}

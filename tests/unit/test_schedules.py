@@ -1,4 +1,4 @@
-"""Workflows, systemd units and the audit: files that run elsewhere, held to their formats."""
+"""Workflows, systemd units and the audit: files that run elsewhere, checked here."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_make_serve_sends_the_policy() -> None:
 
 
 def test_the_warehouse_of_a_run_that_failed_or_timed_out_is_kept() -> None:
-    """A first load of many hours goes on in the next job."""
+    """A first load of many hours continues in the next job."""
     job = workflow("refresh.yml")["jobs"]["refresh"]
     steps = {step.get("name"): step for step in job["steps"]}
     assert steps["Refresh"]["timeout-minutes"] < job["timeout-minutes"] - 20

@@ -229,7 +229,7 @@ def test_a_name_that_the_portal_does_not_have_is_refused_before_anything_is_read
 
 
 def test_names_of_the_past_are_allowed(portal: Portal, tmp_path: Path) -> None:
-    """The deleted stage stands in the history; the pipeline was seen by an earlier refresh."""
+    """The deleted stage is in the history; an earlier refresh saw the pipeline."""
     named = settings(
         paid_stages=["C1:UC_GONE", "C1:UC_PAID"],
         sales_pipelines=[0, 1],

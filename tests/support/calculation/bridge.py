@@ -1,4 +1,4 @@
-"""How the portal counts each record, beside how the metrics do."""
+"""How the portal counts each record, next to how the metrics do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.calculation.portal import (
 from tests.support.calculation.reference import Rates, to_base
 from tests.support.calculation.stages import FAILURE, OPEN, SUCCESS, read_history, start_of_stay
 
-# The portal knows its own semantics alone.
+# The portal knows only its own semantics.
 MEANING = {"S": SUCCESS, "F": FAILURE, "P": OPEN}
 STATE = {SUCCESS: "success", FAILURE: "failed", OPEN: "in_work"}
 
@@ -135,7 +135,7 @@ def _meaning(facts: Facts, entity: str, row: Row) -> str:
 
 
 def _fallback(facts: Facts, is_lead: bool, row: Row) -> datetime | None:
-    """When it was closed, where the history lacks the present stay."""
+    """When it was closed, if the history lacks the present stay."""
     if moved_at := _time(facts, row.get("movedTime")):
         return moved_at
     if is_lead:

@@ -96,7 +96,7 @@ class _Calculation:
             if row.get("COMPLETED") == "N" and not is_awaited(instant(row.get("CREATED")), as_of):
                 owner = int(row["OWNER_TYPE_ID"]), int(row["OWNER_ID"])
                 deadline = instant(row.get("DEADLINE"))
-                # What Bitrix24 writes where there is no deadline.
+                # What Bitrix24 writes if there is no deadline.
                 if deadline and deadline.year == 9999:
                     deadline = None
                 self.deadlines.setdefault(owner, []).append(deadline)
@@ -119,11 +119,11 @@ class _Calculation:
         )
 
     def time(self, value: Any) -> datetime | None:
-        """A time that the portal sets, where it can be."""
+        """A time that the portal sets, if it is possible."""
         return system_time(value, self.zone, self.as_of)
 
     def living(self, rows: Iterable[Row]) -> list[tuple[Row, int, datetime | None]]:
-        """Rows that do not wait for the next sync, with ID and time of creation, by ID."""
+        """Rows of this sync with ID and time of creation, by ID."""
         found = []
         for row in rows:
             created_at = instant(row.get("createdTime"))
@@ -138,7 +138,7 @@ class _Calculation:
         return moment.astimezone(self.zone).date() if moment else None
 
     def lead_meaning(self, stage_id: str, semantics: str) -> str:
-        """The setting's outcome of the stage, else that of the semantics."""
+        """The stage's outcome by the setting, else by the semantics."""
         outcome = self.settings.lead_stage_outcomes.get(stage_id)
         named = {"quality": SUCCESS, "junk": FAILURE, "in_work": OPEN}
         return named[outcome] if outcome else MEANING[semantics]
@@ -228,7 +228,7 @@ class _Calculation:
     def add_drop(
         self, item: dict[str, Any], is_failed: bool, own_visits: list[dict[str, Any]]
     ) -> None:
-        """The last open stage before failing; null for what has not failed."""
+        """The last open stage before failing; null for items that did not fail."""
         drop = next((visit for visit in own_visits if visit["is_drop"]), None)
         item["drop_stage_id"] = drop["stage_id"] if drop else None
         name = drop["stage_name"] if drop else CREATED_FAILED
@@ -437,7 +437,7 @@ class _Calculation:
         meaning: str,
         sale: Step | None = None,
     ) -> tuple[datetime | None, str, str | None]:
-        """Since when the item is what it is, what says so, and what tells of an import.
+        """Since when the item has its outcome, the source of that, and signs of an import.
 
         History, then the last move, then the close date; the row of an import is not a move.
         A deal of several pipelines is sold since `sale`.
@@ -503,9 +503,9 @@ class _Calculation:
         return day, moment if moment and moment <= self.as_of else None, name, is_closed
 
     def first_move(self, entity: str, row: Row, meaning: str, is_of_many: bool) -> datetime | None:
-        """The earliest move that syncs saw since the item means what it means now.
+        """The earliest move that syncs saw since the item has its present outcome.
 
-        Of a sale in another pipeline, of all syncs that saw it sold.
+        For a sale in another pipeline, among all syncs that saw it sold.
         """
         seen = [
             old for kind, old in self.portal.version_log if (kind, old["id"]) == (entity, row["id"])

@@ -375,8 +375,8 @@ class Facts:
     ) -> pl.DataFrame:
         """Every stage metric of the items created in the period, a row per group and stage.
 
-        Stages that none of the items stood on or dropped from are left out. Failed items without
-        an open stage before stand in a row without stage, named "создан проваленным".
+        Stages without items on them or dropped from them are left out. Failed items without an
+        open stage before are in a row without stage, named "создан проваленным".
         """
         by = [*_beside_stage(group_by), *STAGE_KEYS]
         found = self.stage_counts([entity], period, by)
@@ -508,7 +508,7 @@ class Facts:
     def _dated(self, measure: Measure, period: Period | None, keys: list[str]) -> pl.DataFrame:
         """Rows of the period, with the group columns; of events only those whose day is known.
 
-        What was created nobody knows when is in no period, and counts where none is asked for.
+        Records with an unknown creation time are in no period, and count without a period.
         """
         frame = self._counting[measure.frame]
         day = pl.col(measure.date)

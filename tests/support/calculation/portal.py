@@ -96,7 +96,7 @@ def _rows(folder: Path, name: str) -> Iterable[Row]:
                     yield json.loads(line, parse_float=Decimal)
 
 
-# Format characters that take no place, marks of direction among them, and two signs that are blank.
+# Format characters without width, marks of direction among them, and two blank signs.
 NO_PLACE = {0xAD, 0x180E, 0xFEFF, 0x2800, 0x3164, *range(0x200B, 0x2010), *range(0x202A, 0x202F)}
 NO_PLACE |= {*range(0x2060, 0x2065), *range(0x2066, 0x2070)}
 # Of those, what joins no letters and shows no direction: within a text it is nothing at all.
@@ -150,7 +150,7 @@ def instant(value: Any) -> datetime | None:
 
 
 def system_time(value: Any, zone: Any, as_of: datetime) -> datetime | None:
-    """A time that the portal sets; null where it cannot be, before 2000 or a day after `as_of`."""
+    """A time that the portal sets; null if impossible: before 2000 or a day after `as_of`."""
     moment = instant(value)
     if moment is None or not start_of(date(2000, 1, 1), zone) <= moment <= as_of + AHEAD:
         return None

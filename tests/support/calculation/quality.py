@@ -42,7 +42,7 @@ def data_quality(facts: Facts) -> pl.DataFrame:
     """One row per check and detail (stage, day): check, entity, detail, records, amount.
 
     Records that the metrics leave out (legacy, pipelines that are not sales) are left out here
-    too, but for stages named like a success and for days of imports: those explain them.
+    too, except for stages named like a success and for days of imports: those explain them.
     """
     found = pl.concat(
         [
@@ -145,9 +145,9 @@ FALLBACKS = ["moved_time", "close_date"]
 
 
 def offset_differs(facts: Facts, gone: Iterable[Row] = ()) -> bool:
-    """Whether the portal wrote a creation with another offset than the timezone had then.
+    """Whether the portal wrote a creation time with another offset than the time zone had then.
 
-    Of this century and up to `as_of`: what is outside is an error of the record. `gone`: records
+    Only times of this century up to `as_of`: others are errors of the record. `gone`: records
     that an earlier sync saw.
     """
     portal, zone = facts.portal, ZoneInfo(facts.settings.portal_timezone)

@@ -40,7 +40,7 @@ def deleted_stage(stage_id: str) -> str:
 
 Id = TypeVar("Id", str, int)
 
-# What the reports write where the portal has no name.
+# What the reports write if the portal does not have a name.
 MADE_UP = {
     "source": re.compile(
         r"без источника|без лида|лид удалён|лид импортирован|удалённый источник \(.*\)"
@@ -179,7 +179,7 @@ class Reference:
         return self.pipelines.get(pipeline_id, f"удалённая воронка ({pipeline_id})")
 
     def manager_name(self, user_id: int | None) -> str:
-        """Name and last name; the number of a user without a name or that the portal has not."""
+        """Name and last name; the ID of a user without a name or unknown to the portal."""
         if user_id is None:
             return NO_MANAGER
         return self.people.get(user_id, f"пользователь {user_id}")
@@ -274,7 +274,7 @@ class Rates:
         return known[-1] if known else (log[0][1] if log else None)
 
     def latest(self, currency: str | None) -> Fraction | None:
-        """The rate at the last sync; null for a currency that the portal has left."""
+        """The rate at the last sync; null for a currency that the portal no longer has."""
         return self._latest.get(currency or "")
 
 

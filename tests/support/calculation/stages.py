@@ -38,7 +38,7 @@ def read_history(
 ) -> dict[int, list[Step]]:
     """Steps of every item by time, then ID of the row; rows after `as_of` are left out.
 
-    A row whose time cannot be stands behind those with a lower ID.
+    A row with an impossible time comes after rows with a lower ID.
     """
     prefix = "STATUS" if entity == "lead" else "STAGE"
     ordered: dict[int, list[tuple[datetime, int, Step]]] = {}
@@ -82,7 +82,7 @@ def start_of_stay(steps: list[Step], meaning: str) -> datetime | None:
 
 
 def standing_sale(steps: Iterable[Step], sells: Callable[[int | None], bool]) -> Step | None:
-    """The step that made the sale which still stands after the last step; null without one.
+    """The step of the sale that is still valid after the last step; null without one.
 
     A success in a sales pipeline makes it. It ends where the deal is open or fails in a pipeline in
     which it was sold since, and where it fails in any sales pipeline.
@@ -109,8 +109,8 @@ def visits(
     as_of: datetime,
     is_sold: bool = False,
 ) -> list[dict[str, Any]]:
-    """Visits of one item, one dict each; `present` is its stage now, entered at `movedTime`,
-    where that is unknown at its creation. `is_sold`: its sale stands, wherever it failed.
+    """Visits of one item, one dict each; `present` is its stage now, entered at `movedTime`, or
+    at creation if that is unknown. `is_sold`: its sale is valid, wherever it failed.
 
     `days` of a finished visit may be negative; of the present one they run to `as_of`.
     """
@@ -177,7 +177,7 @@ def visits(
 
 
 def entered(span: list[Step]) -> datetime | None:
-    """The first time of a visit that can be."""
+    """The first possible time of a visit."""
     return min((step.at for step in span if step.at), default=None)
 
 
