@@ -53,7 +53,7 @@ export default defineConfig({
 		chunkSizeWarningLimit: 100_000,
 		modulePreload: { polyfill: false },
 		manifest: true,
-		rollupOptions: { input: join(ROOT, 'shell/main.js') },
+		rolldownOptions: { input: join(ROOT, 'shell/main.js'), checks: { pluginTimings: false } },
 		target: 'es2022',
 	},
 });

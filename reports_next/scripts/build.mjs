@@ -59,8 +59,8 @@ function htmlOf(page, manifest) {
 <meta name="color-scheme" content="light dark">
 <title>${escaped(title)}</title>
 <link rel="icon" href="data:,">
-${[...styles].map((file) => `<link rel="stylesheet" href="${up}${file}">`).join('\n')}
 <script>${early}</script>
+${[...styles].map((file) => `<link rel="stylesheet" href="${up}${file}">`).join('\n')}
 <script type="module" src="${up}${main.file}"></script>
 ${preload.join('\n')}
 </head>

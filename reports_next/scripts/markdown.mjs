@@ -34,13 +34,13 @@ function toHtml(page) {
 	const marksOf = (line) => [...line.matchAll(MARK)].map(([, i]) => kept[Number(i)]);
 	const lines = marked.split('\n').map((line) => {
 		const marks = marksOf(line);
-		if (ONLY_MARKS.test(line)) return marks.every(isBlock) ? `\n${line.trim()}\n` : line.trim();
+		if (ONLY_MARKS.test(line) && marks.every(isBlock)) return `\n${line.trim()}\n`;
 		// A line of HTML is HTML to its end.
-		if (line.trim().startsWith(OPEN) && marks[0].kind === 'tag' && HTML_BLOCKS.has(marks[0].name)) {
+		if (line.trim().startsWith(OPEN) && isBlock(marks[0]) && marks.some(({ kind, name }) => kind === 'tag' && HTML_BLOCKS.has(name))) {
 			kept.push({ kind: 'tag', name: 'div', start: marks[0].start, text: line.trim().replace(MARK, (_, i) => kept[Number(i)].text) });
 			return `\n${OPEN}${kept.length - 1}${CLOSE}\n`;
 		}
-		return line;
+		return ONLY_MARKS.test(line) ? line.trim() : line;
 	});
 	const html = markdown
 		.parse(lines.join('\n'))

@@ -10,6 +10,9 @@ const PAGES = join(ROOT, 'pages');
 const NAME = /^[A-Za-z_]\w*$/;
 const RESERVED = ['t', 'inputs', 'page', 'meta', 'fmt'];
 const PLACEHOLDER = /\$\{([^}]*)\}/g;
+/** A word in double brackets that is no placeholder of shell/sql.js is a slip of the pen. */
+const BRACKETS = /\[\[\s*([a-z_]+)(?:\s+\w+)*\s*\]\]/g;
+const PLACEHOLDERS = ['where', 'period', 'window', 'grain', 'set', 'user_fields', 'as_of_date'];
 const INPUT = /^inputs\.([A-Za-z_]\w*)(?:\.[A-Za-z_]\w*)?$/;
 
 /** All pages: the project's own and those in pages/custom/, by route. */
@@ -230,6 +233,9 @@ function checkBlocks(page) {
 		seen.set(id, place);
 	}
 	for (const block of page.blocks.filter(({ kind }) => kind === 'sql')) {
+		for (const [whole, name] of block.sql.matchAll(BRACKETS)) {
+			if (!PLACEHOLDERS.includes(name)) throw new PageError(block.place, `query ${block.id}: ${whole} is no placeholder; known: ${PLACEHOLDERS.join(', ')}`);
+		}
 		block.chain = [];
 		block.inputs = [];
 		for (const [whole, inner] of block.sql.matchAll(PLACEHOLDER)) {

@@ -36,6 +36,11 @@ function defaultPeriod() {
 	return PRESETS.includes(preset) ? fromPreset(preset) : { preset: null, start, end };
 }
 
+export function isDefaultPeriod() {
+	const normal = defaultPeriod();
+	return choice.period.start === normal.start && choice.period.end === normal.end;
+}
+
 /** Reads the choice from an address. */
 export function readAddress(search) {
 	const query = new URLSearchParams(search);

@@ -5,9 +5,18 @@ import { engineResult } from './values.js';
 /** @type {Promise<import('@duckdb/duckdb-wasm').AsyncDuckDBConnection> | undefined} */
 let starting;
 
-/** Starts the engine on the file of a publication. @param {string} url */
+/** A slow line may need minutes for six megabytes. */
+const PATIENCE = 300_000;
+
+/** The browser can't run the engine, or its files did not come. */
+export class EngineFailed extends Error {}
+
+/** Starts the engine on the file of a publication; after a failure anew. @param {string} url */
 export function startEngine(url) {
-	starting ??= open(url);
+	starting ??= open(url).catch((error) => {
+		starting = undefined;
+		throw new EngineFailed(String(error.message ?? error));
+	});
 	starting.catch(() => {});
 	return starting;
 }
@@ -19,9 +28,18 @@ async function open(url) {
 		import('@duckdb/duckdb-wasm/dist/duckdb-eh.wasm?url'),
 	]);
 	const absolute = (path) => new URL(path, document.baseURI).href;
+	// The worker tells nobody when its own files don't come, and would be waited for for ever.
+	for (const file of [workerUrl, wasmUrl, url]) {
+		const { ok, status } = await fetch(absolute(file), { method: 'HEAD' });
+		if (!ok) throw new Error(`${file}: ${status}`);
+	}
 	const worker = new Worker(absolute(workerUrl));
 	const db = new duckdb.AsyncDuckDB(new duckdb.VoidLogger(), worker);
-	await db.instantiate(absolute(wasmUrl));
+	const broken = new Promise((_, reject) => {
+		worker.addEventListener('error', (event) => reject(new Error(event.message)));
+		setTimeout(() => reject(new Error('timeout')), PATIENCE);
+	});
+	await Promise.race([db.instantiate(absolute(wasmUrl)), broken]);
 	await db.open({
 		// Range reads: without these the whole file is fetched.
 		filesystem: { reliableHeadRequests: true, allowFullHTTPReads: false, forceFullHTTPReads: false },
@@ -46,9 +64,9 @@ let last = Promise.resolve();
  * @returns {Promise<import('./values.js').Result | null>} null where it was no longer wanted
  */
 export function run(sql, isWanted = () => true) {
+	const engine = starting;
 	const turn = last.then(async () => {
-		if (!starting) throw new Error('the engine is not started');
-		const connection = await starting;
+		const connection = await engine;
 		return isWanted() ? engineResult(await connection.query(sql)) : null;
 	});
 	last = turn.then(

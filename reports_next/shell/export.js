@@ -29,19 +29,25 @@ function conditions({ title, sort, columns }) {
 }
 
 const isNone = (value) => value === null || value === undefined;
-const shownText = (column, row) => (column.text ? column.text(row[column.name], row) : row[column.name]);
+function shownValue(column, row) {
+	const value = row[column.name];
+	if (column.text && (!column.isNumeric || value === undefined)) return column.text(value, row);
+	return formatName(column.format) === 'whole_days' && !isNone(value) ? Math.trunc(value) : value;
+}
 const bodyOf = ({ columns, rows, foot }) => [
-	...rows.map((row) => columns.map((column) => (column.isNumeric ? row[column.name] : shownText(column, row)))),
+	...rows.map((row) => columns.map((column) => shownValue(column, row))),
 	...(foot ? [columns.map(({ name }, i) => (i === 0 ? t.total : foot[name]))] : []),
 ];
 
 /** Semicolons, decimal commas, a byte order mark. @param {Shown} shown */
 export function csvOf(shown) {
-	const cell = (value) => {
+	const cell = (value, i, line) => {
 		if (isNone(value)) return '';
+		const isShare = line.length === shown.columns.length && formatName(shown.columns[i].format)?.startsWith('percent');
+		if (typeof value === 'number' && isShare) return `${(value * 100).toFixed(2).replace('.', ',')}%`;
 		if (typeof value === 'number') return String(value).replace('.', ',');
 		// A text that a spreadsheet would take for a formula gets an apostrophe.
-		const text = /^[=+\-@\t\r]/.test(String(value)) ? `'${value}` : String(value);
+		const text = /^[=+\-@\t\r]/.test(String(value)) && !/^[+-][\d\s,.\u202f]+(%|п\.п\.|pp)?$/.test(String(value)) ? `'${value}` : String(value);
 		return /[;"\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 	};
 	const lines = [...conditions(shown), [], shown.columns.map(({ title }) => title), ...bodyOf(shown)];
@@ -91,7 +97,7 @@ function cellXml(value, row, i, style) {
 	return `<c ${at} t="inlineStr"><is><t xml:space="preserve">${xml(value)}</t></is></c>`;
 }
 
-const styles = `<styleSheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><numFmts count="3"><numFmt numFmtId="164" formatCode="0.0%"/><numFmt numFmtId="165" formatCode="#,##0.0"/><numFmt numFmtId="166" formatCode="dd.mm.yyyy"/></numFmts><fonts count="2"><font><sz val="11"/><name val="Calibri"/></font><font><b/><sz val="11"/><name val="Calibri"/></font></fonts><fills count="2"><fill><patternFill patternType="none"/></fill><fill><patternFill patternType="gray125"/></fill></fills><borders count="1"><border/></borders><cellStyleXfs count="1"><xf/></cellStyleXfs><cellXfs count="8"><xf/><xf fontId="1" applyFont="1" applyAlignment="1"><alignment wrapText="1" vertical="top"/></xf><xf numFmtId="3" applyNumberFormat="1"/><xf numFmtId="4" applyNumberFormat="1"/><xf numFmtId="164" applyNumberFormat="1"/><xf numFmtId="165" applyNumberFormat="1"/><xf numFmtId="166" applyNumberFormat="1"/><xf fontId="1" applyFont="1"/></cellXfs></styleSheet>`;
+const styles = `<styleSheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><numFmts count="3"><numFmt numFmtId="164" formatCode="0.0%"/><numFmt numFmtId="165" formatCode="#,##0.0"/><numFmt numFmtId="166" formatCode="dd.mm.yyyy"/></numFmts><fonts count="2"><font><sz val="11"/><name val="Calibri"/></font><font><b/><sz val="11"/><name val="Calibri"/></font></fonts><fills count="2"><fill><patternFill patternType="none"/></fill><fill><patternFill patternType="gray125"/></fill></fills><borders count="1"><border/></borders><cellStyleXfs count="1"><xf/></cellStyleXfs><cellXfs count="8"><xf/><xf fontId="1" applyFont="1" applyAlignment="1"><alignment wrapText="1" vertical="top"/></xf><xf numFmtId="3" applyNumberFormat="1"/><xf numFmtId="4" applyNumberFormat="1"/><xf numFmtId="164" applyNumberFormat="1"/><xf numFmtId="165" applyNumberFormat="1"/><xf numFmtId="166" applyNumberFormat="1"/><xf fontId="1" applyFont="1"/></cellXfs><cellStyles count="1"><cellStyle name="Normal" xfId="0" builtinId="0"/></cellStyles></styleSheet>`;
 
 /** A workbook with one sheet. @param {Shown} shown @returns {Promise<Uint8Array>} */
 export async function sheetOf(shown) {

@@ -84,6 +84,8 @@ export function formatChange(value, before, format) {
 	}
 	if (!before) return '';
 	const change = value / before - 1;
+	// A thousand percent says nothing.
+	if (change >= 10) return `×${number(value / before, decimals(0))}`;
 	return `${signed(change, number(Math.abs(change) * 100, decimals(Math.abs(change) < 0.1 ? 1 : 0)))}${THIN}%`;
 }
 

@@ -1,9 +1,10 @@
 // A page while it is open: its blocks, its inputs, and how the choice fills their SQL.
-import { choice, compared, query, setView, where } from './choice.svelte.js';
+import { choice, compared, isDefaultPeriod, setView, where } from './choice.svelte.js';
 import { windowOf, GRAINS } from './period.js';
 import { Query, remember } from './query.svelte.js';
 import { site } from './site.svelte.js';
 import { between, fillPlaceholders, fillReferences, listSql, listTotalSql, userFieldSql } from './sql.js';
+import { t } from './texts/index.js';
 import { storedResult } from './values.js';
 
 /** A choice that the page itself offers: `${inputs.x}` in SQL, `{inputs.x.value}` in text. */
@@ -161,9 +162,17 @@ class Block extends Query {
 		return texts;
 	}
 
+	/** Whether the address asks this block for anything but its defaults. */
+	get #isChanged() {
+		const { view } = choice;
+		if (this.spec.kind === 'metrics') return this.grain !== (this.spec.grain?.[0] ?? this.spec.line ?? 'month');
+		const inputs = [...this.spec.inputs, ...this.spec.chain.flatMap((name) => this.page.blocks[name].spec.inputs ?? [])];
+		return inputs.some((name) => view[name] !== undefined) || (/\[\[set\b/.test(this.spec.sql) && view.show !== undefined);
+	}
+
 	/** Puts the first figures where the queries with the default choice will look for them. */
 	seed() {
-		if (!this.stored) return;
+		if (!this.stored || this.#isChanged) return;
 		if (this.spec.kind === 'sql') {
 			const [variant] = Object.values(this.stored.variants);
 			const sql = variant && this.present();
@@ -180,7 +189,7 @@ class Block extends Query {
 		const stored = this.stored.variants[this.variant];
 		const parts = { main: stored, before: stored?.compare, total: stored?.total, totalBefore: stored?.total?.compare, line: stored?.line };
 		for (const [name, part] of Object.entries(parts)) {
-			if (!texts?.[name] || !part) continue;
+			if (!texts?.[name] || !part || (/before/i.test(name) && choice.compare === 'year' && !this.spec.grain.length)) continue;
 			// Rows of the compared period have the columns of the others.
 			const columns = part.columns ?? (name === 'before' ? stored.columns : stored.total?.columns);
 			const rows = Array.isArray(part) ? part : part.rows;
@@ -209,6 +218,12 @@ class Page {
 		}
 	}
 
+	/** Whether the address chooses nothing that narrows this page: the first figures are its. */
+	get isDefault() {
+		const chosen = [...Object.keys(choice.values), ...Object.keys(choice.without)];
+		return (!this.spec.hasPeriod || isDefaultPeriod()) && !chosen.some((name) => this.offers(name));
+	}
+
 	/** A page may mean other columns by a target: `targets: deals=lead_deals`. */
 	target(name) {
 		return this.spec.targets[name] ?? name;
@@ -228,9 +243,11 @@ export function openPage(spec) {
 	const page = new Page(spec);
 	const stored = new Map(first.blocks.map((block) => [block.id, block]));
 	for (const block of spec.blocks) page.blocks[block.id] = new Block(page, block, stored.get(block.id));
-	// The first figures are those of an address that chooses nothing.
-	if (query() === '') for (const block of Object.values(page.blocks)) block.seed();
-	for (const block of Object.values(page.blocks)) block.follow();
+	if (page.isDefault) for (const block of Object.values(page.blocks)) block.seed();
+	for (const block of Object.values(page.blocks)) {
+		if (block.spec.kind === 'metrics' && !block.stored) block.fail(t.missingBlock);
+		else block.follow();
+	}
 	open.page = page;
 	return page;
 }

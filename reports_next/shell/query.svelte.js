@@ -1,10 +1,14 @@
 // A query on the page: what is asked now, what is shown, and how that stands to each other. Results
 // are remembered by their SQL, the first figures too, so that a choice made before costs nothing.
 import { untrack } from 'svelte';
-import { run, startEngine } from './engine.js';
-import { Gone, checkPublication, databaseUrl } from './site.svelte.js';
+import { EngineFailed, run, startEngine } from './engine.js';
+import { checkPublication, databaseUrl } from './site.svelte.js';
+import { t } from './texts/index.js';
 
 /** @typedef {import('./values.js').Result} Result */
+
+/** How many queries are being computed: readers who hear the page are told when it is done. */
+export const activity = $state({ computing: 0 });
 
 const KEPT = 400;
 /** @type {Map<string, Result>} */
@@ -98,10 +102,16 @@ export class Query {
 		this.#key = key;
 		this.state = 'computing';
 		const isWanted = () => this.#key === key;
-		Promise.all(names.map((name) => ask(texts[name], isWanted))).then(
-			(found) => isWanted() && found.every(Boolean) && this.#show(names, found),
-			(error) => isWanted() && this.#fail(error)
-		);
+		untrack(() => (activity.computing += 1));
+		Promise.all(names.map((name) => ask(texts[name], isWanted)))
+			.then(
+				(found) => isWanted() && found.every(Boolean) && this.#show(names, found),
+				(error) => {
+					if (isWanted()) this.fail(error instanceof EngineFailed ? `${t.engineFailed} (${error.message})` : String(error.message ?? error));
+					checkPublication();
+				}
+			)
+			.finally(() => (activity.computing -= 1));
 	}
 
 	#show(names, found) {
@@ -110,11 +120,11 @@ export class Query {
 		this.error = '';
 	}
 
-	#fail(error) {
+	/** Shows a message in place of the figures. */
+	fail(message) {
 		this.#key = '';
 		this.state = 'failed';
-		this.error = error instanceof Gone ? '' : String(error.message ?? error);
-		checkPublication();
+		this.error = message;
 	}
 
 	/** Tells the query where its block stands; for a node that shows it (`{@attach}` or use:). */

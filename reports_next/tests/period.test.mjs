@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { comparedWith, defaultPreset, presetDays, windowOf } from '../shell/period.js';
+
+const asOf = { date: '2026-03-31', time: '20:00:00' };
+const compared = (start, end, mode = 'previous', at = asOf, preset = null) => comparedWith({ preset, start, end }, at, mode);
+
+test('the running month ends with a month that has no such day', () => {
+	assert.deepEqual(compared('2026-03-01', '2026-03-31'), { start: '2026-02-01', end: '2026-02-28', until: null });
+});
+
+test('the running month is cut at the same day and time', () => {
+	const at = { date: '2026-03-12', time: '09:30:00' };
+	assert.deepEqual(compared('2026-03-01', '2026-03-12', 'previous', at), { start: '2026-02-01', end: '2026-02-12', until: '09:30:00' });
+	assert.deepEqual(compared('2026-03-01', '2026-03-12', 'year', at), { start: '2025-03-01', end: '2025-03-12', until: '09:30:00' });
+});
+
+test('finished months, quarters and years are recognised from their days', () => {
+	assert.deepEqual(compared('2026-02-01', '2026-02-28'), { start: '2026-01-01', end: '2026-01-31', until: null });
+	assert.deepEqual(compared('2025-10-01', '2025-12-31'), { start: '2025-07-01', end: '2025-09-30', until: null });
+	assert.deepEqual(compared('2025-01-01', '2025-12-31'), { start: '2024-01-01', end: '2024-12-31', until: null });
+	assert.deepEqual(compared('2024-02-01', '2024-02-29', 'year'), { start: '2023-02-01', end: '2023-02-28', until: null });
+});
+
+test('any other range is compared with as many days just before', () => {
+	assert.deepEqual(compared('2026-03-10', '2026-03-12'), { start: '2026-03-07', end: '2026-03-09', until: null });
+	assert.deepEqual(compared('2026-03-29', '2026-03-31'), { start: '2026-03-26', end: '2026-03-28', until: '20:00:00' });
+	assert.deepEqual(compared('2026-03-29', '2026-05-31'), { start: '2026-03-26', end: '2026-03-28', until: '20:00:00' });
+});
+
+test('a running year that is also a quarter keeps the unit that was chosen', () => {
+	const at = { date: '2026-03-15', time: '12:00:00' };
+	assert.deepEqual(compared('2026-01-01', '2026-03-15', 'previous', at, 'year'), { start: '2025-01-01', end: '2025-03-15', until: '12:00:00' });
+	assert.deepEqual(compared('2026-01-01', '2026-03-15', 'previous', at), { start: '2025-10-01', end: '2025-12-15', until: '12:00:00' });
+});
+
+test('nothing is compared with all time, a period to come, or when it is switched off', () => {
+	assert.equal(compared('1900-01-01', '2999-12-31', 'previous', asOf, 'allTime'), null);
+	assert.equal(compared('2026-04-01', '2026-04-30'), null);
+	assert.equal(compared('2026-03-01', '2026-03-31', 'none'), null);
+});
+
+test('presets end on the day of the data', () => {
+	const days = (preset) => presetDays(preset, '2026-03-31');
+	assert.deepEqual(days('thisMonth'), ['2026-03-01', '2026-03-31']);
+	assert.deepEqual(days('previousMonth'), ['2026-02-01', '2026-02-28']);
+	assert.deepEqual(days('quarter'), ['2026-01-01', '2026-03-31']);
+	assert.deepEqual(days('previousQuarter'), ['2025-10-01', '2025-12-31']);
+	assert.deepEqual(days('previousYear'), ['2025-01-01', '2025-12-31']);
+	assert.deepEqual(days('week'), ['2026-03-30', '2026-03-31']);
+	assert.deepEqual(days('previousWeek'), ['2026-03-23', '2026-03-29']);
+	assert.deepEqual(days('days30'), ['2026-03-02', '2026-03-31']);
+	assert.equal(defaultPreset('2026-03-07'), 'previousMonth');
+	assert.equal(defaultPreset('2026-03-08'), 'thisMonth');
+});
+
+test('a time axis shows whole units, never less than the period', () => {
+	const window = (grain, start, end) => windowOf(grain, { start, end }, '2026-03-31', '2024-01-10');
+	assert.deepEqual(window('month', '2026-03-01', '2026-03-31'), { start: '2025-04-01', end: '2026-03-31' });
+	assert.deepEqual(window('month', '1900-01-01', '2999-12-31'), { start: '2024-01-01', end: '2026-03-31' });
+	assert.deepEqual(window('quarter', '2026-03-01', '2026-03-31'), { start: '2024-04-01', end: '2026-03-31' });
+});
