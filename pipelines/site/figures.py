@@ -18,6 +18,8 @@ from pipelines.errors import ReportFailed
 from pipelines.metric_sql import CHOSEN_GRAIN, MetricQuery, SemanticLayer, UnknownName, filled
 from pipelines.site.choice import SHOWN, Choice
 
+# A comment, a quote, an input, or what stands between them.
+SIGNS = re.compile(r"(--[^\n]*|'|\$\{\s*inputs\.(\w+)(?:\.\w+)?\s*\}|[^-'$]+|.)")
 # The column of a time axis.
 PERIOD = "period"
 
@@ -190,8 +192,8 @@ class Figures:
     def _written(
         self, block: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, Any]:
-        """A block that is SQL; one that waits for a choice of the page has nothing to show yet."""
-        sql = _whole(block, others)
+        """A block that is SQL; one that waits for a choice or only others name has no rows."""
+        sql = None if block.get("inner") else _whole(block, others)
         if sql is None:
             return {}
         listed = block.get("list")
@@ -211,9 +213,11 @@ class Figures:
         return {"": answer | {"total": total}}
 
     def named(self, sql: str) -> str:
-        """SQL with the places that only pages have: `[[as_of_date]]`, `[[set leads]]`,
-        `[[user_fields lead]]`."""
+        """SQL with the places that only pages have: `[[as_of_date]]`, `[[period_start]]`,
+        `[[period_end]]`, `[[set leads]]`, `[[user_fields lead]]`."""
         sql = sql.replace("[[as_of_date]]", f"date '{self.choice.as_of:%Y-%m-%d}'")
+        for place, day in zip(("start", "end"), self.choice.period, strict=True):
+            sql = sql.replace(f"[[period_{place}]]", f"date '{day}'")
         sql = re.sub(r"\[\[set \w+\]\]", "[[period created_date | created_at]]", sql)
         for entity in ("lead", "deal"):
             columns = "".join(
@@ -239,9 +243,9 @@ class Figures:
 
 
 def _whole(block: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> str | None:
-    if block.get("inputs"):
+    sql = _chosen(block["sql"], block.get("defaults") or {})
+    if sql is None:
         return None
-    sql = block["sql"]
     for name in block.get("chain") or ():
         inner = _whole(others[name], others) if others[name]["kind"] == "sql" else None
         if inner is None:
@@ -249,6 +253,22 @@ def _whole(block: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) ->
         place = re.compile(r"\$\{\s*" + name + r"\s*\}")
         sql = f"(\n{inner}\n)".join(place.split(sql))
     return str(sql)
+
+
+def _chosen(sql: str, defaults: Mapping[str, Any]) -> str | None:
+    """SQL with the inputs' first values, quoted as the shell does; None where one has none."""
+    parts, in_quotes = [], False
+    for text, name in SIGNS.findall(sql):
+        if not name:
+            in_quotes ^= text == "'"
+            parts.append(text)
+            continue
+        value = defaults.get(name)
+        if value is None:
+            return None
+        escaped = str(value).replace("'", "''")
+        parts.append(escaped if in_quotes else f"'{escaped}'")
+    return "".join(parts)
 
 
 def _json(value: Any) -> Any:
