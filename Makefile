@@ -53,11 +53,12 @@ mutants: setup ## break each rule once and see a test go red
 hooks: setup ## lint what is committed, and refuse secrets, from now on
 	$(PYTHON) -m pre_commit install
 
-lint: setup ## ruff, mypy, sqlfluff
+lint: setup ## ruff, mypy, sqlfluff, deprecations of dbt
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	WAREHOUSE_DIR=$$(mktemp -d) $(PYTHON) -m sqlfluff lint --processes 2 dbt_project/models dbt_project/tests
+	$(PYTHON) -m scripts.check_dbt
 
 audit: setup ## ask the vulnerability services about every locked package
 	@$(PYTHON) -m scripts.audit

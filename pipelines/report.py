@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterable
@@ -27,6 +28,7 @@ from pipelines.site.shell import shell
 from pipelines.warehouse import Warehouse, connect_published
 
 MEMORY_LIMIT = "2GB"
+log = logging.getLogger(__name__)
 
 
 def report(warehouse: Warehouse, settings: Settings) -> Path:
@@ -45,9 +47,13 @@ def report(warehouse: Warehouse, settings: Settings) -> Path:
         raise ReportFailed("nothing is published yet: run the refresh first")
     built = shell(settings.report_lang, warehouse.directory / "logs")
     site, failed = _put_in_place(warehouse, settings, current, built.folder)
-    problems = [*built.warnings, *built.errors, *failed]
-    if built.errors or failed:
-        raise ReportFailed(f"the site is in {site}, but for:\n" + "\n".join(problems))
+    for warning in built.warnings:
+        log.warning(warning)
+    failed = [*built.errors, *failed]
+    if failed:
+        raise ReportFailed(
+            f"the site is in {site}; these pages show an error:\n" + "\n".join(failed)
+        )
     return site
 
 

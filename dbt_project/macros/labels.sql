@@ -61,7 +61,7 @@
 {%- endmacro %}
 
 {#
-    Whether a name needs its ID beside it to be told apart, a window over the rows of the directory:
+    Whether a name needs its ID beside it to be told apart, a window over the rows of one kind:
     several have it, it ends as if it had an ID, or reads like a name that the marts make up.
     within: columns outside which names may be equal. labels: keys of the names that are made up
     where this one is shown.

@@ -1,4 +1,4 @@
--- Leads and deals of the sources of the directory, and those without a source, are all of them.
+-- Leads and deals of the known sources, and those without a source, are all of them.
 with leads as (
     select * from {{ ref('fct_leads') }}
 ),

@@ -50,6 +50,7 @@ async function open(url) {
 	// An extension would be looked for on a foreign host, and the query would hang.
 	await connection.query('set autoinstall_known_extensions = false');
 	await connection.query('set autoload_known_extensions = false');
+	await connection.query(`set custom_extension_repository = '${new URL('none', document.baseURI).href}'`);
 	await connection.query("attach 'site.duckdb' as site (read_only)");
 	await connection.query('use site');
 	return connection;

@@ -17,7 +17,7 @@ const labelOfColumn = (name) => site.meta.filters.find(({ columns }) => Object.v
  */
 export function describe({ name, type }, given = {}) {
 	const found = metric(name);
-	let format = given.fmt ?? (found ? (found.format === 'amount' ? 'money' : found.format) : FORMATS[type]);
+	const format = given.fmt ?? (found ? (found.format === 'amount' ? 'money' : found.format) : FORMATS[type]);
 	const base = given.title ?? found?.short ?? found?.label ?? labelOfColumn(name) ?? t.columnNames?.[name] ?? name.replaceAll('_', ' ');
 	return { name, type, format, metric: found ? name : undefined, title: base, isNumeric: isNumeric(format) || (type === 'number' && !given.fmt) };
 }

@@ -6,11 +6,13 @@ import errno
 import os
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from pipelines import notify
 from pipelines.bitrix24.access import Webhook, from_environment
@@ -53,6 +55,12 @@ def test_every_setting_has_a_default_and_a_description() -> None:
     text = (DBT_PROJECT / "dbt_project.yml").read_text(encoding="utf-8").split("\nvars:\n")[1]
     described = re.findall(r"(?:^  #.*\n)+  (\w+):", text, re.MULTILINE)
     assert described == list(Settings.model_fields)
+
+
+def test_project_and_package_have_one_version() -> None:
+    project = yaml.safe_load((DBT_PROJECT / "dbt_project.yml").read_text(encoding="utf-8"))
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["version"] == package["project"]["version"]
 
 
 @pytest.mark.parametrize(

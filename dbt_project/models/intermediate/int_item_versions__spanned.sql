@@ -1,4 +1,4 @@
--- Spans in which refreshes saw the owner, stage, pipeline and amount of an item uncompared.
+-- Spans in which refreshes saw the owner, stage, pipeline and amount of an item unchanged.
 -- Grain: one row per entity, item and version.
 with item_versions as (
     select * from {{ ref('stg_bitrix24__item_versions') }}

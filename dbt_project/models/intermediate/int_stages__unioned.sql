@@ -1,4 +1,4 @@
--- Stages of leads and deals: the directory, and every code that items or their history still name.
+-- Stages of leads and deals: the reference data, and every code that items or their history name.
 -- Grain: one row per entity and stage.
 with statuses as (
     select * from {{ ref('stg_bitrix24__statuses') }}

@@ -1,4 +1,4 @@
--- Pipelines of deals: the directory, and every one that deals or their history still name.
+-- Pipelines of deals: the reference data, and every one that deals or their history name.
 -- Grain: one row per pipeline.
 with categories as (
     select * from {{ ref('stg_bitrix24__categories') }}

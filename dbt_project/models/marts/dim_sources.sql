@@ -1,4 +1,4 @@
--- Sources of leads and deals: the directory, and every code that items name or named.
+-- Sources of leads and deals: the reference data, and every code that items name or named.
 -- Grain: one row per source.
 with statuses as (
     select * from {{ ref('stg_bitrix24__statuses') }}

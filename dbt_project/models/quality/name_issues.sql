@@ -1,4 +1,4 @@
--- Names that do not tell one thing from another by themselves, and sources of no directory.
+-- Names that do not tell one thing from another by themselves, and unknown sources.
 -- Grain: one row per kind, entity and source, label with its value in lower case, or ID.
 with leads as (
     select * from {{ ref('fct_leads') }}

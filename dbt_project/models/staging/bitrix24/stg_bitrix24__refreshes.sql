@@ -21,7 +21,7 @@ completed as (
     where completed
 ),
 
--- Offsets that the portal wrote before its last full reading may have been mended since.
+-- Offsets that the portal wrote before its last full read may be fixed by now.
 written_times as (
     select {{ explode(json_text_list('written_times', "'times'")) }} as written_time
     from completed

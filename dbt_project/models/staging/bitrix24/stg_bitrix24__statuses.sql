@@ -1,5 +1,5 @@
--- Directory of statuses: lead and deal stages, sources and others.
--- Grain: one row per directory entry.
+-- Reference data: lead and deal stages, sources and others.
+-- Grain: one row per entry.
 with source as (
     {{ current_versions('statuses', key='id') }}
 ),
