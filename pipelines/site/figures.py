@@ -19,7 +19,7 @@ from pipelines.metric_sql import CHOSEN_GRAIN, MetricQuery, SemanticLayer, Unkno
 from pipelines.site.choice import SHOWN, Choice
 
 # A comment, a quote, an input, or what stands between them.
-SIGNS = re.compile(r"(--[^\n]*|'|\$\{\s*inputs\.(\w+)(?:\.\w+)?\s*\}|[^-'$]+|.)")
+SIGNS = re.compile(r"(--[^\n]*|'|\$\{\s*inputs\.(\w+)(?:\.(\w+))?\s*\}|[^-'$]+|.)")
 # The column of a time axis.
 PERIOD = "period"
 
@@ -258,13 +258,14 @@ def _whole(block: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) ->
 def _chosen(sql: str, defaults: Mapping[str, Any]) -> str | None:
     """SQL with the inputs' first values, quoted as the shell does; None where one has none."""
     parts, in_quotes = [], False
-    for text, name in SIGNS.findall(sql):
+    for text, name, part in SIGNS.findall(sql):
         if not name:
             in_quotes ^= text == "'"
             parts.append(text)
             continue
         value = defaults.get(name)
-        if value is None:
+        # Labels, and the days of a range, are known to the shell alone.
+        if value is None or part not in ("", "value"):
             return None
         escaped = str(value).replace("'", "''")
         parts.append(escaped if in_quotes else f"'{escaped}'")

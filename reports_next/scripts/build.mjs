@@ -24,7 +24,7 @@ function blocksOf(pages) {
 			route: page.route,
 			place: `${place.file}:${place.line}`,
 			...block,
-			...(block.kind === 'sql' ? { defaults: Object.fromEntries((block.inputs ?? []).map((name) => [name, page.inputs[name]])) } : {}),
+			...(block.kind === 'sql' ? { defaults: Object.fromEntries((block.inputs ?? []).map((name) => [name, page.several.has(name) ? null : page.inputs[name]])) } : {}),
 		}))
 	);
 }

@@ -200,12 +200,15 @@ function takeMetrics(page) {
 /** Inputs with the value that they begin with, where the page itself says it. */
 function takeInputs(page) {
 	page.inputs = {};
+	/** Inputs of several values: only their component knows how they begin. */
+	page.several = new Set();
 	for (const token of page.tokens.filter(({ kind, name, closing }) => kind === 'tag' && !closing && ['Dropdown', 'ButtonGroup', 'DateRange', 'TextInput', 'Parameter'].includes(name))) {
 		const get = (wanted) => literal(token.attributes.find(({ name }) => name === wanted)?.value);
 		const name = get('name');
 		if (typeof name !== 'string' || !NAME.test(name)) {
 			throw new PageError(page.placeAt(token.start), `<${token.name}>: attribute name must be a word`);
 		}
+		if (token.attributes.some((one) => one.name === 'multiple')) page.several.add(name);
 		const value = get('defaultValue') ?? firstItem(page, token);
 		page.inputs[name] = ['TextInput', 'Parameter'].includes(token.name) ? (value ?? '') : (value ?? null);
 	}
