@@ -23,7 +23,7 @@ export default {
 	portal: 'on the portal',
 	closed: 'closed',
 	notCounted: 'not counted',
-	states: { quality: 'quality', junk: 'junk', sale: 'sale', failed: 'failed', in_work: 'in work', success: 'success' },
+	states: { quality: 'quality', junk: 'junk', sale: 'sale', failed: 'failed', in_work: 'in work', success: 'success', new: 'new', in_progress: 'in progress' },
 	fields: {
 		state: 'State',
 		stage_name: 'Stage',

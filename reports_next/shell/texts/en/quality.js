@@ -32,7 +32,7 @@ export default {
 	rows: 'Rows',
 	listNote: 'The link opens the record in the CRM; the filters of the page hold here too. A day of imports or an unknown stage is one row for all its records',
 	entity: 'Object',
-	record: 'In the CRM',
+	record: 'In\u00a0the\u00a0CRM',
 	title: 'Title',
 	explanation: 'Why it is here',
 

@@ -23,7 +23,7 @@ export default {
 	portal: 'на портале',
 	closed: 'закрыто',
 	notCounted: 'не считается',
-	states: { quality: 'качественный', junk: 'некачественный', sale: 'продажа', failed: 'провал', in_work: 'в работе', success: 'успех' },
+	states: { quality: 'качественный', junk: 'некачественный', sale: 'продажа', failed: 'провал', in_work: 'в работе', success: 'успех', new: 'новый', in_progress: 'взят в работу' },
 	fields: {
 		state: 'Состояние',
 		stage_name: 'Этап',
