@@ -25,6 +25,7 @@ from pipelines.site import figures, meta
 from pipelines.site.choice import Choice
 from pipelines.site.database import write_tables
 from pipelines.site.shell import shell
+from pipelines.user_fields import add_dimensions
 from pipelines.warehouse import Warehouse, connect_published
 
 MEMORY_LIMIT = "2GB"
@@ -113,14 +114,16 @@ def write_data(
     Raises:
         ReportFailed: a page of the project asks for what is not there.
     """
-    layer = SemanticLayer.load(publication / "semantic_manifest.json")
     zone = ZoneInfo(settings.portal_timezone)
+    manifest = json.loads((publication / "semantic_manifest.json").read_text(encoding="utf-8"))
     with connect_published(publication / "crm.duckdb", memory_limit=MEMORY_LIMIT) as connection:
+        add_dimensions(manifest, connection)
         metrics = [
             row[0]
             for row in connection.execute("select metric_name from marts.dim_metrics").fetchall()
         ]
         ((epoch,),) = connection.execute("select epoch(as_of) from quality.refreshes").fetchall()
+    layer = SemanticLayer(manifest)
     as_of = dt.datetime.fromtimestamp(epoch, zone)
     (folder / "pages").mkdir(parents=True)
     pages = {

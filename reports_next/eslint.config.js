@@ -13,6 +13,8 @@ export default [
 			'svelte/prefer-svelte-reactivity': 'off',
 			// Addresses are made relative to the site's root by siteUrl().
 			'svelte/no-navigation-without-resolve': 'off',
+			// Does not see what a template uses.
+			'no-useless-assignment': 'off',
 			eqeqeq: 'error',
 			'no-var': 'error',
 			'prefer-const': 'off',

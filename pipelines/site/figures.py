@@ -20,6 +20,8 @@ from pipelines.site.choice import SHOWN, Choice
 
 # A comment, a quote, an input, or what stands between them.
 SIGNS = re.compile(r"(--[^\n]*|'|\$\{\s*inputs\.(\w+)(?:\.(\w+))?\s*\}|[^-'$]+|.)")
+# In `by`: a breakdown by each user field.
+USER_FIELDS = "__user_fields"
 # The column of a time axis.
 PERIOD = "period"
 
@@ -76,7 +78,7 @@ def compiled(block: Mapping[str, Any], by: Sequence[str], layer: SemanticLayer) 
             total = _named(layer.sql(replace(asked, by=())), (), columns)
         line = None
         if block.get("line") and in_time:
-            months = ("metric_time__month",)
+            months = ("metric_time__month", *by)
             line = layer.sql(replace(asked, metrics=in_time, stock=(), by=months, on_axis=True))
             line = _named(line, months, {name: name for name in in_time})
             line += f"\norder by {PERIOD} nulls last"
@@ -85,6 +87,21 @@ def compiled(block: Mapping[str, Any], by: Sequence[str], layer: SemanticLayer) 
     order = _order(block.get("order"), by, on_axis)
     limit = f"\nlimit {block['limit']}" if block.get("limit") else ""
     return Compiled(main + order + limit, total, line)
+
+
+def _alternatives(block: Mapping[str, Any], layer: SemanticLayer) -> list[Sequence[str]]:
+    """The breakdowns that a block offers; `lead__user_fields` is one for each field of leads that
+    the settings name."""
+    found: list[Sequence[str]] = []
+    for by in block.get("by") or [[]]:
+        place = next((name for name in by if name.endswith(USER_FIELDS)), None)
+        if place is None:
+            found.append(by)
+            continue
+        entity = place.removesuffix(USER_FIELDS)
+        fields = [name for name in layer.dimensions() if name.startswith(f"{entity}__uf_crm_")]
+        found += [[field if name == place else name for name in by] for field in fields]
+    return found
 
 
 def _conditions(where: str | None) -> tuple[str, ...]:
@@ -163,7 +180,7 @@ class Figures:
         choice, variants = self.choice, {}
         grain = (block.get("grain") or ["month"])[0]
         before = choice.year_before if block.get("grain") else choice.before
-        for number, by in enumerate(block.get("by") or [[]]):
+        for number, by in enumerate(_alternatives(block, self.layer)):
             sql = compiled(block, by, self.layer)
             variant: dict[str, Any] = {"sql": sql.main}
             if sql.total:
@@ -178,6 +195,10 @@ class Figures:
                 if sql.line:
                     months = choice.window("month", choice.period)
                     variant["line"] |= self._answer(sql.line, window=months)
+                if block.get("yearAgo"):
+                    year = choice.year_before
+                    asked = {"period": year.days, "until": year.until}
+                    variant["yearAgo"] = self._answer(sql.main, window=window, **asked)["rows"]
                 if block.get("compare") and before:
                     days = choice.window(grain, before.days) if block.get("grain") else window
                     asked = {"period": before.days, "until": before.until}
@@ -264,11 +285,14 @@ def _chosen(sql: str, defaults: Mapping[str, Any]) -> str | None:
             parts.append(text)
             continue
         value = defaults.get(name)
-        # Labels, and the days of a range, are known to the shell alone.
-        if value is None or part not in ("", "value"):
+        if value is not None and part in ("start", "end"):
+            value = str(value).split("..")[part == "end"] if ".." in str(value) else None
+        # Labels are known to the shell alone.
+        if value is None or part == "label":
             return None
         escaped = str(value).replace("'", "''")
-        parts.append(escaped if in_quotes else f"'{escaped}'")
+        is_plain = in_quotes or isinstance(value, int | float)
+        parts.append(escaped if is_plain else f"'{escaped}'")
     return "".join(parts)
 
 
@@ -286,6 +310,6 @@ def texts(blocks: Sequence[Mapping[str, Any]], layer: SemanticLayer) -> Iterator
         if block["kind"] == "sql":
             yield block["sql"]
             continue
-        for by in block.get("by") or [[]]:
+        for by in _alternatives(block, layer):
             sql = compiled(block, by, layer)
             yield from (text for text in sql if text)

@@ -30,12 +30,14 @@ class Filter:
         of_lead: Column of leads by which the filter narrows deals, where deals have it not.
         options: SQL of the values that a filter of other rows offers: `value`, and maybe
             `label_ru`, `label_en`. Only pages that name such a filter have it.
+        stages_of: Its values are stages of leads or deals and stand in the order of the funnel.
     """
 
     name: str
     columns: dict[str, str] = field(default_factory=dict)
     of_lead: str | None = None
     options: str | None = None
+    stages_of: str | None = None
 
 
 def _own(name: str, column: str, lead_deals: bool = True, also: tuple[str, ...] = ()) -> Filter:
@@ -58,13 +60,18 @@ FILTERS = (
     _own("source", "source_name", also=BRIDGE),
     _own("city", "city"),
     _own("department", "department_name", lead_deals=False),
-    Filter("deal_stage", {"deals": "pipeline_stage_name"}),
+    Filter("deal_stage", {"deals": "pipeline_stage_name"}, stages_of="deal"),
     Filter("state", {"deals": "state", "stages_deals": "state"}),
-    Filter("lead_stage", {"leads": "stage_name"}, of_lead="stage_name"),
+    Filter(
+        "lead_stage",
+        {"leads": "stage_name", "stages_leads": "stage_name"},
+        of_lead="stage_name",
+        stages_of="lead",
+    ),
     Filter("lead_state", {"leads": "state", "stages_leads": "state"}, of_lead="state"),
     *(_own(label, label) for label in UTM),
-    Filter("lead_source", {"deals": "lead_source_name"}),
-    *(Filter(f"lead_{label}", {"deals": f"lead_{label}"}) for label in UTM),
+    Filter("lead_source", {"deals": "lead_source_name", "leads": "source_name"}),
+    *(Filter(f"lead_{label}", {"deals": f"lead_{label}", "leads": label}) for label in UTM),
     Filter(
         "issue_kind",
         {"issues": "kind"},
@@ -134,6 +141,8 @@ def described(
         values = _values(connection, columns)
         if len(values) < 2:
             continue
+        if one.stages_of:
+            values = _in_funnel_order(connection, one.stages_of, values)
         if one.of_lead:
             columns["lead_deals"] = {
                 "id": "lead_id",
@@ -146,6 +155,7 @@ def described(
                 "columns": columns,
                 "dimensions": _dimensions(one),
                 "options": [{"value": value} for value in values],
+                **({"ordered": True} if one.stages_of else {}),
             }
         )
     return [*found, *_user_fields(connection)]
@@ -162,11 +172,7 @@ def columns(layer: SemanticLayer) -> list[str]:
 def _sql(layer: SemanticLayer, target: str, column: str) -> str:
     if target not in MODELS:
         return column
-    model = MODELS[target]
-    if column == "pipeline_stage_name":
-        pipeline, stage = (layer.column(model, name) for name in ("pipeline_name", "stage_name"))
-        return f"({pipeline}) || ' / ' || ({stage})"
-    return layer.column(model, column)
+    return layer.column(MODELS[target], column)
 
 
 def _dimensions(one: Filter) -> list[str]:
@@ -201,6 +207,20 @@ def _options(
     return [
         {"value": row["value"]} | ({"label": row[label]} if row.get(label) else {}) for row in rows
     ]
+
+
+def _in_funnel_order(
+    connection: duckdb.DuckDBPyConnection, entity: str, values: list[str]
+) -> list[str]:
+    """Stages by their pipeline and their place in it; those that are no stage stand last."""
+    named = {"deal": "pipeline_name || ' / ' || stage_name", "lead": "stage_name"}[entity]
+    rows = connection.execute(
+        f"select {named} from marts.dim_stages where entity = ?"
+        " order by pipeline_id, sort_order nulls last, stage_id",
+        [entity],
+    ).fetchall()
+    places = {name: place for place, (name,) in enumerate(rows)}
+    return sorted(values, key=lambda value: places.get(value, len(places)))
 
 
 def _user_fields(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:

@@ -101,10 +101,15 @@ def described(
         "first_date": str(choice.first),
         "forgotten_lead_days": settings.forgotten_lead_days,
         "forgotten_deal_days": settings.forgotten_deal_days,
+        "planned_is_not_forgotten": settings.planned_is_not_forgotten,
         "filters": _with_labels(
             filters.described(connection, layer, settings.report_lang), settings.report_lang
         ),
-        "dimensions": _dimensions(layer, settings.report_lang),
+        "dimensions": _dimensions(layer, settings.report_lang)
+        | {
+            f"{one['entity']}__{one['name'].lower()}": {"label": one["label"]}
+            for one in user_fields(connection)
+        },
         "metrics": _metrics(connection, layer, settings.report_lang),
         "user_fields": user_fields(connection),
         "min_sample": MIN_SAMPLE,
@@ -168,7 +173,7 @@ def _metrics(
 ) -> dict[str, Any]:
     rows = connection.execute(
         f"select metric_name, label_{language}, definition_{language}, formula, value_format,"
-        " is_comparable from marts.dim_metrics"
+        " is_comparable, numerator is not null from marts.dim_metrics"
     ).fetchall()
     return {
         name: {
@@ -177,9 +182,10 @@ def _metrics(
             "formula": formula,
             "format": FORMATS.get(kind, kind),
             "comparable": is_comparable,
+            "is_ratio": is_ratio,
             "records": _list(layer, name),
         }
-        for name, label, definition, formula, kind, is_comparable in rows
+        for name, label, definition, formula, kind, is_comparable, is_ratio in rows
     }
 
 
@@ -260,6 +266,8 @@ def texts(layer: SemanticLayer, names: Iterable[str]) -> list[str]:
         # The search in the header of every page.
         "select entity, item_id, title, stage_name, manager_name, created_date"
         " from marts.fct_portal_bridge",
+        "select entity, pipeline_id, pipeline_name, stage_id, stage_name, sort_order"
+        " from marts.dim_stages",
         "select entity, item_id, field_name, field_label, field_value"
         " from marts.fct_user_field_values",
     ]

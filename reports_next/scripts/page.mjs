@@ -187,6 +187,7 @@ function takeMetrics(page) {
 			order: given.order,
 			limit: given.limit === undefined ? undefined : Number(given.limit),
 			compare: Boolean(given.compare),
+			yearAgo: given.compare === 'both',
 			total: Boolean(given.total),
 			line: given.line === true ? 'month' : given.line,
 			where: given.where,
@@ -208,8 +209,9 @@ function takeInputs(page) {
 		if (typeof name !== 'string' || !NAME.test(name)) {
 			throw new PageError(page.placeAt(token.start), `<${token.name}>: attribute name must be a word`);
 		}
+		const range = token.name === 'DateRange' && get('start') && get('end') ? `${get('start')}..${get('end')}` : undefined;
 		if (token.attributes.some((one) => one.name === 'multiple')) page.several.add(name);
-		const value = get('defaultValue') ?? firstItem(page, token);
+		const value = get('defaultValue') ?? range ?? firstItem(page, token);
 		page.inputs[name] = ['TextInput', 'Parameter'].includes(token.name) ? (value ?? '') : (value ?? null);
 	}
 }

@@ -18,6 +18,13 @@ const MEANINGS = {
 	unknown: '#b9bec6',
 };
 
+/** The colour of a metric by what it counts: `sales_repeat_period`, `leads_quality_cohort`. */
+export function metricColor(name, i) {
+	const found = ['in_progress', 'in_work', 'quality', 'junk', 'new', 'repeat', 'unknown', 'failed'].find((meaning) => `_${name}_`.includes(`_${meaning}_`));
+	if (found) return MEANINGS[found];
+	return i === 0 && /^sales_/.test(name) ? MEANINGS.sale : (PALETTE[i] ?? COLORS.muted);
+}
+
 const PALETTE = [
 	'#2b6cb0', '#e0a03c', '#2f9e6e', '#8e5bb5', '#d1605e', '#3aa7b8',
 	'#b5893d', '#6c7fd8', '#7aa64b', '#c46aa0', '#5b8a8a', '#a06a4f',

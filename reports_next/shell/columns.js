@@ -1,5 +1,5 @@
 // <Column> children of a table, as columns of the grid.
-import { DASH, textOf } from './format.js';
+import { formatValue, textOf } from './format.js';
 import { describe, dimensionText, filterByName } from './metrics.js';
 import { cardHref } from './records.js';
 
@@ -27,7 +27,7 @@ export function toGrid(given, column, table = {}) {
 		group: given.colGroup,
 		href,
 		external: !given.card && (isLink || Boolean(given.link)),
-		text: isLink && given.linkLabel ? (_, row) => String(row[given.linkLabel] ?? given.linkLabel) : filter ? (value) => dimensionText(value, filter) : given.values ? (value) => textOf(given.values, value) ?? value ?? DASH : undefined,
+		text: isLink && given.linkLabel ? (_, row) => String(row[given.linkLabel] ?? given.linkLabel) : filter ? (value) => dimensionText(value, filter) : given.texts ? (value) => textOf(given.texts, value) ?? formatValue(value) : undefined,
 	};
 }
 

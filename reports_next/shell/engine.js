@@ -29,10 +29,9 @@ async function open(url) {
 	]);
 	const absolute = (path) => new URL(path, document.baseURI).href;
 	// The worker tells nobody when its own files don't come, and would be waited for for ever.
-	for (const file of [workerUrl, wasmUrl, url]) {
-		const { ok, status } = await fetch(absolute(file), { method: 'HEAD' });
-		if (!ok) throw new Error(`${file}: ${status}`);
-	}
+	const there = await fetch(absolute(wasmUrl), { method: 'HEAD' });
+	if (!there.ok) throw new Error(`${wasmUrl}: ${there.status}`);
+	await there.text();
 	const worker = new Worker(absolute(workerUrl));
 	const db = new duckdb.AsyncDuckDB(new duckdb.VoidLogger(), worker);
 	const broken = new Promise((_, reject) => {

@@ -4,14 +4,15 @@ import { siteUrl } from './site.svelte.js';
 
 /**
  * @param {string} records list and set: 'leads/received'
- * @param {Record<string, string>} [extra] filters that the cell adds to the chosen ones
+ * @param {Record<string, string | string[]>} [extra] filters that the cell adds to the chosen ones;
+ *   `not_<filter>` excludes
  */
 export function recordsHref(records, extra = {}) {
 	const [list, set] = records.split('/');
 	const address = new URLSearchParams(query({ withView: false }));
 	for (const [name, value] of Object.entries(extra)) {
 		address.delete(name);
-		address.append(name, value ?? '');
+		for (const one of Array.isArray(value) ? value : [value]) address.append(name, one ?? '');
 	}
 	address.set('show', set);
 	return `${siteUrl(`/${list}/`)}?${address}`;

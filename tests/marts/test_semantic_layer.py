@@ -96,6 +96,8 @@ def query(company: Warehouse, sql: str) -> list[tuple[Any, ...]]:
         ("sales_new_period", {"03-01": 3}, 3),
         ("sales_repeat_cohort", {"02-01": 0, "03-01": 1}, 1),
         ("sales_repeat_period", {"03-01": 1}, 1),
+        ("sales_new_share_period", {"03-01": 3 / 5}, 3 / 5),
+        ("sales_repeat_share_period", {"03-01": 1 / 5}, 1 / 5),
         ("sales_new_amount_cohort", {"02-01": RUB(300), "03-01": RUB("1500.50")}, None),
         ("sales_new_amount_period", {"03-01": RUB("1800.50")}, None),
         # The one repeat sale has no known amount: never 0. February has no such sale.
@@ -118,10 +120,13 @@ def query(company: Warehouse, sql: str) -> list[tuple[Any, ...]]:
         # Due on the 30th: lead 5 and deal 3.
         ("leads_overdue", {"02-01": 1, "03-01": 0}, 1),
         ("leads_overdue_amount", {"02-01": RUB(0), "03-01": RUB(0)}, RUB(0)),
+        ("leads_forgotten_amount", {"02-01": RUB(0), "03-01": RUB(0)}, RUB(0)),
+        ("leads_without_planned_activity_amount", {"02-01": RUB(0), "03-01": RUB(0)}, RUB(0)),
         ("deals_overdue", {"02-01": 0, "03-01": 1}, 1),
         ("deals_overdue_amount", {"02-01": RUB(0), "03-01": RUB(2000)}, RUB(2000)),
         ("deals_overdue_amount_unknown", {"02-01": 0, "03-01": 0}, 0),
         ("deals_forgotten_amount", {"02-01": RUB(0), "03-01": RUB(2000)}, RUB(2000)),
+        ("deals_forgotten_without_plan_amount", {"02-01": RUB(0), "03-01": RUB(0)}, RUB(0)),
         ("deals_without_planned_activity_amount", {"02-01": RUB(0), "03-01": RUB(0)}, RUB(0)),
         ("deals_forgotten", {"02-01": 0, "03-01": 1}, 1),
         ("deals_forgotten_without_plan", {"02-01": 0, "03-01": 0}, 0),

@@ -1,59 +1,26 @@
 {# Deals on a stage whose name says "closed successfully" while the portal holds it open. #}
 {% macro issue_success_stage_not_final() -%}
-    -- As the portal calls them: the ID in a name says nothing of what the stage means.
-    with deal_stages as (
-        select
-            stage_id,
-            semantics,
-            is_deleted,
-            case
-                when is_name_with_id then replace(stage_name, ' (ID ' || stage_id || ')', '')
-                else stage_name
-            end as stage_name
-        from stages
-        where entity = 'deal'
-    ),
-
-    -- Names that say "closed successfully" in the portal's two usual languages, without a "not".
-    success_stages as (
-        select
-            stage_id,
-            stage_name
-        from deal_stages
-        where
-            semantics = 'P'
-            and not is_deleted
-            and regexp_extract(
-                lower(stage_name),
-                '(^|[^a-zа-яё])(успе(шн|х)|оплачен|продан|выигран|success|(won|paid)($|[^a-zа-яё]))',
-                2
-            ) <> ''
-            and regexp_extract(
-                lower(stage_name),
-                '(^|[^a-zа-яё])(не|без|not) +(успе(шн|х)|оплачен|продан|выигран|success|won|paid)',
-                2
-            ) = ''
-    )
-
     -- Legacy deals and those of stages that the settings name stay listed: this row explains them.
     select
         'success_stage_not_final' as kind,
         'deal' as entity,
         deals.deal_id as item_id,
-        'Этап «' || success_stages.stage_name || '» не завершающий'
+        'Этап «' || stages.stage_name || '» не завершающий'
         || case
             when deals.is_legacy then ': сделка отмечена как импорт'
             when deals.is_sale then ': продажа по настройке paid_stages'
             else ': сделка в работе, а не продажа'
         end as explanation_ru,
-        'Stage "' || success_stages.stage_name || '" is not final'
+        'Stage "' || stages.stage_name || '" is not final'
         || case
             when deals.is_legacy then ': the deal is marked as an import'
             when deals.is_sale then ': a sale by the setting paid_stages'
             else ': the deal is in work, no sale'
         end as explanation_en
     from deals
-    inner join success_stages
-        on deals.stage_id = success_stages.stage_id
+    inner join stages
+        on
+            deals.stage_id = stages.stage_id
+            and stages.is_success_like
     where deals.semantics = 'P'
 {%- endmacro %}

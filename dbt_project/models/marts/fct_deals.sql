@@ -72,6 +72,7 @@ joined as (
         pipelines.pipeline_name,
         deals.stage_id,
         coalesce(stages.stage_name, {{ label('no_stage') }}) as stage_name,
+        coalesce(stages.is_success_like, false) as is_success_like_stage,
         classified.sale_pipeline_id,
         case
             when classified.sale_pipeline_id is not null
@@ -284,6 +285,7 @@ final as (
         is_sale,
         is_failed,
         is_in_work,
+        is_in_work and is_success_like_stage as is_on_success_like_stage,
         is_idle,
         is_idle and not has_planned_activity as is_idle_without_plan,
         is_idle

@@ -201,6 +201,8 @@ final as (
                 {{ is_sales_pipeline('unioned.pipeline_key') }}
                 and ({{ var('include_legacy') }} or not items.is_legacy)
         end as is_counted,
+        -- Created failed: they fell out before any stage, not at a final one.
+        coalesce(stages.stage_state, 'in_work') = 'in_work' as is_open_stage,
         unioned.visit_number is not null as is_visited,
         unioned.is_forwarded,
         unioned.is_back_move,

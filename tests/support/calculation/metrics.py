@@ -90,7 +90,11 @@ def _amounts(name: str, measure: Measure) -> dict[str, Metric]:
     return {name: Total(measure), f"{name}_unknown": Total(replace(measure, value=measure.unknown))}
 
 
-def _deal_amount(where: str, day: str = "created_date") -> Measure:
+def _lead_amount(where: str) -> Measure:
+    return Measure("leads", "created_date", where, "opportunity_amount", "is_amount_unknown")
+
+
+def _deal_amount(where: str | None, day: str = "created_date") -> Measure:
     return Measure("deals", day, where, "base_amount", "is_amount_unknown")
 
 
@@ -137,21 +141,22 @@ def _metrics() -> dict[str, Metric]:
             ),
         ),
         "leads_overdue": Total(_lead("is_overdue")),
-        **_amounts(
-            "leads_overdue_amount",
-            Measure(
-                "leads", "created_date", "is_overdue", "opportunity_amount", "is_amount_unknown"
-            ),
-        ),
+        **_amounts("leads_overdue_amount", _lead_amount("is_overdue")),
+        **_amounts("leads_forgotten_amount", _lead_amount("is_forgotten")),
+        **_amounts("leads_without_planned_activity_amount", _lead_amount("is_without_plan")),
         "revenue_per_lead_cohort": Ratio(of_lead, received),
         "sales_of_leads_period": Total(sales_of_leads),
         **_amounts("sales_amount_of_leads_period", amount_of_leads),
         "revenue_per_lead_period": Ratio(amount_of_leads, received),
         "deals_created": Total(_deal()),
+        **_amounts("deals_created_amount", _deal_amount(None)),
         "deals_in_work": Total(_deal("is_in_work")),
         **_amounts("potential_amount", _deal_amount("is_in_work")),
         **_amounts("deals_forgotten_amount", _deal_amount("is_forgotten")),
         **_amounts("deals_without_planned_activity_amount", _deal_amount("is_without_plan")),
+        **_amounts(
+            "deals_forgotten_without_plan_amount", _deal_amount("is_forgotten_without_plan")
+        ),
         "deals_overdue": Total(_deal("is_overdue")),
         **_amounts("deals_overdue_amount", _deal_amount("is_overdue")),
         "deals_forgotten": Total(_deal("is_forgotten")),
@@ -226,6 +231,10 @@ def _metrics() -> dict[str, Metric]:
             sales = f"is_{kind}_sale"
             found[f"sales_{kind}_{view}"] = Total(_deal(sales, sold))
             found |= _amounts(f"sales_{kind}_amount_{view}", _deal_amount(sales, sold))
+    sold = _deal("is_sale", "sold_date")
+    for kind in ("new", "repeat"):
+        of_kind = _deal(f"is_{kind}_sale", "sold_date")
+        found[f"sales_{kind}_share_period"] = Ratio(of_kind, sold)
     return found
 
 
