@@ -55,6 +55,9 @@ export function formatMoney(value, code = currency) {
 /** @param {string} day YYYY-MM-DD */
 export const formatDay = (day) => (day ? String(day).slice(0, 10).split('-').reverse().join('.') : DASH);
 
+/** An instant to the minute. @param {string} moment YYYY-MM-DD HH:MM:SS */
+export const formatMoment = (moment) => (moment ? `${formatDay(moment)} ${String(moment).slice(11, 16)}` : DASH);
+
 /** Two days as a reader says them; one day where they are the same. */
 export const formatDays = (start, end) => (start === end ? formatDay(start) : `${formatDay(start)} – ${formatDay(end)}`);
 
@@ -136,6 +139,8 @@ export function formatValue(value, format, { exact = false } = {}) {
 			return exact ? formatExact(value) : formatCount(value);
 		case 'day':
 			return formatDay(value);
+		case 'moment':
+			return formatMoment(value);
 		case 'text':
 			return String(value);
 		default:

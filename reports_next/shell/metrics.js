@@ -3,7 +3,7 @@ import { t } from './texts/index.js';
 import { currencySymbol, isNumeric } from './format.js';
 import { site } from './site.svelte.js';
 
-const FORMATS = { number: 'exact', day: 'day', time: 'text', text: 'text', boolean: 'boolean' };
+const FORMATS = { number: 'exact', day: 'day', time: 'moment', text: 'text', boolean: 'boolean' };
 
 export const metric = (name) => (Object.hasOwn(site.meta.metrics, name) ? site.meta.metrics[name] : undefined);
 export const filterByName = (name) => site.meta.filters.find((filter) => filter.name === name);
