@@ -382,27 +382,30 @@ def test_a_bar_that_is_clicked_becomes_a_filter(
     assert names or route == "/quality/"
     for name in names:
         before = page.url
-        for canvas in page.locator(f'[data-block="{name}"] {BARS} .plot').all():
-            click_an_element(page, canvas)
+        for plot in page.locator(f'[data-block="{name}"] {BARS} .plot').all():
+            click_an_element(page, plot)
             page.wait_for_url(lambda url, before=before: url != before)
             page.go_back()
             page.wait_for_url(before)
             settle(page)
 
 
+CURSOR = "([x, y]) => getComputedStyle(document.elementFromPoint(x, y)).cursor"
+
+
 def click_an_element(page: Page, plot: Locator) -> None:
     """Clicks where the pointer shows that something can be clicked."""
-    canvas = plot.locator("canvas").first
-    canvas.scroll_into_view_if_needed()
+    plot.locator("svg").wait_for()
+    plot.evaluate("node => node.scrollIntoView({ block: 'center' })")
     settle(page)
     page.wait_for_timeout(200)  # charts are drawn anew where their data changed
-    box = canvas.bounding_box()
+    box = plot.bounding_box()
     assert box
     for down in (0.5, 0.3, 0.7, 0.15, 0.85, 0.05, 0.6, 0.4, 0.8):
         for right in (0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95):
-            page.mouse.move(box["x"] + right * box["width"], box["y"] + down * box["height"])
-            cursor = canvas.evaluate("canvas => getComputedStyle(canvas.parentElement).cursor")
-            if cursor == "pointer":
+            at = [box["x"] + right * box["width"], box["y"] + down * box["height"]]
+            page.mouse.move(*at)
+            if page.evaluate(CURSOR, at) == "pointer":
                 page.mouse.down()
                 page.mouse.up()
                 return
@@ -444,16 +447,17 @@ def test_what_strangers_wrote_does_nothing(open_page: OpenPage, company: str) ->
     for route in ("/", "/sales/", "/marketing/", "/money/", "/forgotten/", "/quality/", "/bridge/"):
         page.goto(f"{company}{route}?period=allTime")
         settle(page)
-        for chart in page.locator(".chart canvas").all():
+        for chart in page.locator(".plot").all():
             hover_over(page, chart)
         assert page.evaluate("window.planted") is None, route
         assert page.locator("img[src=x]").count() == 0, route
 
 
-def hover_over(page: Page, canvas: Locator) -> None:
+def hover_over(page: Page, plot: Locator) -> None:
     """Brings out the tooltips of a chart."""
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
+    plot.scroll_into_view_if_needed()
+    plot.locator("svg").wait_for()
+    box = plot.bounding_box()
     assert box
     for down in range(1, 12):
         for right in (0.2, 0.35):

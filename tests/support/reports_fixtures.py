@@ -48,7 +48,7 @@ CHROMIUM_ARGUMENTS = [
     "--disable-sync",
 ]
 
-expect.set_options(timeout=60_000)  # the engine of the browser starts slowly on a busy machine
+expect.set_options(timeout=30_000)  # the engine of the browser starts slowly on a busy machine
 
 PAGES = [
     "/",
