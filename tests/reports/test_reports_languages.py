@@ -20,8 +20,8 @@ OpenPage = Callable[..., Page]
 PORTALS = {"ru": "company", "en": "english"}
 LOCALES = {"ru": "ru-RU", "en": "en-US"}
 FOREIGN = {"ru": re.compile(r"[A-Za-z]{2,}"), "en": re.compile(r"[А-Яа-яЁё]+")}
-# Names and abbreviations that a Russian report has too; Ctrl and Alt are keys.
-INTERNATIONAL = {"CRM", "CSV", "Excel", "ID", "SQL", "UTM", "URL", "Ctrl", "Alt"}
+# Names and abbreviations that a Russian report has too; Ctrl and Alt are keys, II a quarter.
+INTERNATIONAL = {"CRM", "CSV", "Excel", "ID", "SQL", "UTM", "URL", "Ctrl", "Alt", "II", "III", "IV"}
 
 IDENTIFIER = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 # What a setting may say, as its description names it.
@@ -30,10 +30,11 @@ SETTING_VALUES = {
     *("true", "false"),
 }
 # Names by which SQL and settings know a thing, values of settings, and the label of a metric in the
-# other language, which the page of definitions shows on purpose.
+# other language, which the page of definitions shows on purpose. A chart cuts its texts: the table
+# beside it has them whole.
 NAMES = (
     "code, [data-setting] td:nth-child(2), [data-definition] h3 [lang],"
-    " [data-block=checks] td:first-child"
+    " [data-block=checks] td:first-child, .info-sign, .plot"
 )
 READ_WORDS = """(names) => [
     document.querySelectorAll(names).forEach((name) => { name.style.display = 'none'; }) ?? '',
