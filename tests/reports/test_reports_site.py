@@ -87,6 +87,9 @@ READ_FIGURES = """() => Object.fromEntries([...document.querySelectorAll('[data-
     ]))"""
 
 
+SHOW = "(name) => document.querySelector(`[data-block='${name}']`)?.scrollIntoView()"
+
+
 def number(text: str) -> float | None:
     """A figure as it is written to its last digit; None for a dash."""
     digits = re.sub(r"[^0-9,−-]", "", text).replace(",", ".").replace("−", "-")
@@ -116,6 +119,8 @@ def expect_figures(page: Page, expected: dict[str, Any]) -> None:
         }
         if shown and not wrong:
             return
+        # A block far below is computed when it comes near.
+        page.evaluate(SHOW, next(iter(wrong), "").split("/")[0])
         page.wait_for_timeout(100)
     assert not wrong, wrong
 
