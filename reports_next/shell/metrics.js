@@ -23,6 +23,12 @@ export function inOrder(values, filter) {
 	return [...values].sort((one, other) => place(one) - place(other));
 }
 
+/** Values of a series in the order of the filter's options, which is the same on every chart. */
+export function orderOf(values, filter) {
+	const place = new Map((filter?.options ?? []).map(({ value }, i) => [value, i]));
+	return [...values].sort((one, other) => (place.get(one ?? '') ?? place.size) - (place.get(other ?? '') ?? place.size));
+}
+
 /** `a=text | b=text` of an attribute, or the same as an object. */
 export const pairsOf = (pairs = '') =>
 	typeof pairs === 'string' ? Object.fromEntries(pairs.split('|').map((pair) => pair.split('=').map((part) => part.trim()))) : pairs;
@@ -42,7 +48,7 @@ export function describe({ name, type }, given = {}) {
 	// Evidence reads the format of a column from the end of its name.
 	const [, stem, tag] = (!found && /^(.+)_(usd|eur|rub|pct\d?|num\d)$/.exec(name)) || [];
 	const format = given.fmt ?? (found ? (found.format === 'amount' ? 'money' : found.format) : (tag ?? FORMATS[type]));
-	const base = given.title ?? found?.short ?? found?.label ?? filterOf(name)?.label ?? t.columnNames?.[name] ?? (stem ?? name).replaceAll('_', ' ');
+	const base = given.title ?? found?.short ?? found?.label ?? labelOfColumn(name) ?? t.columnNames?.[name] ?? (stem ?? name).replaceAll('_', ' ');
 	return { name, type, format, metric: found ? name : undefined, title: base, isNumeric: isNumeric(format) || (type === 'number' && !given.fmt) };
 }
 
