@@ -154,7 +154,9 @@ def _metrics() -> dict[str, Metric]:
         **_amounts("potential_amount", _deal_amount("is_in_work")),
         **_amounts("deals_forgotten_amount", _deal_amount("is_forgotten")),
         **_amounts("deals_without_planned_activity_amount", _deal_amount("is_without_plan")),
-        **_amounts("deals_forgotten_without_plan_amount", _deal_amount("is_forgotten_without_plan")),
+        **_amounts(
+            "deals_forgotten_without_plan_amount", _deal_amount("is_forgotten_without_plan")
+        ),
         "deals_overdue": Total(_deal("is_overdue")),
         **_amounts("deals_overdue_amount", _deal_amount("is_overdue")),
         "deals_forgotten": Total(_deal("is_forgotten")),
