@@ -351,7 +351,12 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The program: `python -m pipelines`, or `bitrix24-analytics` of the environment."""
     os.umask(PRIVATE_UMASK)
     stop_on_signals()
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

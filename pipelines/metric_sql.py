@@ -23,8 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
-
 GRAINS = ("day", "week", "month", "quarter", "year")
 AGGREGATES = {
     "sum": "sum({})",
@@ -35,6 +33,7 @@ AGGREGATES = {
     "min": "min({})",
     "max": "max({})",
 }
+DIMENSION = re.compile(r"\{\{\s*(?:Time)?Dimension\('(\w+)'(?:,\s*'\w+')?\)\s*\}\}")
 PERIOD = "metric_time"
 CHOSEN_GRAIN = "chosen"
 
@@ -121,7 +120,7 @@ class SemanticLayer:
             for model in manifest["semantic_models"]
             for measure in model["measures"]
         }
-        self._jinja = Environment(autoescape=False)
+        self._known: dict[str, Measure] = {}
 
     @classmethod
     def load(cls, semantic_manifest: Path) -> SemanticLayer:
@@ -228,7 +227,12 @@ class SemanticLayer:
                 yield from self._simple(one)
 
     def _measure(self, name: str) -> Measure:
-        metric = self._metric(name)
+        if name not in self._known:
+            self._known[name] = self._read_measure(self._metric(name))
+        return self._known[name]
+
+    def _read_measure(self, metric: Mapping[str, Any]) -> Measure:
+        name = metric["name"]
         wanted = metric["type_params"]["measure"]
         model, measure = self._measures[wanted["name"]]
         if measure["agg"] == "percentile":
@@ -248,7 +252,11 @@ class SemanticLayer:
         axis = (
             measure["agg_time_dimension"] or self._models[model]["defaults"]["agg_time_dimension"]
         )
-        conditions = [self._rendered(template, model, {}) for template in templates]
+        conditions = [
+            condition
+            for template in templates
+            for condition in _conjuncts(self._rendered(template, model, {}))
+        ]
         return Measure(
             name,
             model,
@@ -262,11 +270,10 @@ class SemanticLayer:
     def _rendered(self, template: str, model: str, joined: dict[str, dict[str, str]]) -> str:
         """A condition of MetricFlow as SQL; `joined` takes the dimensions of other models."""
 
-        def column(name: str, _grain: str = "day") -> str:
-            return self._column(name, model, joined)
+        def column(found: re.Match[str]) -> str:
+            return self._column(found[1], model, joined)
 
-        rendered = self._jinja.from_string(template)
-        return " ".join(rendered.render(Dimension=column, TimeDimension=column).split())
+        return " ".join(DIMENSION.sub(column, template).split())
 
     def _scans(self, measures: list[Measure], query: MetricQuery) -> list[_Scan]:
         of_now = {name for metric in query.stock for name in self._simple(metric)}
@@ -299,6 +306,13 @@ class SemanticLayer:
             filtered = f" filter (where {' and '.join(own)})" if own else ""
             value = measure.aggregate.format(measure.expression)
             selected.append(f"{value}{filtered} as {measure.metric}")
+        # A group of which no measure has a record is none.
+        own_of = [
+            " and ".join(one for one in measure.conditions if one not in common)
+            for measure in scan.measures
+        ]
+        if all(own_of) and len(set(own_of)) > 1:
+            common.append(f"({' or '.join(f'({own})' for own in dict.fromkeys(own_of))})")
         inner = [*self._narrowed(scan.model, query.targets), *common]
         if scan.in_period:
             axis = self._dimension(scan.model, scan.axis or "")
@@ -438,6 +452,13 @@ def filled(
 
 
 PLACES = re.compile(r"\[\[((?:where|of|period|window|grain) .+?)\]\]")
+
+
+def _conjuncts(condition: str) -> list[str]:
+    """The parts of a condition that must all hold."""
+    if re.search(r"\b(or|between|case)\b", condition):
+        return [condition]
+    return re.split(r"\s+and\s+", condition)
 
 
 def _primary_entity(model: Mapping[str, Any]) -> tuple[str, str]:

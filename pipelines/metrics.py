@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import duckdb
-from metricflow.engine.metricflow_engine import MetricFlowEngine, MetricFlowQueryRequest
-from metricflow.protocols.sql_client import SqlClient, SqlEngine
-from metricflow.sql.render.duckdb_renderer import DuckDbSqlPlanRenderer
-from metricflow_semantics.model.dbt_manifest_parser import (
-    parse_manifest_from_dbt_generated_manifest,
-)
-from metricflow_semantics.model.semantic_manifest_lookup import SemanticManifestLookup
 
 from pipelines.errors import PublishFailed
+from pipelines.metric_sql import GRAINS, MetricQuery, SemanticLayer, filled
 
 SCHEMA = "metrics"
-GRAINS = ("day", "week", "month", "quarter", "year")
 # A sum of amounts: of those known; 0 where there is none, null where there are only unknown ones.
 MACROS = f"""
 create or replace macro {SCHEMA}.known_amount(total, unknown) as
@@ -29,26 +24,7 @@ create or replace macro {SCHEMA}.known_sum(amount, is_unknown, condition) as
         case when count(*) filter (where condition and is_unknown) = 0 then 0 end
     );
 """
-VIEW_TYPES = {"HUGEINT": "BIGINT", "TIMESTAMP": "DATE"}
-
-
-class _DuckDbDialect:
-    """What MetricFlow asks of a database to write SQL for it without running any."""
-
-    sql_engine_type = SqlEngine.DUCKDB
-    sql_plan_renderer = DuckDbSqlPlanRenderer()
-
-
-def load_engine(semantic_manifest: Path) -> MetricFlowEngine:
-    """MetricFlow on a manifest that dbt wrote, with tables named without their catalog."""
-    content = json.loads(semantic_manifest.read_text(encoding="utf-8"))
-    spines = content["project_configuration"]["time_spines"]
-    for model in [*content["semantic_models"], *spines]:
-        relation = model["node_relation"]
-        relation["database"] = None
-        relation["relation_name"] = f"{relation['schema_name']}.{relation['alias']}"
-    manifest = parse_manifest_from_dbt_generated_manifest(json.dumps(content))
-    return MetricFlowEngine(SemanticManifestLookup(manifest), cast(SqlClient, _DuckDbDialect()))
+VIEW_TYPES = {"HUGEINT": "BIGINT"}
 
 
 def definitions(semantic_manifest: Path) -> dict[str, Any]:
@@ -65,8 +41,8 @@ def create_views(connection: duckdb.DuckDBPyConnection, semantic_manifest: Path)
     """Creates the saved queries as views in schema `metrics` of the connection's database.
 
     Columns stand in the order of the saved query, numerators and denominators beside their ratios.
-    DuckDB's 128-bit sums become bigint, which every client knows, and periods become days. The
-    amount of a group that has no record of it is 0 here too; where none is known it is null.
+    DuckDB's 128-bit sums become bigint, which every client knows. The amount of a group that has no
+    record of it is 0; where none is known it is null.
 
     Args:
         connection: Uses the database that holds the marts.
@@ -80,52 +56,44 @@ def create_views(connection: duckdb.DuckDBPyConnection, semantic_manifest: Path)
     """
     if not semantic_manifest.exists():
         raise PublishFailed(f"{semantic_manifest} is missing: run the build first")
-    described_as = _descriptions(semantic_manifest)
+    content = json.loads(semantic_manifest.read_text(encoding="utf-8"))
+    described_as = _descriptions(content)
+    layer = SemanticLayer(content)
     connection.execute(f"create schema if not exists {SCHEMA}")
     connection.execute(MACROS)
     names = []
-    for saved in saved_queries(semantic_manifest):
-        described = connection.execute(f"describe {saved.sql}").fetchall()
-        types = {name: VIEW_TYPES.get(kind, kind) for name, kind, *_ in described}
-        columns = [name for name in types if name not in saved.metrics] + saved.metrics
-        selected = ", ".join(
-            f"cast({_filled(name, saved.metrics)} as {types[name]}) as {name}" for name in columns
+    for saved in content["saved_queries"]:
+        groups, metrics = _groups(saved), saved["query_params"]["metrics"]
+        wheres = (saved["query_params"]["where"] or {}).get("where_filters", [])
+        sql = layer.sql(
+            MetricQuery(
+                tuple(metrics),
+                tuple(groups),
+                in_period=False,
+                where=tuple(where["where_sql_template"] for where in wheres),
+            )
         )
-        view = f"{SCHEMA}.{saved.name}"
-        connection.execute(f"create view {view} as select {selected} from ({saved.sql})")
-        comment(connection, "view", view, saved.description)
+        sql = filled(sql)
+        columns = [*groups, *metrics]
+        described = connection.execute(f"describe {sql}").fetchall()
+        selected = ", ".join(
+            f"cast({name} as {VIEW_TYPES.get(kind, kind)}) as {column}"
+            for column, (name, kind, *_) in zip(columns, described, strict=True)
+        )
+        view = f"{SCHEMA}.{saved['name']}"
+        connection.execute(f"create view {view} as select {selected} from ({sql})")
+        comment(connection, "view", view, f"{saved['label']}. {saved['description']}")
         for name in columns:
             comment(connection, "column", f"{view}.{name}", described_as.get(_plain(name), name))
-        names.append(saved.name)
+        names.append(saved["name"])
     return names
 
 
-class SavedQuery(NamedTuple):
-    """A saved query of the semantic layer, written by MetricFlow."""
-
-    name: str
-    description: str
-    metrics: list[str]
-    sql: str
-
-
-def saved_queries(semantic_manifest: Path) -> list[SavedQuery]:
-    """The saved queries of a manifest that dbt wrote; their SQL takes MetricFlow seconds."""
-    engine = load_engine(semantic_manifest)
-    found = []
-    for saved in engine.list_saved_queries():
-        request = MetricFlowQueryRequest.create(saved_query_name=saved.name)
-        sql = engine.explain(request).sql_statement.without_descriptions.sql
-        told, metrics = f"{saved.label}. {saved.description}", list(saved.query_params.metrics)
-        found.append(SavedQuery(saved.name, told, metrics, sql))
-    return found
-
-
-def _filled(name: str, metrics: list[str]) -> str:
-    """An amount, 0 where nothing is left out of it: MetricFlow joins the groups of the metrics, and
-    cannot fill a derived one where it has no row (`fill_nulls_with` is of simple metrics alone)."""
-    unknown = f"{name}_unknown"
-    return f"coalesce({name}, case when {unknown} = 0 then 0 end)" if unknown in metrics else name
+def _groups(saved: Mapping[str, Any]) -> list[str]:
+    """Names of a saved query's breakdowns: `TimeDimension('metric_time', 'month')` is
+    `metric_time__month`; periods come first, as MetricFlow puts them."""
+    names = ["__".join(re.findall(r"'(\w+)'", one)) for one in saved["query_params"]["group_by"]]
+    return sorted(names, key=lambda name: not name.startswith("metric_time"))
 
 
 def comment(connection: duckdb.DuckDBPyConnection, kind: str, name: str, text: str) -> None:
@@ -134,9 +102,8 @@ def comment(connection: duckdb.DuckDBPyConnection, kind: str, name: str, text: s
     connection.execute(f"comment on {kind} {name} is '{escaped}'")
 
 
-def _descriptions(semantic_manifest: Path) -> dict[str, str]:
+def _descriptions(content: Mapping[str, Any]) -> dict[str, str]:
     """What each metric and dimension is, by the name of its column."""
-    content = json.loads(semantic_manifest.read_text(encoding="utf-8"))
     found = {"metric_time": "Period of the metrics, each by the date that its definition names."}
     for metric in content["metrics"]:
         found[metric["name"]] = (

@@ -16,6 +16,7 @@ from update_checker import UpdateChecker
 
 from pipelines.errors import BuildFailed, PublishFailed
 from pipelines.settings import DBT_PROJECT
+from pipelines.user_fields import add_dimensions
 from pipelines.warehouse import Warehouse, connect_published
 
 WRITTEN = ("target", "logs")
@@ -56,19 +57,9 @@ def run_mf(warehouse: Warehouse, arguments: Sequence[str]) -> None:
 
 
 def _add_user_fields(semantic_manifest: Path, warehouse: Warehouse) -> None:
-    """The user fields of the publication as dimensions: YAML cannot name what the settings do."""
-    with connect_published(warehouse.published / "crm.duckdb") as connection:
-        fields = connection.execute(
-            "select table_name, column_name, comment from duckdb_columns()"
-            " where schema_name = 'marts' and starts_with(column_name, 'uf_crm_')"
-            " and table_name in ('dim_lead_user_fields', 'dim_deal_user_fields') order by all"
-        ).fetchall()
     content = json.loads(semantic_manifest.read_text(encoding="utf-8"))
-    models = {model["node_relation"]["alias"]: model for model in content["semantic_models"]}
-    for table, name, label in fields:
-        models[table]["dimensions"].append(
-            {"name": name, "type": "categorical", "label": label, "description": label}
-        )
+    with connect_published(warehouse.published / "crm.duckdb") as connection:
+        add_dimensions(content, connection)
     semantic_manifest.write_text(json.dumps(content), encoding="utf-8")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterable
@@ -24,9 +25,11 @@ from pipelines.site import figures, meta
 from pipelines.site.choice import Choice
 from pipelines.site.database import write_tables
 from pipelines.site.shell import shell
+from pipelines.user_fields import add_dimensions
 from pipelines.warehouse import Warehouse, connect_published
 
 MEMORY_LIMIT = "2GB"
+log = logging.getLogger(__name__)
 
 
 def report(warehouse: Warehouse, settings: Settings) -> Path:
@@ -45,9 +48,13 @@ def report(warehouse: Warehouse, settings: Settings) -> Path:
         raise ReportFailed("nothing is published yet: run the refresh first")
     built = shell(settings.report_lang, warehouse.directory / "logs")
     site, failed = _put_in_place(warehouse, settings, current, built.folder)
-    problems = [*built.warnings, *built.errors, *failed]
-    if built.errors or failed:
-        raise ReportFailed(f"the site is in {site}, but for:\n" + "\n".join(problems))
+    for warning in built.warnings:
+        log.warning(warning)
+    failed = [*built.errors, *failed]
+    if failed:
+        raise ReportFailed(
+            f"the site is in {site}; these pages show an error:\n" + "\n".join(failed)
+        )
     return site
 
 
@@ -107,14 +114,16 @@ def write_data(
     Raises:
         ReportFailed: a page of the project asks for what is not there.
     """
-    layer = SemanticLayer.load(publication / "semantic_manifest.json")
     zone = ZoneInfo(settings.portal_timezone)
+    manifest = json.loads((publication / "semantic_manifest.json").read_text(encoding="utf-8"))
     with connect_published(publication / "crm.duckdb", memory_limit=MEMORY_LIMIT) as connection:
+        add_dimensions(manifest, connection)
         metrics = [
             row[0]
             for row in connection.execute("select metric_name from marts.dim_metrics").fetchall()
         ]
         ((epoch,),) = connection.execute("select epoch(as_of) from quality.refreshes").fetchall()
+    layer = SemanticLayer(manifest)
     as_of = dt.datetime.fromtimestamp(epoch, zone)
     (folder / "pages").mkdir(parents=True)
     pages = {

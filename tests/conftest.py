@@ -12,7 +12,7 @@ from zlib import crc32
 import pytest
 
 from pipelines.environment import ROOT
-from tests.support.compiled_models import compiled_models, kept_queries
+from tests.support.compiled_models import compiled_models
 
 pytest_plugins = ["tests.support.reports_fixtures"]
 
@@ -54,13 +54,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return rank.get(group.rstrip("0123456789"), len(LONGEST))
 
     items.sort(key=place)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def saved_queries() -> Iterator[None]:
-    """MetricFlow takes six seconds for those of one publication."""
-    with kept_queries():
-        yield
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from pipelines.site.choice import SHOWN, Choice
 
 # `${inputs.name}` and `${inputs.name.value}`, with the quotes that a page may set around it.
 INPUT = re.compile(r"('?)\$\{\s*inputs\.(\w+)(?:\.value)?\s*\}\1")
+# In `by`: a breakdown by each user field.
+USER_FIELDS = "__user_fields"
 # The column of a time axis.
 PERIOD = "period"
 
@@ -76,7 +78,7 @@ def compiled(block: Mapping[str, Any], by: Sequence[str], layer: SemanticLayer) 
             total = _named(layer.sql(replace(asked, by=())), (), columns)
         line = None
         if block.get("line") and in_time:
-            months = ("metric_time__month",)
+            months = ("metric_time__month", *by)
             line = layer.sql(replace(asked, metrics=in_time, stock=(), by=months, on_axis=True))
             line = _named(line, months, {name: name for name in in_time})
             line += f"\norder by {PERIOD} nulls last"
@@ -85,6 +87,21 @@ def compiled(block: Mapping[str, Any], by: Sequence[str], layer: SemanticLayer) 
     order = _order(block.get("order"), by, on_axis)
     limit = f"\nlimit {block['limit']}" if block.get("limit") else ""
     return Compiled(main + order + limit, total, line)
+
+
+def _alternatives(block: Mapping[str, Any], layer: SemanticLayer) -> list[Sequence[str]]:
+    """The breakdowns that a block offers; `lead__user_fields` is one for each field of leads that
+    the settings name."""
+    found: list[Sequence[str]] = []
+    for by in block.get("by") or [[]]:
+        place = next((name for name in by if name.endswith(USER_FIELDS)), None)
+        if place is None:
+            found.append(by)
+            continue
+        entity = place.removesuffix(USER_FIELDS)
+        fields = [name for name in layer.dimensions() if name.startswith(f"{entity}__uf_crm_")]
+        found += [[field if name == place else name for name in by] for field in fields]
+    return found
 
 
 def _conditions(where: str | None) -> tuple[str, ...]:
@@ -163,7 +180,7 @@ class Figures:
         choice, variants = self.choice, {}
         grain = (block.get("grain") or ["month"])[0]
         before = choice.year_before if block.get("grain") else choice.before
-        for number, by in enumerate(block.get("by") or [[]]):
+        for number, by in enumerate(_alternatives(block, self.layer)):
             sql = compiled(block, by, self.layer)
             variant: dict[str, Any] = {"sql": sql.main}
             if sql.total:
@@ -278,6 +295,6 @@ def texts(blocks: Sequence[Mapping[str, Any]], layer: SemanticLayer) -> Iterator
         if block["kind"] == "sql":
             yield block["sql"]
             continue
-        for by in block.get("by") or [[]]:
+        for by in _alternatives(block, layer):
             sql = compiled(block, by, layer)
             yield from (text for text in sql if text)

@@ -49,11 +49,16 @@ FILTERS = (
     _own("department", "department_name", lead_deals=False),
     Filter("deal_stage", {"deals": "pipeline_stage_name"}, stages_of="deal"),
     Filter("state", {"deals": "state", "stages_deals": "state"}),
-    Filter("lead_stage", {"leads": "stage_name"}, of_lead="stage_name", stages_of="lead"),
+    Filter(
+        "lead_stage",
+        {"leads": "stage_name", "stages_leads": "stage_name"},
+        of_lead="stage_name",
+        stages_of="lead",
+    ),
     Filter("lead_state", {"leads": "state", "stages_leads": "state"}, of_lead="state"),
     *(_own(label, label) for label in UTM),
-    Filter("lead_source", {"deals": "lead_source_name"}),
-    *(Filter(f"lead_{label}", {"deals": f"lead_{label}"}) for label in UTM),
+    Filter("lead_source", {"deals": "lead_source_name", "leads": "source_name"}),
+    *(Filter(f"lead_{label}", {"deals": f"lead_{label}", "leads": label}) for label in UTM),
 )
 # The semantic model whose rows a target narrows.
 MODELS = {

@@ -100,7 +100,11 @@ def described(
         "forgotten_deal_days": settings.forgotten_deal_days,
         "planned_is_not_forgotten": settings.planned_is_not_forgotten,
         "filters": _with_labels(filters.described(connection, layer), settings.report_lang),
-        "dimensions": _dimensions(layer, settings.report_lang),
+        "dimensions": _dimensions(layer, settings.report_lang)
+        | {
+            f"{one['entity']}__{one['name'].lower()}": {"label": one["label"]}
+            for one in user_fields(connection)
+        },
         "metrics": _metrics(connection, layer, settings.report_lang),
         "user_fields": user_fields(connection),
         "min_sample": MIN_SAMPLE,
@@ -162,7 +166,7 @@ def _metrics(
 ) -> dict[str, Any]:
     rows = connection.execute(
         f"select metric_name, label_{language}, definition_{language}, formula, value_format,"
-        " is_comparable from marts.dim_metrics"
+        " is_comparable, numerator is not null from marts.dim_metrics"
     ).fetchall()
     return {
         name: {
@@ -171,9 +175,10 @@ def _metrics(
             "formula": formula,
             "format": FORMATS.get(kind, kind),
             "comparable": is_comparable,
+            "is_ratio": is_ratio,
             "records": _list(layer, name),
         }
-        for name, label, definition, formula, kind, is_comparable in rows
+        for name, label, definition, formula, kind, is_comparable, is_ratio in rows
     }
 
 

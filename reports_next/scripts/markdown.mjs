@@ -118,7 +118,7 @@ export function specOf(page) {
 		hideTitle: page.head.hide_title === 'true',
 		targets: aliases,
 		inputs: page.inputs,
-		blocks: page.blocks.map(({ place, sql, ...block }) => (block.kind === 'sql' ? { ...block, sql } : block)),
+		blocks: page.blocks.map((block) => ({ ...block, place: undefined })),
 	};
 }
 

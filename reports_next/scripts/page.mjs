@@ -207,7 +207,8 @@ function takeInputs(page) {
 		if (typeof name !== 'string' || !NAME.test(name)) {
 			throw new PageError(page.placeAt(token.start), `<${token.name}>: attribute name must be a word`);
 		}
-		const value = get('defaultValue') ?? firstItem(page, token);
+		const range = token.name === 'DateRange' && get('start') && get('end') ? `${get('start')}..${get('end')}` : undefined;
+		const value = get('defaultValue') ?? range ?? firstItem(page, token);
 		page.inputs[name] = token.name === 'TextInput' ? (value ?? '') : (value ?? null);
 	}
 }

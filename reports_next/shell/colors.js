@@ -22,7 +22,7 @@ const MEANINGS = {
 export function metricColor(name, i) {
 	const found = ['in_progress', 'in_work', 'quality', 'junk', 'new', 'repeat', 'unknown', 'failed'].find((meaning) => `_${name}_`.includes(`_${meaning}_`));
 	if (found) return MEANINGS[found];
-	return /^sales_/.test(name) ? MEANINGS.sale : (PALETTE[i] ?? COLORS.muted);
+	return i === 0 && /^sales_/.test(name) ? MEANINGS.sale : (PALETTE[i] ?? COLORS.muted);
 }
 
 const PALETTE = [

@@ -1,4 +1,5 @@
 // <Column> children of a table, as columns of the grid.
+import { formatValue, textOf } from './format.js';
 import { describe, dimensionText, filterByName } from './metrics.js';
 
 /**
@@ -22,7 +23,7 @@ export function toGrid(given, column, table = {}) {
 		group: given.colGroup,
 		href: isLink ? (row) => address(row[column.name]) : link ? (row) => address(row[link]) : undefined,
 		external: isLink || Boolean(given.link),
-		text: isLink && given.linkLabel ? (_, row) => String(row[given.linkLabel] ?? given.linkLabel) : filter ? (value) => dimensionText(value, filter) : undefined,
+		text: isLink && given.linkLabel ? (_, row) => String(row[given.linkLabel] ?? given.linkLabel) : filter ? (value) => dimensionText(value, filter) : given.texts ? (value) => textOf(given.texts, value) ?? formatValue(value) : undefined,
 	};
 }
 

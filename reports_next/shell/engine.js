@@ -29,10 +29,9 @@ async function open(url) {
 	]);
 	const absolute = (path) => new URL(path, document.baseURI).href;
 	// The worker tells nobody when its own files don't come, and would be waited for for ever.
-	for (const file of [workerUrl, wasmUrl, url]) {
-		const { ok, status } = await fetch(absolute(file), { method: 'HEAD' });
-		if (!ok) throw new Error(`${file}: ${status}`);
-	}
+	const there = await fetch(absolute(wasmUrl), { method: 'HEAD' });
+	if (!there.ok) throw new Error(`${wasmUrl}: ${there.status}`);
+	await there.text();
 	const worker = new Worker(absolute(workerUrl));
 	const db = new duckdb.AsyncDuckDB(new duckdb.VoidLogger(), worker);
 	const broken = new Promise((_, reject) => {
@@ -50,6 +49,7 @@ async function open(url) {
 	// An extension would be looked for on a foreign host, and the query would hang.
 	await connection.query('set autoinstall_known_extensions = false');
 	await connection.query('set autoload_known_extensions = false');
+	await connection.query(`set custom_extension_repository = '${new URL('none', document.baseURI).href}'`);
 	await connection.query("attach 'site.duckdb' as site (read_only)");
 	await connection.query('use site');
 	return connection;

@@ -84,6 +84,7 @@ export function formatChange(value, before, format) {
 	}
 	if (!before) return '';
 	const change = value / before - 1;
+	if (change === 0) return `0${THIN}%`;
 	// A thousand percent says nothing.
 	if (change >= 10) return `×${number(value / before, decimals(0))}`;
 	return `${signed(change, number(Math.abs(change) * 100, decimals(Math.abs(change) < 0.1 ? 1 : 0)))}${THIN}%`;

@@ -23,8 +23,21 @@ export function inOrder(values, filter) {
 	return [...values].sort((one, other) => place(one) - place(other));
 }
 
-/** `a=text | b=text` of an attribute. */
-export const pairsOf = (text = '') => Object.fromEntries(text.split('|').map((pair) => pair.split('=').map((part) => part.trim())));
+/** Values of a series in the order of the filter's options, which is the same on every chart. */
+export function orderOf(values, filter) {
+	const place = new Map((filter?.options ?? []).map(({ value }, i) => [value, i]));
+	return [...values].sort((one, other) => (place.get(one ?? '') ?? place.size) - (place.get(other ?? '') ?? place.size));
+}
+
+/** `a=text | b=text` of an attribute, or the same as an object. */
+export const pairsOf = (pairs = '') =>
+	typeof pairs === 'string' ? Object.fromEntries(pairs.split('|').map((pair) => pair.split('=').map((part) => part.trim()))) : pairs;
+
+/** Breakdowns to choose from, by what tells them apart: source and campaign, source and medium. */
+export function breakdowns(by) {
+	const isShared = (name) => by.length > 1 && by.every((names) => names.includes(name));
+	return Object.fromEntries(by.map((names) => [names.join(', '), names.filter((name) => !isShared(name)).map((name) => site.meta.dimensions?.[name]?.label ?? name).join(', ')]));
+}
 
 /**
  * @param {{name: string, type: string}} column
@@ -32,8 +45,10 @@ export const pairsOf = (text = '') => Object.fromEntries(text.split('|').map((pa
  */
 export function describe({ name, type }, given = {}) {
 	const found = metric(name);
-	let format = given.fmt ?? (found ? (found.format === 'amount' ? 'money' : found.format) : FORMATS[type]);
-	const base = given.title ?? found?.short ?? found?.label ?? labelOfColumn(name) ?? t.columnNames?.[name] ?? name.replaceAll('_', ' ');
+	// Evidence reads the format of a column from the end of its name.
+	const [, stem, tag] = (!found && /^(.+)_(usd|eur|rub|pct\d?|num\d)$/.exec(name)) || [];
+	const format = given.fmt ?? (found ? (found.format === 'amount' ? 'money' : found.format) : (tag ?? FORMATS[type]));
+	const base = given.title ?? found?.short ?? found?.label ?? labelOfColumn(name) ?? t.columnNames?.[name] ?? (stem ?? name).replaceAll('_', ' ');
 	return { name, type, format, metric: found ? name : undefined, title: base, isNumeric: isNumeric(format) || (type === 'number' && !given.fmt) };
 }
 

@@ -1,6 +1,6 @@
 // A page while it is open: its blocks, its inputs, and how the choice fills their SQL.
 import { choice, compared, isDefaultPeriod, setView, where } from './choice.svelte.js';
-import { windowOf, GRAINS } from './period.js';
+import { GRAINS, axisWindow, lineWindow, yearBefore } from './period.js';
 import { Query, remember } from './query.svelte.js';
 import { site } from './site.svelte.js';
 import { between, fillPlaceholders, fillReferences, listSql, listTotalSql, userFieldSql } from './sql.js';
@@ -76,7 +76,9 @@ class Block extends Query {
 	constructor(page, spec, stored) {
 		super(() => this.#texts());
 		this.page = page;
-		this.spec = spec;
+		// Which user fields there are the publication says.
+		const hasUserFields = spec.by?.some((names) => names.some((name) => name.endsWith('__user_fields')));
+		this.spec = hasUserFields ? { ...spec, by: Object.keys(stored?.variants ?? {}).map((key) => key.split(', ')) } : spec;
 		this.stored = stored;
 	}
 
@@ -134,8 +136,8 @@ class Block extends Query {
 		return sql === undefined ? undefined : this.#fill(sql, choice.period, this.#window());
 	}
 
-	#window(period = choice.period) {
-		return windowOf(this.grain, period, site.meta.as_of_date, site.meta.first_date);
+	#window(kind = axisWindow) {
+		return kind(this.grain, choice.period, site.meta.as_of_date, site.meta.first_date);
 	}
 
 	#texts() {
@@ -151,11 +153,11 @@ class Block extends Query {
 		const add = (name, sql, period, days = window) => sql && (texts[name] = this.#fill(sql, period, days));
 		add('main', stored.sql, choice.period);
 		add('total', stored.total?.sql, choice.period);
-		add('line', stored.line?.sql, choice.period);
+		add('line', stored.line?.sql, choice.period, this.#window(lineWindow));
 		const onAxis = this.spec.grain?.length > 0;
 		const before = this.spec.compare && choice.compare !== 'none' ? compared(onAxis ? 'year' : undefined) : null;
 		if (before) {
-			const days = onAxis ? this.#window(before) : window;
+			const days = yearBefore(window);
 			add('before', stored.sql, before, days);
 			add('totalBefore', stored.total?.sql, before, days);
 		}

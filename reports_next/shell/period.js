@@ -128,10 +128,19 @@ export function shift(grain, day, units) {
 /** First and last day of the unit that starts on a day. */
 export const unitDays = (grain, start) => [start, addDays(shift(grain, start, 1), -1)];
 
-/** Days of a time axis: whole units that end with the period and hold at least as many as SHOWN. */
-export function windowOf(grain, { start, end }, asOf, first) {
+/** Days of a line beside a figure: whole units that end with the period, at least as many as SHOWN. */
+export function lineWindow(grain, { start, end }, asOf, first) {
 	const last = end > asOf ? asOf : end;
 	const from = shift(grain, startOf(grain, last), 1 - SHOWN[grain]);
 	const chosen = startOf(grain, start < first ? first : start);
 	return { start: chosen < from ? chosen : from, end: last };
 }
+
+/** Days of a time axis: it stays while the reader picks one of its units, and moves for a period before it. */
+export function axisWindow(grain, period, asOf, first) {
+	const present = lineWindow(grain, { start: asOf, end: asOf }, asOf, first);
+	return period.start >= present.start ? present : lineWindow(grain, period, asOf, first);
+}
+
+/** The same days a year before. */
+export const yearBefore = ({ start, end }) => ({ start: addMonths(start, -12), end: addMonths(end, -12) });

@@ -120,9 +120,8 @@ export class Query {
 		this.error = '';
 	}
 
-	/** Shows a message in place of the figures. */
+	/** Shows a message; the same question is not asked again until another was. */
 	fail(message) {
-		this.#key = '';
 		this.state = 'failed';
 		this.error = message;
 	}

@@ -27,15 +27,21 @@ async function json(path, options) {
 export const pageFile = (route) => (route === '/' ? 'index' : route.replace(/^\/|\/$/g, '').replaceAll('/', '.'));
 
 // The page's HTML asks for the first files before this script is there (scripts/build.mjs).
-const early = globalThis.__early ?? {};
+const early = globalThis.__early;
 
 /** Loads status.json and meta.json. */
 export async function loadSite() {
-	const status = await (early.status ?? json('status.json', { cache: 'no-store' }));
-	const meta = await (early.meta ?? json(`data/${status.publication}/meta.json`));
+	const [status, meta] = await Promise.all([early.status, early.meta]).catch(() => loadAgain());
 	site.status = status;
 	site.publication = status.publication;
 	site.meta = meta;
+}
+
+/** The publication may have been replaced between its name and its data. */
+async function loadAgain() {
+	early.page = undefined;
+	const status = await json('status.json', { cache: 'no-store' });
+	return [status, await json(`data/${status.publication}/meta.json`)];
 }
 
 /** The first figures of a page; none where the publication does not know the page. */

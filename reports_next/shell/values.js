@@ -30,6 +30,7 @@ function reader(type) {
 	if (/^(Int|Uint|Float)/.test(name)) return ['number', (value) => (value === null ? null : Number(value))];
 	if (name.startsWith('Date')) return ['day', (value) => (value === null ? null : isoDay(value))];
 	if (name.startsWith('Timestamp')) return ['time', (value) => (value === null ? null : isoMoment(value))];
+	if (name.startsWith('Time64')) return ['text', (value) => (value === null ? null : isoMoment(Number(value) / 1000).slice(11))];
 	if (name === 'Bool') return ['boolean', (value) => value];
 	if (name === 'Utf8' || name === 'LargeUtf8' || name.startsWith('Dictionary')) return ['text', (value) => value];
 	return ['text', (value) => (value === null || value === undefined ? null : String(value))];

@@ -49,3 +49,12 @@ test('mistakes are told with page and line', () => {
 	];
 	for (const [text, message] of cases) assert.throws(() => toSvelte(path, text), message);
 });
+
+test("pages as Evidence's documentation teaches them are taken as they are", () => {
+	for (const name of ['template', 'components', 'inputs']) {
+		const { page } = toSvelte(join(ROOT, `tests/evidence/${name}.md`));
+		assert.ok(page.blocks.length > 0);
+	}
+	assert.deepEqual(readPage(join(ROOT, 'tests/evidence/template.md')).inputs, { category: '%', year: '%' });
+	assert.deepEqual(readPage(join(ROOT, 'tests/evidence/inputs.md')).inputs, { outcome: 'quality', range: '2026-01-01..2026-03-31', people: null, word: '' });
+});

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { comparedWith, defaultPreset, presetDays, windowOf } from '../shell/period.js';
+import { axisWindow, comparedWith, defaultPreset, lineWindow, presetDays, yearBefore } from '../shell/period.js';
 
 const asOf = { date: '2026-03-31', time: '20:00:00' };
 const compared = (start, end, mode = 'previous', at = asOf, preset = null) => comparedWith({ preset, start, end }, at, mode);
@@ -54,9 +54,18 @@ test('presets end on the day of the data', () => {
 	assert.equal(defaultPreset('2026-03-08'), 'thisMonth');
 });
 
-test('a time axis shows whole units, never less than the period', () => {
-	const window = (grain, start, end) => windowOf(grain, { start, end }, '2026-03-31', '2024-01-10');
+test('a line shows whole units, never less than the period', () => {
+	const window = (grain, start, end) => lineWindow(grain, { start, end }, '2026-03-31', '2024-01-10');
 	assert.deepEqual(window('month', '2026-03-01', '2026-03-31'), { start: '2025-04-01', end: '2026-03-31' });
 	assert.deepEqual(window('month', '1900-01-01', '2999-12-31'), { start: '2024-01-01', end: '2026-03-31' });
 	assert.deepEqual(window('quarter', '2026-03-01', '2026-03-31'), { start: '2024-04-01', end: '2026-03-31' });
+});
+
+test('a time axis keeps its months while one of them is picked', () => {
+	const axis = (start, end) => axisWindow('month', { start, end }, '2026-03-31', '2024-01-10');
+	const present = { start: '2025-04-01', end: '2026-03-31' };
+	assert.deepEqual(axis('2026-03-01', '2026-03-31'), present);
+	assert.deepEqual(axis('2025-10-01', '2025-10-31'), present);
+	assert.deepEqual(axis('2025-01-01', '2025-01-31'), { start: '2024-02-01', end: '2025-01-31' });
+	assert.deepEqual(yearBefore(present), { start: '2024-04-01', end: '2025-03-31' });
 });

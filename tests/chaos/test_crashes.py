@@ -14,12 +14,10 @@ import fcntl
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,6 +34,8 @@ from pipelines.errors import AnotherRefreshIsRunning, ChecksFailed, ReportFailed
 from pipelines.publish import switch_link
 from pipelines.report import report
 from pipelines.settings import Settings
+from pipelines.site import shell as shell_module
+from pipelines.site.shell import Shell
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import serve
 from tests.support.changing_company import serve_company
@@ -126,59 +126,70 @@ with Warehouse(folder / "data").lock():
         pass
 
 
-def test_the_site_of_another_warehouse_waits_for_the_one_in_the_making(
+def test_a_shell_is_built_once_for_two_warehouses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two companies, one clone: each site holds its own figures."""
-    (tmp_path / "build").mkdir()
-    shown = tmp_path / "build" / "index.html"
+    """Two refreshes at once, one clone: the second waits for the shell of the first."""
+    built: list[str] = []
 
-    def builds(command: list[str], environment: Mapping[str, str], *_: object) -> None:
-        if command[-1] == "sources":
-            shown.write_text(environment["PUBLISHED_PARQUET"])
+    def builds(command: list[str], *_: object) -> None:
+        built.append(command[-1])
+        Path(command[-1]).mkdir()
         time.sleep(0.3)
+        (Path(command[-1]) / "blocks.json").write_text('{"blocks": []}')
 
-    monkeypatch.setattr(report_module, "REPORTS", tmp_path)
-    monkeypatch.setattr(report_module, "_install", lambda *_: None)
-    monkeypatch.setattr(report_module, "_npm", builds)
-    warehouses = [Warehouse(tmp_path / name) for name in ("one", "other")]
-    for warehouse in warehouses:
-        (warehouse.published / ".refreshes" / "000001" / "parquet").mkdir(parents=True)
-        switch_link(warehouse.published / "current", ".refreshes/000001")
+    monkeypatch.setattr(shell_module, "REPORTS", tmp_path / "reports")
+    monkeypatch.setattr(shell_module, "SHELLS", tmp_path / "shells")
+    monkeypatch.setattr(shell_module, "_install", lambda *_: None)
+    monkeypatch.setattr(shell_module, "_npm", builds)
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda warehouse: report(warehouse, Settings.load()), warehouses))
-    for warehouse in warehouses:
-        parquet = warehouse.published / ".refreshes" / "000001" / "parquet"
-        assert (warehouse.published / "site" / "index.html").read_text() == str(parquet)
+        one, other = pool.map(lambda _: shell_module.shell("ru", tmp_path / "logs"), range(2))
+    assert one == other
+    assert len(built) == 1
 
 
 @pytest.mark.parametrize("failure", [OSError("the disk is gone"), KeyboardInterrupt()])
-def test_a_site_built_anew_never_touches_the_one_that_is_shown(
+def test_a_site_written_again_never_touches_the_one_that_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
 ) -> None:
-    """`python -m pipelines report` a second time for one publication, stopped within the copy."""
+    """`python -m pipelines report` a second time for one publication, stopped within it."""
     warehouse = Warehouse(tmp_path / "data")
-    (warehouse.published / ".refreshes" / "000001" / "parquet").mkdir(parents=True)
+    (warehouse.published / ".refreshes" / "000001").mkdir(parents=True)
     switch_link(warehouse.published / "current", ".refreshes/000001")
-    (tmp_path / "build").mkdir()
-    (tmp_path / "build" / "index.html").write_text("old")
-    monkeypatch.setattr(report_module, "REPORTS", tmp_path)
-    monkeypatch.setattr(report_module, "_install", lambda *_: None)
-    monkeypatch.setattr(report_module, "_npm", lambda *arguments: None)
-    report(warehouse, Settings.load())
-    shown = warehouse.published / "site" / "index.html"
+    files = tmp_path / "shell"
+    files.mkdir()
+    (files / "blocks.json").write_text('{"blocks": []}')
+    monkeypatch.setattr(report_module, "shell", lambda *_: Shell(files, [], []))
+    told = "old"
 
-    def dies(*_: object, **__: object) -> None:
+    def writes(_: Path, folder: Path, *__: object) -> list[str]:
+        folder.mkdir(parents=True)
+        (folder / "meta.json").write_text(told)
+        return []
+
+    def dies(*_: object) -> list[str]:
         raise failure
 
-    (tmp_path / "build" / "index.html").write_text("new")
+    monkeypatch.setattr(report_module, "write_data", writes)
+    report(warehouse, Settings.load())
+
+    def shown() -> str:
+        site = (warehouse.published / "site").resolve()
+        publication = json.loads((site / "status.json").read_text())["publication"]
+        return (site / "data" / publication / "meta.json").read_text()
+
+    told = "new"
     with monkeypatch.context() as patched:
-        patched.setattr(shutil, "copytree", dies)
+        patched.setattr(report_module, "write_data", dies)
         with pytest.raises((ReportFailed, KeyboardInterrupt)):
             report(warehouse, Settings.load())
-    assert shown.read_text() == "old"
+    assert shown() == "old"
     report(warehouse, Settings.load())
-    assert shown.read_text() == "new"
+    assert shown() == "new"
+    # A page that is open reads on from the data with which it came.
+    data = warehouse.published / "site" / "data"
+    assert sorted(path.name for path in data.iterdir()) == ["000001", "000001-2"]
+    assert (data / "000001" / "meta.json").read_text() == "old"
 
 
 @pytest.mark.timeout(300 * (KILLS + 1))

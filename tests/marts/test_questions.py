@@ -15,8 +15,8 @@ from metricflow.engine.metricflow_engine import MetricFlowQueryRequest
 from pytest import approx
 
 from pipelines.environment import ROOT
-from pipelines.metrics import load_engine
 from pipelines.warehouse import Warehouse
+from tests.support.metricflow_engine import load_engine
 from tests.support.semantic_fixtures import RUB, company, shown
 
 __all__ = ["company"]

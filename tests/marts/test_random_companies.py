@@ -27,7 +27,7 @@ from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
 from pipelines.check import complete
 from pipelines.metric_sql import MetricQuery, SemanticLayer, filled
-from pipelines.metrics import create_views, load_engine
+from pipelines.metrics import create_views
 from pipelines.options import Options
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
@@ -37,6 +37,7 @@ from tests.support.calculation.bridge import Deleted
 from tests.support.calculation.metrics import METRICS, STAGE_METRICS
 from tests.support.calculation.quality import offset_differs
 from tests.support.compiled_models import run_models
+from tests.support.metricflow_engine import load_engine
 from tests.support.random_companies import (
     CITY_FIELD,
     IMPORT_DAY,

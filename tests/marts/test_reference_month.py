@@ -18,12 +18,12 @@ from pytest import approx
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
 from pipelines.check import complete
-from pipelines.metrics import load_engine
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_company import generate
 from scripts.demo_portal import serve
 from tests.support.compiled_models import run_models
+from tests.support.metricflow_engine import load_engine
 from tests.support.raw_tables import query
 from tests.support.semantic_fixtures import compile_query
 

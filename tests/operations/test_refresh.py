@@ -363,7 +363,7 @@ def test_a_second_refresh_exits_4_at_once(portal: Portal, warehouse: Warehouse) 
 def test_a_broken_report_exits_5_and_the_data_stand(
     portal: Portal, warehouse: Warehouse, tmp_path: Path
 ) -> None:
-    """No npm on the path: the marts are published, the site is not and says so."""
+    """The shell is no shell: the marts are published, the site is not and says so."""
     site = warehouse.published / "site"
     if not site.exists():
         (warehouse.published / ".sites" / "old").mkdir(parents=True)
@@ -372,11 +372,16 @@ def test_a_broken_report_exits_5_and_the_data_stand(
     (site / "status.json").write_text(json.dumps({"status": "published", **built}))
     portal.set_now(LATER)
     portal.upsert("leads", lead(4, createdTime=LATER, updatedTime=LATER))
+    shell = tmp_path / "shell.tar.gz"
+    shell.write_text("no archive")
     done = pipelines(
-        warehouse, "refresh", BITRIX24_WEBHOOK_URL=portal.webhook_url, PATH=str(tmp_path)
+        warehouse,
+        "refresh",
+        BITRIX24_WEBHOOK_URL=portal.webhook_url,
+        REPORT_SHELL=str(shell),
     )
     assert done.returncode == 5, done.stderr
-    assert "npm is missing" in done.stderr
+    assert f"REPORT_SHELL names {shell}, which is no shell" in done.stderr
     assert leads(warehouse.published / "crm.duckdb") == 4
     assert (run_file(warehouse)["status"], run_file(warehouse)["exit_code"]) == ("published", 5)
     status = json.loads((site / "status.json").read_text(encoding="utf-8"))

@@ -33,6 +33,7 @@ from pipelines.excel.words import EN, RU
 from pipelines.excel.workbooks import excel
 from pipelines.publish import publish
 from pipelines.settings import Settings
+from pipelines.site.shell import Shell
 from pipelines.warehouse import Warehouse
 from scripts.demo_company import generate
 from scripts.demo_portal import serve
@@ -928,11 +929,11 @@ def test_the_site_holds_the_workbooks_also_when_built_again(
 ) -> None:
     warehouse = edited(company, tmp_path)
     excel(warehouse, settings)
-    (tmp_path / "reports" / "build").mkdir(parents=True)
-    monkeypatch.setattr(report_module, "REPORTS", tmp_path / "reports")
-    monkeypatch.setattr(report_module, "_install", lambda *_: None)
-    monkeypatch.setattr(report_module, "_npm", lambda *_: None)
-    monkeypatch.setattr(report_module.shutil, "which", lambda name: name)
+    files = tmp_path / "shell"
+    files.mkdir()
+    (files / "blocks.json").write_text('{"blocks": []}')
+    monkeypatch.setattr(report_module, "shell", lambda *_: Shell(files, [], []))
+    monkeypatch.setattr(report_module, "write_data", lambda *_: [])
     for _ in range(2):
         site = report_module.report(warehouse, settings)
         for name in FILES:

@@ -24,7 +24,6 @@ from unittest import mock
 import duckdb
 import yaml
 
-from pipelines import metrics
 from pipelines.environment import ROOT
 from pipelines.settings import DBT_PROJECT
 
@@ -120,26 +119,7 @@ def dbt(
 @contextmanager
 def compiled_models() -> Iterator[None]:
     """Within it the pipeline's build runs compiled models instead of dbt."""
-    with mock.patch("pipelines.build.run_process", dbt), kept_queries():
-        yield
-
-
-@contextmanager
-def kept_queries() -> Iterator[None]:
-    """Within it MetricFlow writes the saved queries of one semantic manifest once."""
-    write = metrics.saved_queries
-
-    def kept(semantic_manifest: Path) -> list[metrics.SavedQuery]:
-        of = hashlib.sha256(Path(metrics.__file__).read_bytes() + semantic_manifest.read_bytes())
-        file = CACHE / f"queries-{of.hexdigest()[:16]}-{version('metricflow')}.json"
-        if not file.exists():
-            CACHE.mkdir(parents=True, exist_ok=True)
-            fresh = file.with_suffix(f".{os.getpid()}")
-            fresh.write_text(json.dumps(write(semantic_manifest)), encoding="utf-8")
-            fresh.rename(file)
-        return [metrics.SavedQuery(*row) for row in json.loads(file.read_text(encoding="utf-8"))]
-
-    with mock.patch.object(metrics, "saved_queries", kept):
+    with mock.patch("pipelines.build.run_process", dbt):
         yield
 
 

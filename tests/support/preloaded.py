@@ -14,12 +14,13 @@ from unittest import mock
 
 import great_expectations  # noqa: F401
 
-from pipelines import report
+from pipelines import report  # noqa: F401
 from pipelines.__main__ import main
 from pipelines.bitrix24 import access, client, extract  # noqa: F401
 from pipelines.excel import workbooks  # noqa: F401
 from pipelines.readers import PRIVATE_UMASK
 from pipelines.refresh import refresh  # noqa: F401
+from pipelines.site import shell
 from pipelines.stop import stop_on_signals
 from tests.support.compiled_models import compiled_models
 
@@ -46,11 +47,10 @@ def run(
     sys.argv = ["pipelines", *arguments]
     os.umask(PRIVATE_UMASK)
     stop_on_signals()
-    reports = project / "reports"
     with (
         mock.patch("pipelines.build.DBT_PROJECT", project / "dbt_project"),
-        mock.patch.object(report, "REPORTS", reports),
-        mock.patch.object(report, "INSTALLED_LOCK", reports / "node_modules" / ".installed-lock"),
+        mock.patch.object(shell, "REPORTS", project / "reports"),
+        mock.patch.object(shell, "SHELLS", project / "shells"),
         contextlib.nullcontext() if with_dbt else compiled_models(),
     ):
         code = main()

@@ -7,16 +7,15 @@ others are the edges: another language, and portals with nothing, little or too 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipelines.environment import ROOT
+from pipelines.warehouse import Warehouse
 from scripts.demo_company import generate
 from scripts.demo_portal import serve
+from tests.support.commands import run_command
+from tests.support.compiled_models import compiled_models
 from tests.support.hostile_portal import SETTINGS as WORD_SETTINGS
 from tests.support.hostile_portal import lay_out_words
 from tests.support.small_portal import (
@@ -193,20 +192,15 @@ def publish_portal(name: str, folder: Path) -> Path:
     portal.lay_out(folder / "portal")
     settings = folder / "settings.yml"
     settings.write_text(json.dumps(portal.settings), encoding="utf-8")
-    with serve(folder / "portal") as address:
-        process = subprocess.run(
-            [sys.executable, "-m", "pipelines", "refresh", "--no-report", *portal.options],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "BITRIX24_WEBHOOK_URL": address.webhook_url,
-                "WAREHOUSE_DIR": str(folder),
-                "SETTINGS": str(settings),
-                "REPORT_LANG": portal.language,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
+    with serve(folder / "portal") as address, compiled_models():
+        done = run_command(
+            Warehouse(folder),
+            "refresh",
+            "--no-report",
+            *portal.options,
+            BITRIX24_WEBHOOK_URL=address.webhook_url,
+            SETTINGS=str(settings),
+            REPORT_LANG=portal.language,
         )
-    assert process.returncode == 0, process.stdout + process.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return published

@@ -1,8 +1,7 @@
-"""Sites built from the portals of report_portals.py, and a browser to look at them.
+"""Sites over the portals of report_portals.py, and a browser to look at them.
 
-Three sites are built: the Russian one over the demo company, one over hostile words, and the
-English one over an empty portal.
-Every other portal is shown by one of them with its data exchanged (`over`).
+The shell is built once per language and kept in the cache of pytest; the data of a portal are
+written as a refresh writes them.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import uvicorn
@@ -31,9 +30,12 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from pipelines.environment import ROOT
+from pipelines import report
+from pipelines.settings import Settings
+from pipelines.site import shell
 from scripts.serve import application
-from tests.support.report_portals import publish_portal
+from tests.support.compiled_models import CACHE
+from tests.support.report_portals import PORTALS, publish_portal
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 CHROMIUM_ARGUMENTS = [
@@ -48,35 +50,39 @@ CHROMIUM_ARGUMENTS = [
 
 expect.set_options(timeout=60_000)  # the engine of the browser starts slowly on a busy machine
 
-REPORTS = ROOT / "reports"
-PAGES = ["/", *(f"/{page.stem}/" for page in sorted((REPORTS / "pages").glob("[a-z]*.md"))
-                if page.stem != "index")]  # fmt: skip
+PAGES = [
+    "/",
+    *(
+        f"/{page.stem}/"
+        for page in sorted((shell.REPORTS / "pages").glob("[a-z]*.md"))
+        if page.stem != "index"
+    ),
+]
 
 # A page of the users' own, as reports/README.md describes it.
 OWN_PAGE = """---
 title: Лиды по дням недели
-hide_title: true
 ---
 
 ```sql weekdays
 select
     isodow(created_date) as weekday,
-    count(*) as received,
+    count(*) as received
 from marts.fct_leads
 where is_counted
 group by isodow(created_date)
 order by weekday
 ```
 
-<div data-page-rendered>
-
-{#each Array.from(weekdays) as row}<p data-weekday={row.weekday}>{row.received}</p>{/each}
-
-</div>
+{#each weekdays as row}
+<p data-weekday={row.weekday}>{row.received}</p>
+{/each}
 """
 
+PUBLICATION = "000001"
 FRESH = {
     "status": "published",
+    "publication": PUBLICATION,
     "as_of": "2030-06-15T00:00:00+03:00",
     "as_of_text": "15.06.2030 00:00",
     "finished_at": "2030-06-15T00:10:00+03:00",
@@ -84,89 +90,30 @@ FRESH = {
 }
 
 
-@dataclass(frozen=True)
-class ReportsProject:
-    """A copy of the reports for one published set: no test touches the build of a real one."""
-
-    folder: Path
-    published: Path
-    language: str
-
-    @property
-    def data(self) -> Path:
-        """The Parquet that the browser reads: <schema>/<table>/<table>.parquet."""
-        return self.folder / ".evidence" / "template" / "static" / "data"
-
-    @property
-    def site(self) -> Path:
-        """The built site."""
-        return self.folder / "build"
-
-    def run(self, script: str) -> subprocess.CompletedProcess[str]:
-        """Runs an npm script of the project with its output captured."""
-        parquet = self.published / "parquet"
-        return subprocess.run(
-            ["npm", "run", script],
-            cwd=self.folder,
-            env={
-                **os.environ,
-                "PUBLISHED_PARQUET": str(parquet.resolve()),
-                "REPORT_LANG": self.language,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def build(self) -> Path:
-        """Builds the site, once."""
-        if not self.site.exists():
-            process = self.run("build")
-            assert process.returncode == 0, process.stdout + process.stderr
-        return self.site
-
-
-def make_project(folder: Path, published: Path, language: str) -> ReportsProject:
-    """Copies the reports and writes their data.
-
-    node_modules is shared with the repository, but for Evidence's own packages: a build patches
-    them for its language.
-    """
-    packages = REPORTS / "node_modules"
-    if not packages.exists():
+def built_shell(language: str, own: dict[str, str] | None = None) -> shell.Shell:
+    """The shell of the reports with pages of one's own, by the names of their files."""
+    if not (shell.REPORTS / "node_modules").exists():
         pytest.skip("the Node packages of the reports are missing: run `make setup`")
-    project = ReportsProject(folder, published, language)
-    if (project.data / "manifest.json").exists():
-        return project
-    shutil.rmtree(folder, ignore_errors=True)
-    ignore = shutil.ignore_patterns("node_modules", ".evidence", "build")
-    shutil.copytree(REPORTS, folder, ignore=ignore)
-    (folder / "node_modules").mkdir()
-    own = ("@evidence-dev", ".bin")  # The commands are links to the packages beside them.
-    for package in packages.iterdir():
-        if package.name not in own:
-            (folder / "node_modules" / package.name).symlink_to(package.resolve())
-    for name in own:
-        shutil.copytree(packages / name, folder / "node_modules" / name, symlinks=True)
-    process = project.run("sources")
-    assert process.returncode == 0, process.stdout + process.stderr
-    return project
-
-
-def over(site: Path, data: Path, folder: Path) -> Path:
-    """A built site over other data; its pages ask the browser's engine for everything.
-
-    What a build computed in advance is not needed by a page (`npm run dev` has none of it): without
-    it the page runs its queries when it opens.
-    """
-    if folder.exists():
-        return folder
-    shutil.copytree(site, folder, ignore=shutil.ignore_patterns("data"), copy_function=os.link)
-    shutil.copytree(data, folder / "data")
-    for computed in folder.glob("api/*/*/all-queries.json"):
-        computed.unlink()
-        computed.write_text("{}")
-    return folder
+    folder = CACHE.parent / "shells"
+    project = folder / f"project-{os.getpid()}"
+    shutil.rmtree(project, ignore_errors=True)
+    ignored = shutil.ignore_patterns("node_modules", "dist", "custom")
+    shutil.copytree(shell.REPORTS, project, ignore=ignored)
+    (project / "node_modules").symlink_to((shell.REPORTS / "node_modules").resolve())
+    for name, text in (own or {}).items():
+        page = project / "pages" / "custom" / name
+        page.parent.mkdir(exist_ok=True)
+        page.write_text(text, encoding="utf-8")
+    try:
+        with (
+            mock.patch.object(shell, "REPORTS", project),
+            mock.patch.object(shell, "SHELLS", folder),
+            mock.patch.object(shell, "KEPT_SHELLS", 20),
+            mock.patch.object(shell, "_install"),
+        ):
+            return shell.shell(language, folder / "logs")
+    finally:
+        shutil.rmtree(project)
 
 
 class serve:
@@ -206,29 +153,38 @@ class Sites:
         """The folder of what a refresh from the portal published."""
         return publish_portal(portal, self.root / portal)
 
-    def project(self, portal: str, language: str = "ru") -> ReportsProject:
-        """The reports over the portal's data."""
-        folder = self.root / portal / f"reports-{language}"
-        return make_project(folder, self.published(portal), language)
+    def settings(self, portal: str) -> Settings:
+        """Those of the portal's refresh."""
+        settings = Settings.load(self.root / portal / "settings.yml")
+        return settings.model_copy(update={"report_lang": PORTALS[portal].language})
 
     def folder(self, portal: str) -> Path:
         """The portal's site."""
-        if portal == "company":
-            return self.russian()
-        if portal == "words":  # what is computed in advance meets the words too
-            return self.project("words").build()
-        if portal == "empty":
-            return self.project("empty", "en").build()
-        built = self.project("empty", "en").build() if portal == "english" else self.russian()
-        return over(built, self.project(portal).data, self.root / portal / "site")
+        folder = self.root / portal / "site"
+        if folder.exists():
+            return folder
+        published = self.published(portal)
+        own = {"weekdays.md": OWN_PAGE} if portal == "company" else None
+        built = built_shell(PORTALS[portal].language, own).folder
+        fresh = folder.with_name(".site")
+        shutil.copytree(built, fresh)
+        blocks = json.loads((built / "blocks.json").read_text(encoding="utf-8"))["blocks"]
+        failed = report.write_data(
+            (published / "current").resolve(),
+            fresh / "data" / PUBLICATION,
+            blocks,
+            self.settings(portal),
+            PUBLICATION,
+        )
+        assert failed == []
+        if (published / "excel").exists():
+            shutil.copytree(published / "excel", fresh / "excel")
+        fresh.rename(folder)
+        return folder
 
-    def russian(self) -> Path:
-        """The built site of the company, with a page of its own."""
-        project = self.project("company")
-        own = project.folder / "pages" / "custom" / "weekdays.md"
-        own.parent.mkdir(exist_ok=True)
-        own.write_text(OWN_PAGE, encoding="utf-8")
-        return project.build()
+    def data(self, portal: str) -> Path:
+        """The data that the portal's site shows."""
+        return self.folder(portal) / "data" / PUBLICATION
 
     def address(self, portal: str) -> str:
         """Where the portal's site is served, without a slash at the end."""
@@ -267,8 +223,14 @@ def chromium() -> Iterator[Browser]:
 
 
 # A change of a filter starts its queries a moment later: quiet is a tenth of a second without any.
+# Blocks far below the window wait until they come near.
 QUIET = """start => {
-    const busy = document.querySelector('[data-loading], .animate-pulse') !== null;
+    const isNear = (node) => {
+        const { top, bottom } = node.getBoundingClientRect();
+        return bottom > -400 && top < window.innerHeight + 400;
+    };
+    const busy = document.querySelector('[data-page-rendered]') === null
+        || [...document.querySelectorAll('[data-state="computing"]')].some(isNear);
     const now = performance.now();
     if (busy || window.quiet?.start !== start) window.quiet = { start, since: now };
     return !busy && now - window.quiet.since > 100;
@@ -276,9 +238,7 @@ QUIET = """start => {
 
 
 def settle(page: Page) -> None:
-    """Waits until the page has come to life and no query runs."""
-    page.wait_for_selector("#__evidence_project_splash", state="detached", timeout=120_000)
-    page.wait_for_selector("[data-page-rendered]", state="attached", timeout=120_000)
+    """Waits until the page is there and none of its blocks computes."""
     page.wait_for_function(QUIET, arg=time.monotonic_ns(), timeout=120_000)
 
 

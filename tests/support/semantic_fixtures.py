@@ -23,12 +23,12 @@ from pipelines.bitrix24.extract import extract
 from pipelines.check import complete
 from pipelines.environment import ROOT
 from pipelines.metric_sql import MetricQuery, SemanticLayer, filled
-from pipelines.metrics import load_engine
 from pipelines.publish import publish
 from pipelines.settings import DBT_PROJECT, Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import serve
 from tests.support.compiled_models import run_models
+from tests.support.metricflow_engine import load_engine
 from tests.support.small_portal import deal, deal_visit, lead, lead_visit, status, write_portal
 
 SETTINGS = """

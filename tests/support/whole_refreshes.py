@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import os
 import shutil
+import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
@@ -24,15 +24,20 @@ PAGES = 1500
 OWN_MODEL = "sales_by_weekday"
 WITH_DBT = bool(os.environ.get("WITH_DBT"))
 
-# Evidence's build likewise empties the folder first; each page tells its publication.
-NPM = f"""#!/bin/bash
-[ "$*" = "run build" ] || {{ sleep 0.3; exit; }}
-rm -rf build
-mkdir build
-publication=$(basename "$(dirname "$PUBLISHED_PARQUET")")
-for page in {{1..{PAGES}}}; do echo "$publication" > "build/$page.html"; done
-sleep 0.3
-"""
+# A page of the stand-in for the shell asks for one metric.
+BLOCK = {
+    "page": "pages/index.md",
+    "route": "/",
+    "place": "pages/index.md:1",
+    "id": "leads",
+    "kind": "metrics",
+    "metrics": ["leads_received"],
+    "by": [["lead__source_name"]],
+    "grain": [],
+    "now": [],
+    "compare": True,
+    "total": True,
+}
 
 
 class Process:
@@ -78,9 +83,8 @@ def _run(*arguments: Any) -> None:
 class Refreshes:
     """Runs refreshes of one company and looks at what they leave.
 
-    Two things are stood in for, in a copy of the project: `npm` is a script that writes 1500 pages
-    in the place of the site, which takes Evidence minutes, and models run compiled. WITH_DBT=1 runs
-    them by dbt.
+    Two things are stood in for, in a copy of the project: the shell of the reports is 1500 files,
+    and models run compiled. WITH_DBT=1 runs them by dbt.
     """
 
     def __init__(self, folder: Path, company: Company, data: Path | None = None) -> None:
@@ -97,16 +101,8 @@ class Refreshes:
         own = self.project / "dbt_project" / "models" / "marts" / "custom" / f"{OWN_MODEL}.sql"
         own.parent.mkdir()
         own.write_text(page.split("```sql\n-- dbt_project/")[1].split("```")[0].split("\n", 1)[1])
-        modules = self.project / "reports" / "node_modules"
-        modules.mkdir(parents=True)
-        lock = self.project / "reports" / "package-lock.json"
-        lock.write_text("{}")
-        digest = hashlib.sha256(lock.read_bytes()).hexdigest()
-        (modules / ".installed-lock").write_text(digest)
-        npm = folder / "bin" / "npm"
-        npm.parent.mkdir()
-        npm.write_text(NPM)
-        npm.chmod(0o755)
+        (self.project / "reports").mkdir()
+        self.shell = _pack_shell(folder)
         compile_models(self.project / "dbt_project", Settings.load().dbt_vars())
 
     def start(self, *arguments: str) -> Process:
@@ -117,7 +113,7 @@ class Refreshes:
                 **os.environ,
                 "WAREHOUSE_DIR": str(self.warehouse.directory),
                 "BITRIX24_WEBHOOK_URL": self.company.portal.webhook_url,
-                "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+                "REPORT_SHELL": str(self.shell),
             },
             self.project,
             self.errors,
@@ -173,21 +169,46 @@ class Refreshes:
             with duckdb.connect(str(kept / "crm.duckdb"), read_only=True) as connection:
                 self.company.published_right(connection)
         for kept in _kept(published / ".sites"):
-            assert len(list(kept.glob("*.html"))) == PAGES, f"{kept} is no whole site"
+            _look_at_site(kept)
         assert self.site() <= self.published_no
 
     def site(self) -> int:
-        """The refresh whose site stands, all pages of one publication."""
-        site = self.warehouse.published / "site"
-        pages = list(site.glob("*.html"))
-        assert len(pages) == PAGES
-        (told,) = {page.read_text() for page in pages}
-        assert site.resolve(strict=True).name.startswith(told.strip())
-        assert json.loads((site / "status.json").read_text())["as_of"]
+        """The refresh whose site stands, whole."""
+        site = (self.warehouse.published / "site").resolve(strict=True)
+        _look_at_site(site)
+        status = json.loads((site / "status.json").read_text())
+        assert status["as_of"]
+        assert status["publication"] == site.name
         for workbook in (site / "excel").iterdir():
             with zipfile.ZipFile(workbook) as file:
                 assert file.testzip() is None
-        return int(told.split("-")[0])
+        return int(site.name.split("-")[0])
+
+
+def _pack_shell(folder: Path) -> Path:
+    """A shell as `python -m pipelines shell` packs it."""
+    content = folder / "shell" / "ru-stand-in"
+    content.mkdir(parents=True)
+    for page in range(PAGES):
+        (content / f"{page}.html").write_text("page")
+    told = {"language": "ru", "pages": [], "blocks": [BLOCK]}
+    (content / "blocks.json").write_text(json.dumps(told))
+    with tarfile.open(folder / "shell.tar.gz", "w:gz") as archive:
+        archive.add(content, arcname=content.name)
+    return folder / "shell.tar.gz"
+
+
+def _look_at_site(site: Path) -> None:
+    """All files of the shell are there, and the data that it shows are whole."""
+    assert len(list(site.glob("*.html"))) == PAGES, f"{site} is no whole site"
+    data = site / "data" / site.name
+    assert json.loads((data / "meta.json").read_text())["publication"] == site.name
+    (block,) = json.loads((data / "pages" / "index.json").read_text())["blocks"]
+    ((variant, *_),) = [list(block["variants"].values())]
+    with duckdb.connect(str(data / "site.duckdb"), read_only=True) as connection:
+        count = "select count(*) from marts.fct_leads where is_counted"
+        assert connection.execute(count).fetchall() is not None
+    assert [column["name"] for column in variant["columns"]][-1] == "leads_received"
 
 
 def _kept(folder: Path) -> list[Path]:

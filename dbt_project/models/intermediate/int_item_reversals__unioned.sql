@@ -335,7 +335,9 @@ final as (
                 coalesce(unioned.happened_at, unioned.seen_at) nulls last,
                 unioned.kind,
                 unioned.from_pipeline_id nulls last,
-                unioned.from_stage_id nulls last
+                unioned.from_stage_id nulls last,
+                unioned.to_pipeline_id nulls last,
+                unioned.to_stage_id nulls last
         ) as reversal_number,
         unioned.evidence,
         versions.title,
