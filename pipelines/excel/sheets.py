@@ -16,6 +16,7 @@ from typing import Any
 import xlsxwriter
 from xlsxwriter.utility import xl_rowcol_to_cell
 
+from pipelines.excel.tables import BEFORE, CHANGE, STOCK
 from pipelines.excel.words import CURRENCY_SYMBOLS, WORDS
 
 ROW_LIMIT = 1_048_576
@@ -44,7 +45,7 @@ LINE_HEIGHT = 15
 MOST_BARS = 20
 TEXTS = {"text", "title", "code", "flag"}
 HEADINGS = {**dict.fromkeys(TEXTS, "heading"), "date": "heading_date", "month": "heading_date"}
-CODES = {"state", "outcome", "customer_kind", "entity", "utm_label"}
+CODES = {"state", "outcome", "customer_kind", "entity", "utm_label", "severity"}
 COLORS = {
     "quality": "#2F9E6E",
     "in_progress": "#4A8FD6",
@@ -52,7 +53,11 @@ COLORS = {
     "junk": "#B9BEC6",
     "accent": "#1D5FA8",
 }
-HIDDEN = {"is_total", "crm_url"}
+HIDDEN = {
+    *("is_total", "is_row_total", "crm_url"),
+    *("stage_id", "next_stage_id", "pipeline_id", "has_counted_lead"),
+}
+BESIDE = {BEFORE: "before", CHANGE: "changed", STOCK: "at_present"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,32 @@ class Placed:
         """The column's body as charts take it."""
         at = self.columns[column]
         return [self.sheet, self.first_row, at, self.last_row, at]
+
+
+class _Whole:
+    """Stands for all values across a matrix."""
+
+
+WHOLE = _Whole()
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a matrix: values of its keys, and measures by the value across."""
+
+    keys: tuple[Any, ...]
+    is_total: bool
+    cells: dict[Any, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Rows by keys, a column for every value across; `totals`: with a column of all before them."""
+
+    keys: Sequence[str]
+    lines: Sequence[Line]
+    across: Sequence[Any]
+    totals: bool = True
 
 
 def fitting(text: str) -> str:
@@ -157,6 +188,12 @@ class Book:
 
     def kind(self, column: str) -> str:
         """What the cells of a column are, by its name."""
+        name, suffix = _beside(column)
+        if suffix:
+            kind = self.kind(name)
+            if suffix != CHANGE:
+                return kind
+            return "change_days" if kind == "days" else "change"
         if column in self.metrics:
             return self.metrics[column].value_format
         if column in CODES:
@@ -176,13 +213,23 @@ class Book:
 
     def heading(self, column: str) -> str:
         """The label of a column, with the currency of amounts; a metric is noted as used."""
-        if column in self.metrics:
-            if column not in self.used:
-                self.used.append(column)
-            label = self.metrics[column].label
+        name, suffix = _beside(column)
+        if name in self.metrics:
+            if name not in self.used:
+                self.used.append(name)
+            label = self.metrics[name].label
         else:
-            label = self.words[column]
-        return f"{label}, {self.currency}" if self.kind(column) == "amount" else label
+            label = self.words[name]
+        label = f"{label}, {self.currency}" if self.kind(name) == "amount" else label
+        return f"{label}: {self.words[BESIDE[suffix]]}" if suffix else label
+
+
+def _beside(column: str) -> tuple[str, str]:
+    """The metric that a column stands beside, and what it says of it; the column itself."""
+    for suffix in BESIDE:
+        if column.endswith(suffix):
+            return column.removesuffix(suffix), suffix
+    return column, ""
 
 
 class Sheet:
@@ -380,65 +427,48 @@ class Sheet:
             return write_word
         return lambda column, value, total, row: self.cell(column, kind, value, total)
 
-    def matrix(
-        self,
-        columns: Sequence[str],
-        rows: Iterable[Row],
-        keys: Sequence[str],
-        across: str,
-        measure: str,
-        order: Sequence[Any],
-        totals: bool = True,
-        beside: Sequence[str] = (),
-    ) -> Placed | None:
-        """A table with a column for every value of `across`.
+    def matrix(self, matrix: Matrix, measure: str) -> Placed | None:
+        """A table of one measure with a column for every value across.
 
-        Args:
-            columns: Names of the values in the rows.
-            rows: In the order of the matrix's rows; `is_total` stands apart at the end.
-            keys: Columns that stand at the left.
-            across: Column whose values become columns.
-            measure: What stands in the cells.
-            order: The values of `across`, in the order of the columns.
-            totals: Whether a column of totals stands before them: rows with null in `across`.
-            beside: Columns that tell apart rows of the same keys, and are not shown.
+        Returns:
+            Where the body stands; None where there are no records.
         """
-        at = {name: number for number, name in enumerate(columns)}
-        lines: dict[tuple[Any, ...], dict[Any, Any]] = {}
-        for row in rows:
-            key = (*(row[at[name]] for name in (*keys, *beside)), row[at["is_total"]])
-            lines.setdefault(key, {})[row[at[across]]] = row[at[measure]]
         kind = self.book.kind(measure)
-        ordered = [*([None] if totals else []), *order]
+        keys, across = matrix.keys, matrix.across
+        ordered = [*([WHOLE] if matrix.totals else []), *across]
         placed = {value: column for column, value in enumerate(ordered, len(keys))}
-        names = [self.book["total"] if value is None else value for value in ordered]
+        names = [
+            self.book["total"] if value is WHOLE else DASH if value is None else value
+            for value in ordered
+        ]
         self.book.heading(measure)
         for column, name in enumerate([*keys, *ordered]):
             width = NAMED if column < len(keys) and self.book.kind(name) == "text" else 0
             self.widen(column, width or WIDTHS.get(kind, DEFAULT_WIDTH))
         kinds = [*map(self.book.kind, keys), *([kind] * len(ordered))]
         self.headings([*map(self.book.heading, keys), *names], kinds)
-        if all(key[-1] for key in lines):
+        lines = [line for line in matrix.lines if not line.is_total]
+        if not lines:
             self.text(self.book["empty"], "note")
             return None
         first_row = self.row
-        for (*texts, total), values in lines.items():
-            if total:
+        for line in matrix.lines:
+            if line.is_total:
                 self.file.set_row(self.row, 3)
                 self.row += 1
-            for column, (name, text) in enumerate(zip(keys, texts, strict=False)):
-                if total and column == 0:
-                    self.cell(0, "text", self.book["total"], total)
-                else:
-                    self.cell(column, self.book.kind(name), text, total)
+            for column, (name, text) in enumerate(zip(keys, line.keys, strict=True)):
+                shown = self.book["total"] if line.is_total and column == 0 else text
+                shown_as = "text" if line.is_total and column == 0 else self.book.kind(name)
+                self.cell(column, shown_as, shown, line.is_total)
             for value in ordered:
-                bold = total or value is None
-                unknown = DASH if kind == "amount" and value in values else ""
-                self.cell(placed[value], kind, values.get(value), bold, unknown)
+                cells = line.cells.get(value)
+                bold = line.is_total or value is WHOLE
+                unknown = DASH if kind == "amount" and cells else ""
+                found = cells[measure] if cells else None
+                self.cell(placed[value], kind, found, bold, unknown)
             self.row += 1
-            self.rows += not total
-        body = sum(not key[-1] for key in lines)
-        return Placed(self.name, first_row, first_row + body - 1, placed)
+        self.rows += len(lines)
+        return Placed(self.name, first_row, first_row + len(lines) - 1, placed)
 
     def shade(self, placed: Placed | None, columns: Iterable[Any], color: str = "#7FC29B") -> None:
         """Shades the numbers of each column from white, the lowest, to the colour."""
