@@ -38,8 +38,13 @@ NUMBER_FORMATS = {
     "date": "dd.mm.yyyy",
     "month": "mm.yyyy",
 }
-WIDTHS = {"text": 22, "title": 34, "code": 14, "flag": 11, "id": 10, "amount": 15, "rate": 14}
-DEFAULT_WIDTH = 14
+WIDTHS = {"text": 20, "title": 34, "code": 14, "flag": 10, "amount": 13, "date": 11}
+DEFAULT_WIDTH = 9
+# Bold letters of a heading are wider, and stand off the edge.
+HEADING_LETTER, HEADING_EDGE = 1.1, 1.5
+# A sheet of so many rows is printed on one page, with its charts; inches of paper stay free.
+ONE_PAGE_ROWS = 60
+MARGINS = {"left": 0.4, "right": 0.4, "top": 0.5, "bottom": 0.6}
 NAMED = 28
 LINE_HEIGHT = 15
 MOST_BARS = 20
@@ -118,6 +123,12 @@ def fitting(text: str) -> str:
     if len(units) <= 2 * TEXT_LIMIT:
         return text
     return units[: 2 * (TEXT_LIMIT - 1)].decode("utf-16-le", errors="ignore") + "…"
+
+
+def heading_width(heading: str) -> float:
+    """The width of a column in which no word of its heading is broken."""
+    longest = max(map(len, heading.split()), default=0)
+    return HEADING_LETTER * longest + HEADING_EDGE
 
 
 class Book:
@@ -248,6 +259,7 @@ class Sheet:
         self.file.set_landscape()
         self.file.set_paper(9)
         self.file.fit_to_pages(1, 0)
+        self.file.set_margins(**MARGINS)
         book.sheets.append(self)
 
     def start(self, period: str) -> None:
@@ -258,6 +270,14 @@ class Sheet:
         if self.note:
             self.text(self.note, "note")
         self.row += 1
+
+    def print_with(self, foot: str) -> None:
+        """What stands at the foot of each page; a short sheet is printed on one page."""
+        left, name = foot.replace("&", "&&"), self.name.replace("&", "&&")
+        pages = self.book["pages"].format(page="&P", pages="&N")
+        self.file.set_footer(f"&L&8{left}&C&8{name}&R&8{pages}")
+        if self.row <= ONE_PAGE_ROWS:
+            self.file.fit_to_pages(1, 1)
 
     def text(self, text: str, kind: str, column: int = 0) -> None:
         """One cell of text on a row of its own."""
@@ -345,13 +365,14 @@ class Sheet:
         shown = [(name, columns.index(name)) for name in (*own, *labels)]
         total_at = columns.index("is_total") if "is_total" in columns else None
         kinds = ["text" if name in labels else self.book.kind(name) for name, _ in shown]
-        for column, ((name, _), kind) in enumerate(zip(shown, kinds, strict=True)):
-            named = kind == "text" and (column == 0 or name.endswith("stage_name"))
-            self.widen(column, NAMED if named else WIDTHS.get(kind, DEFAULT_WIDTH))
         headings = list(map(self.book.heading, own))
         headings += [
             f"{label} (ID {name})" if label in headings else label for name, label in labels.items()
         ]
+        for column, ((name, _), kind) in enumerate(zip(shown, kinds, strict=True)):
+            named = kind == "text" and (column == 0 or name.endswith("stage_name"))
+            width = NAMED if named else WIDTHS.get(kind, DEFAULT_WIDTH)
+            self.widen(column, max(width, heading_width(headings[column])))
         self.headings(headings, kinds)
         first_row = self.row
         writers = [
@@ -443,8 +464,10 @@ class Sheet:
         ]
         self.book.heading(measure)
         for column, name in enumerate([*keys, *ordered]):
-            width = NAMED if column < len(keys) and self.book.kind(name) == "text" else 0
-            self.widen(column, width or WIDTHS.get(kind, DEFAULT_WIDTH))
+            is_name = column < len(keys) and self.book.kind(name) == "text"
+            width = NAMED if is_name else WIDTHS.get(kind, DEFAULT_WIDTH)
+            heading = self.book.heading(name) if column < len(keys) else names[column - len(keys)]
+            self.widen(column, max(width, heading_width(str(heading))))
         kinds = [*map(self.book.kind, keys), *([kind] * len(ordered))]
         self.headings([*map(self.book.heading, keys), *names], kinds)
         lines = [line for line in matrix.lines if not line.is_total]

@@ -225,6 +225,7 @@ RU = {
     "utm_campaign": "Кампания",
     "no_label": "без метки",
     "amounts": "суммы в",
+    "pages": "стр. {page} из {pages}",
     "empty": "Записей нет",
     "row_limit": "Показано строк: {shown}; не поместилось: {left_out} (предел листа)",
 }
@@ -447,6 +448,7 @@ EN = {
     "utm_campaign": "Campaign",
     "no_label": "no label",
     "amounts": "amounts in",
+    "pages": "page {page} of {pages}",
     "empty": "No records",
     "row_limit": "Rows shown: {shown}; left out: {left_out} (limit of the sheet)",
 }

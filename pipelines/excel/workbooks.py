@@ -245,10 +245,16 @@ class Report:
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
             self._describe()
+            foot = f"{self.book[self.name]} · {self.book['as_of']} {self._as_of()}"
+            for sheet in self.book.sheets:
+                sheet.print_with(foot)
         self.book.file.close()
 
     def _span(self, start: dt.date, end: dt.date) -> str:
         return f"{start:%d.%m.%Y} – {end:%d.%m.%Y}"
+
+    def _as_of(self) -> str:
+        return str(self.published.about["as_of_text"])
 
     def _previous(self) -> str:
         """Days that the period is compared with, and the time at which the last of them ends."""
@@ -264,7 +270,7 @@ class Report:
         sheet = Sheet(book, name, book[f"note_{name}"])
         parts = [
             f"{book['period']}: {self._span(period.start, period.end)}",
-            f"{book['as_of']} {self.published.about['as_of_text']}",
+            f"{book['as_of']} {self._as_of()}",
             f"{book['amounts']} {book.currency}",
         ]
         sheet.start(" · ".join(parts))
@@ -298,7 +304,7 @@ class Report:
         sheet.file.freeze_panes(3, 1)
         sheet.widen(0, 52)
         for column in range(1, 9):
-            sheet.widen(column, 15)
+            sheet.widen(column, 14)
         headings = [
             book["figure"],
             book["this_period"],
@@ -404,7 +410,7 @@ class Report:
     def _describe(self) -> None:
         book, about, published = self.book, self.about, self.published
         period = published.period
-        for column, width in enumerate((60, 100, 36, 14)):
+        for column, width in enumerate((48, 90, 36, 12)):
             about.widen(column, width)
         about.file.set_row(0, 26)
         about.text(book[self.name], "sheet_title")
