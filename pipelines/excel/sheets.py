@@ -42,9 +42,12 @@ WIDTHS = {"text": 20, "title": 34, "code": 14, "flag": 10, "amount": 13, "date":
 DEFAULT_WIDTH = 9
 # Bold letters of a heading are wider, and stand off the edge.
 HEADING_LETTER, HEADING_EDGE = 1.1, 1.5
-# A sheet of so many rows is printed on one page, with its charts; inches of paper stay free.
-ONE_PAGE_ROWS = 60
+# Inches of paper that stay free, and the points between: the width and height of a page.
 MARGINS = {"left": 0.4, "right": 0.4, "top": 0.5, "bottom": 0.6}
+PAGE_WIDTH, PAGE_HEIGHT = (11.69 - 0.8) * 72, (8.27 - 1.1) * 72
+LETTER_WIDTH, PIXEL = 5.25, 0.75
+# What is by so much longer than a page is made smaller to stand on one.
+SMALLER = 1.35
 NAMED = 28
 LINE_HEIGHT = 15
 MOST_BARS = 20
@@ -253,6 +256,8 @@ class Sheet:
         self.row = 0
         self.rows = 0
         self.left_out = 0
+        # Points that headings and charts take beside the rows.
+        self.more_height = 0.0
         self.widths: dict[int, float] = {}
         self.file = book.file.add_worksheet(self.name)
         self.file.hide_gridlines(2)
@@ -272,11 +277,13 @@ class Sheet:
         self.row += 1
 
     def print_with(self, foot: str) -> None:
-        """What stands at the foot of each page; a short sheet is printed on one page."""
+        """What stands at the foot of each page; what nearly fits on one page is printed on one."""
         left, name = foot.replace("&", "&&"), self.name.replace("&", "&&")
         pages = self.book["pages"].format(page="&P", pages="&N")
         self.file.set_footer(f"&L&8{left}&C&8{name}&R&8{pages}")
-        if self.row <= ONE_PAGE_ROWS:
+        width = LETTER_WIDTH * sum(self.widths.values())
+        height = LINE_HEIGHT * self.row + self.more_height
+        if height * min(1, PAGE_WIDTH / max(width, 1)) <= SMALLER * PAGE_HEIGHT:
             self.file.fit_to_pages(1, 1)
 
     def text(self, text: str, kind: str, column: int = 0) -> None:
@@ -314,7 +321,9 @@ class Sheet:
             ceil(len(text) / (share * self.widths.get(column, DEFAULT_WIDTH))) or 1
             for column, text in enumerate(texts)
         )
-        self.file.set_row(self.row, LINE_HEIGHT * max(lines, default=1) + more)
+        height = LINE_HEIGHT * max(lines, default=1) + more
+        self.more_height += height - LINE_HEIGHT
+        self.file.set_row(self.row, height)
 
     def widen(self, column: int, width: float) -> None:
         """A column takes the widest that any of its tables asks for."""
@@ -533,20 +542,23 @@ class Sheet:
         kind: dict[str, str],
         title: str,
         placed: Placed | None,
-        categories: str,
+        categories: str | tuple[str, str],
         series: Sequence[tuple[str, str]],
         at: tuple[int, int],
         unit: str,
         number_format: str = "#,##0",
         size: tuple[int, int] = (560, 285),
+        right: int = 0,
     ) -> None:
         """A chart of columns of a table.
 
         Args:
             kind: Type and subtype.
+            categories: Column of their names; two: from the first to the second.
             series: Column and colour of each.
             at: Row and column of the upper left corner.
             unit: Title of the axis of values.
+            right: Pixels from there to the right.
         """
         if placed is None:
             return
@@ -555,13 +567,15 @@ class Sheet:
                 placed, last_row=min(placed.last_row, placed.first_row + MOST_BARS - 1)
             )
             bars = placed.last_row - placed.first_row + 1
-            size = (size[0], max(size[1], 130 + 24 * bars))
+            size = (size[0], max(size[1], 130 + 28 * bars))
         chart = self.book.file.add_chart(kind)
+        names_of = (categories, categories) if isinstance(categories, str) else categories
+        first, last = (placed.cells(name) for name in names_of)
         for column, color in series:
             chart.add_series(
                 {
                     "name": [placed.sheet, placed.first_row - 1, placed.columns[column]],
-                    "categories": placed.cells(categories),
+                    "categories": [*first[:3], *last[3:]],
                     "values": placed.cells(column),
                     "fill": {"color": color},
                     "line": {"color": color, "width": 2 if kind["type"] == "line" else 0.5},
@@ -590,4 +604,6 @@ class Sheet:
         chart.set_title({"name": title, "name_font": {"size": 12}, "overlay": False})
         chart.set_legend({"position": "bottom" if len(series) > 1 else "none"})
         chart.set_size({"width": size[0], "height": size[1]})
-        self.file.insert_chart(*at, chart, {"object_position": 3})
+        self.file.insert_chart(*at, chart, {"object_position": 3, "x_offset": right})
+        if at[0] >= self.row:
+            self.more_height = max(self.more_height, PIXEL * size[1] + 2 * LINE_HEIGHT)

@@ -406,6 +406,7 @@ class Report:
                 sheet.cell(5, "change_days" if kind == "days" else "change", change)
                 sheet.cell(6, "change_share", _share(change, before[name]))
         sheet.row += 1
+        sheet.rows += 1
 
     def _describe(self) -> None:
         book, about, published = self.book, self.about, self.published
@@ -548,8 +549,9 @@ def _month_charts(sheet: Sheet, placed: Placed | None, row: int, column: int, ac
         ),
     ]
     for number, (title, series, unit) in enumerate(kinds):
-        at = (row, column + 5 * number) if across else (row + 15 * number, column)
-        sheet.chart(STACKED, book[title], placed, "month", series, at, unit)
+        at = (row, column) if across else (row + 15 * number, column)
+        right = 575 * number if across else 0
+        sheet.chart(STACKED, book[title], placed, "month", series, at, unit, right=right)
 
 
 def _marketing_month_charts(sheet: Sheet, placed: Placed | None) -> None:
@@ -575,7 +577,8 @@ def _marketing_month_charts(sheet: Sheet, placed: Placed | None) -> None:
         placed,
         "month",
         rates,
-        at=(row, 7),
+        at=(row, 0),
+        right=655,
         unit=book["cohort"],
         number_format="0%",
         size=(640, 320),
@@ -633,14 +636,14 @@ def _manager_figures(report: Report, table: Table, charted: str, unit: str) -> N
 
 
 def _by_stage(report: Report, name: str, table: Table, charted: str, unit: str) -> None:
-    """Records of the period by state and present stage."""
+    """Records of the period by state and present stage, which bars name with its pipeline."""
     sheet = report.sheet(name)
     placed = report.table(sheet, table, freeze_columns=3)
     sheet.chart(
         {"type": "bar"},
         report.book.heading(charted),
         placed,
-        "stage_name",
+        ("pipeline_name" if name == "deal_stages" else "stage_name", "stage_name"),
         [(charted, COLORS["accent"])],
         at=(sheet.row + 1, 0),
         unit=unit,
@@ -740,7 +743,8 @@ def _closing(report: Report) -> None:
             placed,
             "days_to_close_bin",
             [(f"sales_{view}", COLORS["quality"]), (f"deals_failed_{view}", COLORS["junk"])],
-            at=(sheet.row + 1, 5 * number),
+            at=(sheet.row + 1, 0),
+            right=575 * number,
             unit=report.book["pieces"],
         )
 
