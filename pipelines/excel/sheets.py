@@ -41,13 +41,13 @@ NUMBER_FORMATS = {
 WIDTHS = {"text": 20, "title": 34, "code": 14, "flag": 10, "amount": 13, "date": 11}
 DEFAULT_WIDTH = 9
 # Bold letters of a heading are wider, and stand off the edge.
-HEADING_LETTER, HEADING_EDGE = 1.1, 1.5
+HEADING_LETTER, HEADING_EDGE = 1.1, 2.5
 # Inches of paper that stay free, and the points between: the width and height of a page.
 MARGINS = {"left": 0.4, "right": 0.4, "top": 0.5, "bottom": 0.6}
 PAGE_WIDTH, PAGE_HEIGHT = (11.69 - 0.8) * 72, (8.27 - 1.1) * 72
 LETTER_WIDTH, PIXEL = 5.25, 0.75
-# What is by so much longer than a page is made smaller to stand on one.
-SMALLER = 1.35
+# What is by so much longer than a page is made smaller to stand on one; no page cuts a chart.
+SMALLER, SMALLER_WITH_CHART = 1.35, 2.2
 NAMED = 28
 LINE_HEIGHT = 15
 MOST_BARS = 20
@@ -178,6 +178,8 @@ class Book:
                     look |= {"align": "center" if kind == "heading_date" else "right"}
                 case "wrapped":
                     look |= {"text_wrap": True, "valign": "top", "indent": 1}
+                case "told":
+                    look |= {"text_wrap": True, "indent": 1}
                 case "id" | "link":
                     look |= {"font_color": COLORS["accent"], "underline": 1, "valign": "top"}
                 case "dash":
@@ -258,6 +260,7 @@ class Sheet:
         self.left_out = 0
         # Points that headings and charts take beside the rows.
         self.more_height = 0.0
+        self.smaller = SMALLER
         self.widths: dict[int, float] = {}
         self.file = book.file.add_worksheet(self.name)
         self.file.hide_gridlines(2)
@@ -283,7 +286,7 @@ class Sheet:
         self.file.set_footer(f"&L&8{left}&C&8{name}&R&8{pages}")
         width = LETTER_WIDTH * sum(self.widths.values())
         height = LINE_HEIGHT * self.row + self.more_height
-        if height * min(1, PAGE_WIDTH / max(width, 1)) <= SMALLER * PAGE_HEIGHT:
+        if height * min(1, PAGE_WIDTH / max(width, 1)) <= self.smaller * PAGE_HEIGHT:
             self.file.fit_to_pages(1, 1)
 
     def text(self, text: str, kind: str, column: int = 0) -> None:
@@ -448,13 +451,24 @@ class Sheet:
                 )
 
             return write_link
+        forms = {total: book.format(kind, total) for total in (False, True)}
+        write_string, write_number = self.file.write_string, self.file.write_number
         if kind in ("flag", "code"):
 
             def write_word(column: int, value: Any, total: bool, row: Row) -> None:
                 word = ("yes" if value else "no") if kind == "flag" else f"{name}.{value}"
-                self.cell(column, kind, book[word], total)
+                write_string(self.row, column, book[word], forms[total])
 
             return write_word
+        # A list has millions of cells: each is written without asking again what it is.
+        if kind in ("count", "amount", "days", "rate"):
+            return lambda column, value, total, row: write_number(
+                self.row, column, value, forms[total]
+            )
+        if kind in ("text", "title"):
+            return lambda column, value, total, row: write_string(
+                self.row, column, fitting(value), forms[total]
+            )
         return lambda column, value, total, row: self.cell(column, kind, value, total)
 
     def matrix(self, matrix: Matrix, measure: str) -> Placed | None:
@@ -542,7 +556,7 @@ class Sheet:
         kind: dict[str, str],
         title: str,
         placed: Placed | None,
-        categories: str | tuple[str, str],
+        categories: str,
         series: Sequence[tuple[str, str]],
         at: tuple[int, int],
         unit: str,
@@ -554,7 +568,6 @@ class Sheet:
 
         Args:
             kind: Type and subtype.
-            categories: Column of their names; two: from the first to the second.
             series: Column and colour of each.
             at: Row and column of the upper left corner.
             unit: Title of the axis of values.
@@ -569,13 +582,11 @@ class Sheet:
             bars = placed.last_row - placed.first_row + 1
             size = (size[0], max(size[1], 130 + 28 * bars))
         chart = self.book.file.add_chart(kind)
-        names_of = (categories, categories) if isinstance(categories, str) else categories
-        first, last = (placed.cells(name) for name in names_of)
         for column, color in series:
             chart.add_series(
                 {
                     "name": [placed.sheet, placed.first_row - 1, placed.columns[column]],
-                    "categories": [*first[:3], *last[3:]],
+                    "categories": placed.cells(categories),
                     "values": placed.cells(column),
                     "fill": {"color": color},
                     "line": {"color": color, "width": 2 if kind["type"] == "line" else 0.5},
@@ -606,4 +617,5 @@ class Sheet:
         chart.set_size({"width": size[0], "height": size[1]})
         self.file.insert_chart(*at, chart, {"object_position": 3, "x_offset": right})
         if at[0] >= self.row:
-            self.more_height = max(self.more_height, PIXEL * size[1] + 2 * LINE_HEIGHT)
+            self.more_height += 0 if right else PIXEL * size[1] + 2 * LINE_HEIGHT
+            self.smaller = SMALLER_WITH_CHART

@@ -636,14 +636,14 @@ def _manager_figures(report: Report, table: Table, charted: str, unit: str) -> N
 
 
 def _by_stage(report: Report, name: str, table: Table, charted: str, unit: str) -> None:
-    """Records of the period by state and present stage, which bars name with its pipeline."""
+    """Records of the period by state and present stage."""
     sheet = report.sheet(name)
     placed = report.table(sheet, table, freeze_columns=3)
     sheet.chart(
         {"type": "bar"},
         report.book.heading(charted),
         placed,
-        ("pipeline_name" if name == "deal_stages" else "stage_name", "stage_name"),
+        "stage_name",
         [(charted, COLORS["accent"])],
         at=(sheet.row + 1, 0),
         unit=unit,
@@ -661,18 +661,23 @@ def _stages(report: Report) -> None:
 def _issues(report: Report) -> None:
     """What makes figures wrong or incomplete, and what to do about it."""
     sheet, book = report.sheet("issues"), report.book
-    columns = ("severity", "issue", "records_count", "at_stake_amount", "what_to_do")
-    kinds = ("code", "wrapped", "count", "amount", "wrapped")
-    for column, width in enumerate((18, 52, 14, 16, 100)):
+    kinds = {
+        "severity": "code",
+        "issue": "told",
+        "what_to_do": "told",
+        "records_count": "count",
+        "at_stake_amount": "amount",
+    }
+    for column, width in enumerate((16, 50, 96, 12, 16)):
         sheet.widen(column, width)
     sheet.file.freeze_panes(sheet.row + 1, 0)
     sheet.file.repeat_rows(sheet.row)
-    sheet.headings([book.heading(name) for name in columns], ["text", "text", *kinds[2:4], "text"])
+    sheet.headings(list(map(book.heading, kinds)), [*["text"] * 3, "count", "amount"])
     for row in report.published.all("issues"):
-        texts = [book[f"severity.{row['severity']}"], row["issue"], "", "", row["what_to_do"]]
-        sheet.fit_height(texts)
-        for column, (name, kind) in enumerate(zip(columns, kinds, strict=True)):
-            sheet.cell(column, kind, texts[column] or row[name], missing=DASH)
+        row["severity"] = book[f"severity.{row['severity']}"]
+        sheet.fit_height([row["severity"], row["issue"], row["what_to_do"]])
+        for column, (name, kind) in enumerate(kinds.items()):
+            sheet.cell(column, kind, row[name], missing=DASH)
         sheet.row += 1
         sheet.rows += 1
     if not sheet.rows:
@@ -765,18 +770,17 @@ def _source_months(report: Report) -> None:
 
 def _stages_by_source(report: Report) -> None:
     sheet, published = report.sheet("stages_by_source"), report.published
-    rates: dict[tuple[bool, Any], dict[Any, dict[str, Any]]] = {}
+    whole = {row["stage_name"]: row for row in published.all(tables.PASS_RATE_BY_STAGE)}
+    rates: dict[Any, dict[Any, dict[str, Any]]] = {}
     for row in published.all(tables.PASS_RATE_BY_SOURCE_AND_STAGE):
-        if not row["is_row_total"]:
-            found = rates.setdefault((row["is_total"], row["source_name"]), {})
-            found[row["stage_name"]] = row
-    order = list(rates.get((True, None), {}))
+        rates.setdefault(row["source_name"], {})[row["stage_name"]] = row
+    order = list(whole)
     keys = ("source_name", "leads_received")
     lines = [
         Line(
             (row["source_name"], row["leads_received"]),
             row["is_total"],
-            rates.get((row["is_total"], row["source_name"]), {}),
+            whole if row["is_total"] else rates.get(row["source_name"], {}),
         )
         for row in published.all(tables.LEADS_BY_SOURCE)
     ]
