@@ -59,11 +59,10 @@ class Table:
         if self.each:
             return self._one_after_another(layer, period)
         query = self._query(layer, self.metrics, self.in_period)
-        days = (period.start, period.end)
         if before:
-            days = (period.previous_start, period.previous_end)
-        until = period.previous_until if before else None
-        answer = filled(layer.sql(query), period=days, until=until)
+            answer = _before(layer.sql(query), period)
+        else:
+            answer = filled(layer.sql(query), period=(period.start, period.end))
         if self.compared or self.stock:
             answer = self._beside(layer, period, answer)
         shown = [f"{dimension} as {name}" for dimension, name in self._names()]
@@ -106,15 +105,13 @@ class Table:
 
     def _beside(self, layer: SemanticLayer, period: Period, now: str) -> str:
         """Rows of the period, of the one before and of now, side by side."""
-        days = (period.previous_start, period.previous_end)
         answers = [(now, "", with_left_out(layer, self.metrics))]
         for metrics, suffix, in_period in (
             (self.compared, BEFORE, True),
             (self.stock, STOCK, False),
         ):
             if metrics:
-                sql = layer.sql(self._query(layer, metrics, in_period))
-                told = filled(sql, period=days, until=period.previous_until)
+                told = _before(layer.sql(self._query(layer, metrics, in_period)), period)
                 answers.append((told, suffix, with_left_out(layer, metrics)))
         keys = [dimension for dimension, _ in self._names()] + ["total_of"] * self.totals
         parts = []
@@ -144,6 +141,13 @@ class Table:
         answer = " union all by name ".join(parts)
         order = ", ".join(["place", *self.order])
         return f"select * exclude (place) from ({answer}) as answer order by {order}"
+
+
+def _before(sql: str, period: Period) -> str:
+    """The SQL of a query for the period before; of what is as it is now the same."""
+    end = period.previous_until
+    until = f"timestamptz '{end.isoformat()}'" if end else None
+    return filled(sql, period=(period.previous_start, period.previous_end), until=until)
 
 
 def left_out(layer: SemanticLayer, name: str) -> str | None:
@@ -182,7 +186,13 @@ def _of_nothing(layer: SemanticLayer, name: str, value: str) -> str:
     return f"coalesce({value}, 0)" if fills or unknown else value
 
 
-CAME = ("leads_received", "leads_first_time", "leads_repeat", "deals_created", "deals_amount")
+CAME = (
+    "leads_received",
+    "leads_first_time",
+    "leads_repeat",
+    "deals_created",
+    "deals_created_amount",
+)
 
 
 # The sheet of figures
@@ -444,7 +454,7 @@ LEAD_MANAGERS = Table(
     only="leads_received + leads_received__before + leads_in_work__stock > 0",
 )
 DEAL_STAGES = Table(
-    ("deals_created", "deals_amount", "deal_age_days", "deals_forgotten", "deals_overdue"),
+    ("deals_created", "deals_created_amount", "deal_age_days", "deals_forgotten", "deals_overdue"),
     by=(
         (
             "deal__state",
@@ -675,7 +685,7 @@ DAYS_BY_STAGE_AND_MANAGER = Table(
     where=("{{ Dimension('stage__entity') }} = 'lead'",),
 )
 DEALS_BY_STAGE_AND_MANAGER = Table(
-    ("deals_created", "deals_amount"),
+    ("deals_created", "deals_created_amount"),
     by=(
         ("deal__pipeline_id", "deal__pipeline_name", "deal__stage_id", "deal__stage_name"),
         "deal__manager_name",
@@ -726,7 +736,7 @@ PASS_RATE_BY_SOURCE_AND_STAGE = replace(
 # What the sums of a workbook leave out, by the currency of the records.
 LEFT_OUT = (
     Table(("sales_amount_period_unknown",), by=("deal__currency_code",)),
-    Table(("deals_amount_unknown",), by=("deal__currency_code",)),
+    Table(("deals_created_amount_unknown",), by=("deal__currency_code",)),
     Table(("potential_amount_unknown",), by=("deal__currency_code",), in_period=False),
     Table(("leads_overdue_amount_unknown",), by=("lead__currency_code",), in_period=False),
 )

@@ -174,7 +174,9 @@ def sales_dynamics(path: Path, published: Published, settings: Settings) -> None
         report.stock(figures)
         _month_charts(figures, months, 18, 10, across=False)
         _manager_figures(report, tables.MANAGERS, "sales_amount_period", report.book.currency)
-        _by_stage(report, "deal_stages", tables.DEAL_STAGES, "deals_amount", report.book.currency)
+        _by_stage(
+            report, "deal_stages", tables.DEAL_STAGES, "deals_created_amount", report.book.currency
+        )
         _stages(report)
         report.table(report.sheet("transitions"), tables.TRANSITIONS, freeze_columns=4)
         _managers(report, with_deals=True)
@@ -710,8 +712,8 @@ def _managers(report: Report, with_deals: bool) -> None:
         ("lead", received, "leads_received"),
         ("lead", received, "days_on_stage_now"),
         ("deal", created, "deals_created"),
-        ("deal", created, "deals_amount"),
-        ("deal", created, "deals_amount_unknown"),
+        ("deal", created, "deals_created_amount"),
+        ("deal", created, "deals_created_amount_unknown"),
     ):
         rows = leads if entity == "lead" else deals
         is_left_out = measure.endswith("_unknown") and not any(row[measure] for row in rows)

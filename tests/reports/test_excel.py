@@ -43,7 +43,7 @@ from tests.support.compiled_models import run_models
 SOFFICE = shutil.which("soffice")
 FILES = ("sales_dynamics", "marketing")
 DASH = "—"
-UNKNOWN_KINDS = ("sales_amount_period_unknown", "deals_amount_unknown", "potential_amount_unknown")
+UNKNOWN_KINDS = ("sales_amount_period_unknown", "deals_created_amount_unknown", "potential_amount_unknown")
 DAYS = ": на этапе сейчас, дней, в среднем"
 SALES_FUNNEL = "Воронка лидов: поступило → качественные → с продажей"
 MARKETING_FUNNEL = "Воронка лидов: поступило → качественные → со сделкой → с продажей"
@@ -255,7 +255,7 @@ def test_what_has_no_rate_is_left_out_of_sums_and_averages_and_said(
     at = deals[0].index("Сумма, ₽")
     assert [row[at] for row in deals[1:] if "/3/" in str(row[0])] == [DASH]
     titles = [row[0] for row in book.sheets["Менеджеры"]]
-    assert "Сделки: сумма созданных сделок: не вошло" in titles
+    assert "Сделки: создано сделок, сумма: не вошло" in titles
 
 
 def test_the_period_before_ends_at_the_time_of_day_of_the_data(
@@ -456,7 +456,7 @@ def test_titles_keep_the_code_of_the_currency(
     titles = {
         row[0] for row in read(excel(warehouse, settings))["sales_dynamics"].sheets["Менеджеры"]
     }
-    assert "Сделки: сумма созданных сделок, GEL" in titles
+    assert "Сделки: создано сделок, сумма, GEL" in titles
 
 
 def test_sources_and_labels_tell_what_is_in_work(
@@ -1221,7 +1221,7 @@ def test_matrices_of_managers_are_those_of_the_marts(books: Books, sql: Sql) -> 
     for title, fact, pipeline, measure in (
         ("Лиды: поступило лидов", "fct_leads", "null", "count(*)"),
         ("Сделки: создано сделок", "fct_deals", "pipeline_name", "count(*)"),
-        ("Сделки: сумма созданных сделок, ₽", "fct_deals", "pipeline_name", "sum(base_amount)"),
+        ("Сделки: создано сделок, сумма, ₽", "fct_deals", "pipeline_name", "sum(base_amount)"),
     ):
         created = "is_counted and created_month = date '2026-03-01'"
         expected = sql(
