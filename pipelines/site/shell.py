@@ -20,7 +20,7 @@ from pipelines.build import run_process
 from pipelines.environment import ROOT, Reports
 from pipelines.errors import ReportFailed
 
-REPORTS = ROOT / "reports_next"
+REPORTS = ROOT / "reports"
 SHELLS = ROOT / "data" / "shells"
 INSTALLED_LOCK = REPORTS / "node_modules" / ".installed-lock"
 # What the shell is not made of: installed packages, and what a build or an editor leaves.

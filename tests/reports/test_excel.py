@@ -43,7 +43,7 @@ from tests.support.compiled_models import run_models
 SOFFICE = shutil.which("soffice")
 FILES = ("sales_dynamics", "marketing")
 DASH = "—"
-UNKNOWN_KINDS = ("sales_period", "deals_created", "deals_in_work")
+UNKNOWN_KINDS = ("sales_amount_period_unknown", "deals_created_amount_unknown", "potential_amount_unknown")
 DAYS = ": на этапе сейчас, дней, в среднем"
 SALES_FUNNEL = "Воронка лидов: поступило → качественные → с продажей"
 MARKETING_FUNNEL = "Воронка лидов: поступило → качественные → со сделкой → с продажей"
@@ -112,7 +112,8 @@ def edited(company: Warehouse, folder: Path, *statements: str) -> Warehouse:
     warehouse = Warehouse(folder / "data")
     publication = warehouse.published / ".refreshes" / "000001"
     publication.mkdir(parents=True)
-    shutil.copy(company.published / "crm.duckdb", publication / "crm.duckdb")
+    for name in ("crm.duckdb", "semantic_manifest.json"):
+        shutil.copy(company.published / "current" / name, publication / name)
     (warehouse.published / "current").symlink_to(".refreshes/000001")
     with duckdb.connect(str(publication / "crm.duckdb")) as connection:
         for statement in statements:
@@ -254,7 +255,7 @@ def test_what_has_no_rate_is_left_out_of_sums_and_averages_and_said(
     at = deals[0].index("Сумма, ₽")
     assert [row[at] for row in deals[1:] if "/3/" in str(row[0])] == [DASH]
     titles = [row[0] for row in book.sheets["Менеджеры"]]
-    assert "Сделки: сумма: не вошло" in titles
+    assert "Сделки: создано сделок, сумма: не вошло" in titles
 
 
 def test_the_period_before_ends_at_the_time_of_day_of_the_data(
@@ -357,7 +358,7 @@ def test_what_shares_a_name_has_rows_of_its_own(
         tmp_path,
         "update marts.fct_deals set stage_name = 'Won' where stage_id = 'LOSE'",
         "update marts.fct_deals set manager_name = 'stage_name' where manager_name = 'Иван Котов'",
-        "update marts.fct_stage_visits set next_stage_name = 'Won' where next_stage_name = 'Lose'",
+        "update marts.fct_stage_reach set next_stage_name = 'Won' where next_stage_name = 'Lose'",
         "insert into marts.fct_user_field_values (entity, item_id, deal_id, field_name,"
         " field_label, value_number, field_value)"
         " values ('deal', 3, 3, 'UF_CRM_A', 'Название', 1, 'Уфа')",
@@ -455,7 +456,7 @@ def test_titles_keep_the_code_of_the_currency(
     titles = {
         row[0] for row in read(excel(warehouse, settings))["sales_dynamics"].sheets["Менеджеры"]
     }
-    assert "Сделки: сумма, GEL" in titles
+    assert "Сделки: создано сделок, сумма, GEL" in titles
 
 
 def test_sources_and_labels_tell_what_is_in_work(
@@ -645,7 +646,8 @@ def test_lists_have_frozen_headings_filters_links_and_colours(
     charts = {sheet.title: len(sheet._charts) for sheet in file.worksheets}
     assert charts == {
         **dict.fromkeys(file.sheetnames, 0),
-        **{"Показатели": 4, "По месяцам": 3, "Закрытие": 2},
+        **{"Показатели": 4, "По месяцам": 3, "Закрытие": 2, "Итоги по менеджерам": 1},
+        **{"Сделки по этапам": 1, "Забытые и без дел": 1},
     }
     sources = openpyxl.load_workbook(folder / "marketing.xlsx")["Источники"]
     scales = {
@@ -799,7 +801,8 @@ def test_nothing_in_the_portal_gives_headings_and_says_so(
     company: Warehouse, settings: Settings, tmp_path: Path
 ) -> None:
     tables = ("fct_leads", "fct_deals", "fct_stage_reach", "fct_stage_visits")
-    warehouse = edited(company, tmp_path, *(f"delete from marts.{table}" for table in tables))
+    emptied = [*(f"delete from marts.{table}" for table in tables), "delete from quality.issues"]
+    warehouse = edited(company, tmp_path, *emptied)
     for name, book in read(excel(warehouse, settings)).items():
         for sheet, rows in book.sheets.items():
             if sheet not in ("Описание", "Показатели"):
@@ -897,7 +900,9 @@ def test_a_failure_leaves_the_previous_workbooks(
         excel(warehouse, settings)
     assert failure.value.exit_code == 5
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert {path.name for path in folder.parent.iterdir()} == {"crm.duckdb", "excel"}
+    assert {path.name for path in folder.parent.iterdir()} == {
+        *("crm.duckdb", "semantic_manifest.json", "excel")
+    }
 
 
 def test_a_new_publication_keeps_the_workbooks_until_new_ones_come(
@@ -1216,7 +1221,7 @@ def test_matrices_of_managers_are_those_of_the_marts(books: Books, sql: Sql) -> 
     for title, fact, pipeline, measure in (
         ("Лиды: поступило лидов", "fct_leads", "null", "count(*)"),
         ("Сделки: создано сделок", "fct_deals", "pipeline_name", "count(*)"),
-        ("Сделки: сумма, ₽", "fct_deals", "pipeline_name", "sum(base_amount)"),
+        ("Сделки: создано сделок, сумма, ₽", "fct_deals", "pipeline_name", "sum(base_amount)"),
     ):
         created = "is_counted and created_month = date '2026-03-01'"
         expected = sql(

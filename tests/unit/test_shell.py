@@ -21,7 +21,7 @@ from tests.support.reports_fixtures import serve
 
 pytestmark = pytest.mark.unit
 
-SHELL = ROOT / "reports_next"
+SHELL = ROOT / "reports"
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="Node.js is missing: install Node.js 20")
 needs_packages = pytest.mark.skipif(

@@ -1,0 +1,63 @@
+import { formatCount } from '$shell/format.js';
+
+export default {
+	question: 'How our figure differs from the analytics built into Bitrix24, record by record',
+	entities: { lead: 'Leads', deal: 'Deals' },
+	entity: 'What is counted',
+	why: 'The built-in analytics counts for a period all that was alive in it: what was created in it, and what was created earlier and not closed yet. An unclosed record is in every following month: a lead that hung for three months is counted three times. The tail of unclosed records piles up, the denominator grows and the share of successes falls, though nobody sells worse. We count what was created in the period, and say which of the two conversions you see.',
+	recount: "The portal's figure here is its rule, counted anew from the loaded data.",
+	bridge: "Count: from our figure to the portal's",
+	bridgeNote: 'Click a row to see its records below',
+	line: 'Line',
+	steps: { ours: 'Our figure', backlog: 'Of earlier periods', legacy: 'Imports', other_pipeline: 'Other pipelines', portal: 'Portal' },
+	portal: '= as the portal counts',
+	records: 'Records',
+	outside: 'In neither count',
+	outsideNote: 'Created in the period',
+	noOutside: 'No templates or deleted records in the period',
+	series: { ours: 'Our figure', added: 'The portal adds', portal: "The portal's figure" },
+
+	success: "Successes: from our figure to the portal's",
+	successNote: {
+		lead: 'Quality leads: ours became quality in the period; the portal counts those closed as a success in it',
+		deal: 'Sales: ours were sold in the period; the portal counts those closed as a success in it',
+	},
+	successWhy: 'The difference comes from the settings of stages and another day of the success. Click a row to see its records below',
+	successLine: 'Successes',
+
+	conversions: 'Conversion: three answers to one question',
+	conversionsNote: {
+		lead: 'Share of quality leads',
+		deal: 'Share of sales',
+	},
+	cohort: 'Ours, of those created in the period',
+	period: 'Ours, within the period',
+	portalRate: 'As the portal counts',
+	share: (successes, all) => `${formatCount(successes)} of ${formatCount(all)}`,
+
+	months: 'How the figures part month by month',
+	monthsNote: 'On the left the records in the denominator, on the right the conversion. Click a month to choose it',
+	denominator: 'Records counted by month',
+	rate: 'Conversion by month',
+	ourSeries: 'Ours: created in the month',
+	portalSeries: 'Portal: alive in the month',
+	ourRate: 'Ours, of those created',
+	rateUnit: 'share',
+
+	list: 'Records',
+	listNote: 'Records of the lines of the first table; the filters of the page hold',
+	successList: 'Records of successes',
+	successListNote: 'Records of the lines of the table of successes',
+	ourState: 'With us',
+	portalState: 'On the portal',
+	states: {
+		quality: 'Quality',
+		junk: 'Junk',
+		sale: 'Sale',
+		failed: 'Failed',
+		in_work: 'In work',
+		success: 'Success',
+	},
+	closed: 'Closed on the portal',
+	ourSuccess: 'Our success',
+};

@@ -1,9 +1,0 @@
--- User fields that the settings name and some record fills: filters, columns and breakdowns.
--- Grain: one row per entity and user field.
-select
-    entity,
-    field_name,
-    any_value(field_label) as field_label,
-from published.fct_user_field_values
-group by entity, field_name
-order by field_label, field_name, entity
