@@ -218,7 +218,7 @@ def unequal(
         for group in {**theirs, **ours}:
             one = ours[group][metric] if group in ours else nothing
             other = theirs.get(group, nothing)
-            if not is_same(one, other) and not (block["limit"] and group not in ours):
+            if not is_same(one, other) and not (block.get("limit") and group not in ours):
                 yield f"{block['id']}: {metric} of {group}: page {one!r}, calculation {other!r}"
 
 
