@@ -18,6 +18,7 @@ help: ## list the targets
 	python3 -m venv .venv
 	.venv/bin/python -m pip install --quiet uv
 	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python requirements.lock
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	touch $@
 
 setup: .venv/.installed ## install the Python and Node environments
@@ -35,10 +36,10 @@ portal: setup ## serve a data directory as a Bitrix24 portal: DATA=dir PORT=n
 refresh extract check build publish excel report: setup ## one refresh, or one of its steps
 	@$(PYTHON) -m pipelines $@
 
-doctor: setup ## tell what is right and wrong with the portal connection
+doctor: setup ## check the portal and the settings
 	@$(PYTHON) -m pipelines doctor
 
-compact: setup ## write the warehouse anew without raw rows that change no mart
+compact: setup ## rewrite the warehouse without raw rows that change no mart
 	@$(PYTHON) -m pipelines compact
 
 test: setup ## run all tests, or those of a mark: MARKS=dbt, MARKS="not site"
@@ -47,10 +48,10 @@ test: setup ## run all tests, or those of a mark: MARKS=dbt, MARKS="not site"
 test-fast: setup ## run the tests that need no portal, warehouse or dbt
 	$(PYTHON) -m pytest $(SPREAD) -m unit
 
-mutants: setup ## break each rule once and see a test go red
-	$(PYTHON) -m scripts.mutation_check
+mutants: setup ## break each rule once and check that a test fails; SAMPLE=60 SEED=n draws some
+	$(PYTHON) -m scripts.mutation $(if $(SAMPLE),--sample $(SAMPLE) --seed $(or $(SEED),1))
 
-hooks: setup ## lint what is committed, and refuse secrets, from now on
+hooks: setup ## install git hooks that lint commits and refuse secrets
 	$(PYTHON) -m pre_commit install
 
 lint: setup ## ruff, mypy, sqlfluff, deprecations of dbt
@@ -59,6 +60,7 @@ lint: setup ## ruff, mypy, sqlfluff, deprecations of dbt
 	$(PYTHON) -m mypy
 	WAREHOUSE_DIR=$$(mktemp -d) $(PYTHON) -m sqlfluff lint --processes 2 dbt_project/models dbt_project/tests
 	$(PYTHON) -m scripts.check_dbt
+	$(PYTHON) -m sqlfluff lint --templater raw pipelines/excel/queries
 
 audit: setup ## ask the vulnerability services about every locked package
 	@$(PYTHON) -m scripts.audit

@@ -2,8 +2,8 @@
 
 import os
 
-# Read by dlt, dbt, Great Expectations and Evidence when they start, in this process and in those
-# that it starts: none of them tells its makers of a run.
+# Read by dlt, dbt, Great Expectations and Evidence when they start, here and in child processes:
+# none of them sends telemetry.
 os.environ |= {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",

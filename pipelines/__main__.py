@@ -27,11 +27,11 @@ from pipelines.stop import stop_on_signals, stop_received
 if TYPE_CHECKING:
     from pipelines.warehouse import Warehouse
 
-# Each command imports what it needs, after the settings: a wrong one is told within a second.
+# Each command imports what it needs after the settings: a wrong setting is reported in a second.
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--verbose", is_flag=True, help="Tell more, to stderr.")
+@click.option("--verbose", is_flag=True, help="Print more, to stderr.")
 def cli(verbose: bool) -> None:
     """Bitrix24 → marts → reports. Settings come from the environment or `.env` (see README)."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -44,22 +44,22 @@ FULL = click.option("--full", is_flag=True, help="Read everything, not only what
 HISTORY_FROM = click.option(
     "--history-from",
     type=DAY,
-    help="At a first load, stop for now at what was created before this day; the next run without"
-    " it reads the rest. Reports of a part of the history say so.",
+    help="At a first load, read only what was created on or after this day; the next run without"
+    " it reads the rest. Reports of a partial history say so.",
 )
 ACCEPT_LOSS = click.option(
-    "--accept-loss", is_flag=True, help="Accept, this once, that many records are gone."
+    "--accept-loss", is_flag=True, help="Accept once that many records are gone."
 )
 ACCEPT_DIFFERENCE = click.option(
     "--accept-difference",
     is_flag=True,
-    help="Accept, this once, that the portal counts other records than it lists or than were"
+    help="Accept once that the portal's count differs from the records that it lists or that were"
     " loaded.",
 )
 ACCEPT_DROP = click.option(
     "--accept-drop",
     is_flag=True,
-    help="Accept, this once, that a directory, a history or the activities shrank much.",
+    help="Accept once that reference data, a stage history or the activities shrank a lot.",
 )
 
 
@@ -72,8 +72,8 @@ def connect() -> Any:
     bundle = told.requests_ca_bundle
     if bundle and not bundle.exists():
         raise SettingsError(
-            f"REQUESTS_CA_BUNDLE is {str(bundle)!r}, where nothing is: name the file of the"
-            " certificate"
+            f"REQUESTS_CA_BUNDLE is {str(bundle)!r}, which does not exist: set it to the"
+            " certificate file"
         )
     return Client(
         from_environment(_warehouse()),
@@ -123,7 +123,7 @@ def refresh(
     except AnotherRefreshIsRunning:
         raise
     except Exception as error:
-        # Who stopped it knows.
+        # Whoever stopped the run knows about it.
         if not stop_received():
             notify.send(to, notify.failure(error), _warn)
         raise
@@ -174,7 +174,7 @@ def extract(
 @ACCEPT_DIFFERENCE
 @ACCEPT_DROP
 def check(accept_difference: bool, accept_drop: bool) -> None:
-    """Hold the extracted rows to the raw contract; completes the refresh."""
+    """Check the extracted rows against the raw contract; completes the refresh."""
     settings, warehouse = Settings.load(), _warehouse()
     from pipelines.check import check as run
 
@@ -215,7 +215,7 @@ def build() -> None:
 
 @cli.command()
 def publish() -> None:
-    """Put the built marts in place of the published ones."""
+    """Replace the published marts with the built ones."""
     from pipelines.publish import publish as run
 
     warehouse = _warehouse()
@@ -225,10 +225,12 @@ def publish() -> None:
 
 
 @cli.command()
-@click.option("--start", type=DAY, help="First day; by default that of the month of the last one.")
-@click.option("--end", type=DAY, help="Last day; by default the day on which the data stand.")
+@click.option(
+    "--start", type=DAY, help="First day; default: the first of the month of the last day."
+)
+@click.option("--end", type=DAY, help="Last day; default: the day of the data.")
 def excel(start: dt.datetime | None, end: dt.datetime | None) -> None:
-    """Write the workbooks from the published marts, by default for this month."""
+    """Write the workbooks from the published marts, for this month by default."""
     settings, warehouse = Settings.load(), _warehouse()
     from pipelines.excel.workbooks import excel as run
 
@@ -261,7 +263,7 @@ def shell(file: Path) -> None:
 
 @cli.command()
 def doctor() -> None:
-    """Tell what is right and wrong with the portal; changes nothing there."""
+    """Check the portal and the settings; changes nothing in the portal."""
     settings, warehouse = Settings.load(), _warehouse()
     from pipelines.bitrix24.access import without_secrets
     from pipelines.bitrix24.doctor import examine
@@ -274,12 +276,12 @@ def doctor() -> None:
             if finding.level == "problem":
                 problems.append(finding.exit_code)
     if problems:
-        raise DoctorFoundProblems(f"to mend: {len(problems)}", max(problems))
+        raise DoctorFoundProblems(f"problems to fix: {len(problems)}", max(problems))
 
 
 @cli.command()
 def compact() -> None:
-    """Write the warehouse anew without raw rows that change no mart."""
+    """Rewrite the warehouse without raw rows that change no mart."""
     from pipelines.compact import compact as run
 
     warehouse = _warehouse()
@@ -294,13 +296,13 @@ def compact() -> None:
 @cli.command()
 @click.argument("text", default="a test message")
 def notify(text: str) -> None:
-    """Send a message to the chats that the environment names, to try them."""
+    """Send a test message to the chats that the environment names."""
     from pipelines import notify as messages
 
     to = messages.channels(_warn)
     if not to:
         raise SettingsError(
-            "no chat is named: set BITRIX24_CHAT_WEBHOOK_URL and BITRIX24_CHAT_ID, or"
+            "no chat is set: set BITRIX24_CHAT_WEBHOOK_URL and BITRIX24_CHAT_ID, or"
             " TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID"
         )
     if messages.send(to, text, _warn) < len(to):
@@ -321,7 +323,7 @@ def mf(arguments: tuple[str, ...]) -> None:
 
 
 def main() -> int:
-    """Runs a command; its exit code is one of those in the README."""
+    """Runs a command; returns one of the exit codes in the README."""
     try:
         load_environment()
         cli.main(standalone_mode=False)
@@ -351,7 +353,12 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The program: `python -m pipelines`, or `bitrix24-analytics` of the environment."""
     os.umask(PRIVATE_UMASK)
     stop_on_signals()
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

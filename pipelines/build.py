@@ -36,7 +36,7 @@ def run_process(
 
 
 def without_secrets(environment: os._Environ[str]) -> dict[str, str]:
-    """The environment less what only the extraction may see."""
+    """The environment without the secrets that only the extraction may see."""
     secrets = ("BITRIX24_", "PII_", "TELEGRAM_")
     return {name: value for name, value in environment.items() if not name.startswith(secrets)}
 
@@ -47,26 +47,26 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
     Raises:
         BuildFailed: nothing is completed yet, or a model failed; says which and why.
         SettingsError: the warehouse holds what the settings or this version no longer allow.
-        ChecksFailed: a dbt test failed; nothing is to be published.
+        ChecksFailed: a dbt test failed; nothing may be published.
     """
     completed = warehouse.last_refreshes()
     if not completed:
         raise BuildFailed("no refresh is completed yet: run extract and check first")
     if settings.must_erase(completed[0].scope):
         raise SettingsError(
-            "the settings pii and keep_titles, or this version, allow less than what was read: run"
-            " a refresh, which erases the rest, before building"
+            "the warehouse holds values that the settings pii and keep_titles, or this version, do"
+            " not allow: run a refresh, which erases them, before building"
         )
     target = warehouse.directory / "dbt"
-    # Until all is built and tested, `publish` refuses what may be of two refreshes.
+    # Until everything is built and tested, `publish` refuses: tables may be of two refreshes.
     unfinished = warehouse.unfinished_build
     unfinished.parent.mkdir(parents=True, exist_ok=True)
     unfinished.touch()
-    # Where dbt ends before its first model, the results of an earlier run would speak for it.
+    # If dbt ends before its first model, results of an earlier run would be taken for this one's.
     (target / "run_results.json").unlink(missing_ok=True)
     process = run_process(
         [
-            # As a module: the program's first line holds the path that the clone was set up under.
+            # As a module: the script's first line holds the path where the clone was set up.
             sys.executable,
             "-m",
             "dbt.cli.main",
@@ -111,8 +111,8 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
         raise ChecksFailed(
             "dbt tests failed:\n" + "\n".join(lines),
             results,
-            "look the test up in dbt_project/; often a directory has a code twice, or a record"
-            " contradicts itself: mend it in the portal",
+            "look up the test in dbt_project/; often reference data have a code twice, or a record"
+            " contradicts itself: fix it in the portal",
         )
     if process.returncode != 0:
         raise BuildFailed(f"dbt build ended with {process.returncode}: see {target / 'build.log'}")

@@ -1,4 +1,4 @@
-"""The raw contract of a refresh, held by Great Expectations; a refresh that passes is completed."""
+"""Checks a refresh against the raw contract; a refresh that passes is completed."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What DuckDB does not hold in it goes to disk.
+# DuckDB spills the rest to disk.
 DUCKDB_MEMORY = "512MB"
 MOST_FAILURES = 100
 FAILURES_SHOWN = 10
 
-# Failures that can be accepted on purpose, once: check → option of `refresh` and `check`.
+# Failures that can be accepted once: check → option of `refresh` and `check`.
 ACCEPTABLE = {DIFFERENCE: "--accept-difference", DROP: "--accept-drop"}
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One row of `quality.check_results`; `accepted`: it failed, and was accepted on purpose."""
+    """One row of `quality.check_results`; `accepted`: it failed, and the user accepted that."""
 
     refresh_no: int
     layer: str
@@ -71,7 +71,7 @@ class CheckFailure:
 
 @dataclass
 class Outcome:
-    """What a check found in an entity; `records` are the first ones, each with its value."""
+    """What a check found in an entity; `records` are the first failing ones with their values."""
 
     failures: int = 0
     records: list[tuple[str, str]] = field(default_factory=list)
@@ -81,12 +81,12 @@ Outcomes = dict[tuple[str, str], Outcome]
 
 
 class Engine:
-    """Great Expectations on pandas frames, in memory alone."""
+    """Great Expectations on pandas frames, in memory only."""
 
     def __init__(self) -> None:
         import great_expectations as gx
 
-        # It tells of its temporary folders, and sets its own level when it is imported.
+        # It logs its temporary folders, and sets its own level on import.
         logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
         self.gx: Any = gx
         context: Any = gx.get_context(mode="ephemeral")
@@ -97,10 +97,10 @@ class Engine:
     def validate(
         self, what: str, frame: Any, suite: Suite
     ) -> Iterable[tuple[str, int, list[dict[str, Any]]]]:
-        """(check, failures, the first failing rows: `entity`, `record_id` and the value) of each.
+        """Yields (check, failures, first failing rows with `entity`, `record_id` and the value).
 
         Raises:
-            CheckEngineError: a check could not be run, which says nothing about the data.
+            CheckEngineError: a check could not be run; this says nothing about the data.
         """
         expectations = [expectation for _, expectation in suite]
         for name, expectation in suite:
@@ -120,13 +120,13 @@ class Engine:
             raise _broken(what, "suite", type(error).__name__) from error
         for tested in outcome.results:
             name = tested.expectation_config.meta["check"]
-            # A broken engine reports success=False too: only its exception tells it apart.
+            # A broken engine reports success=False too: only its exception shows the difference.
             raised = tested.exception_info or {}
             for info in (raised, *raised.values()):
                 if isinstance(info, dict) and info.get("raised_exception"):
                     trace = str(info.get("exception_traceback") or "")
                     log.info("%s", trace)
-                    # Its name alone: the text of an exception may hold a value.
+                    # Only its name: the text of an exception may hold a value.
                     kinds = re.findall(r"^([\w.]*(?:Error|Exception))\b", trace, re.MULTILINE)
                     raise _broken(what, name, kinds[-1] if kinds else "an exception")
             failures = int(tested.result.get("unexpected_count") or 0)
@@ -197,9 +197,9 @@ def _value(row: dict[str, Any], check: str) -> str:
 
 
 def _outcomes(contract: Contract) -> tuple[Outcomes, dict[str, dict[str, Any]]]:
-    """All outcomes, and by table the counts that explain those of `COUNTED`.
+    """All outcomes, and the counts by table that explain the checks of `COUNTED`.
 
-    Tables whose columns are amiss are not looked into.
+    If columns are wrong, the rows are not checked.
     """
     engine = Engine()
     outcomes = _columns(engine, contract)
@@ -221,17 +221,17 @@ def _outcomes(contract: Contract) -> tuple[Outcomes, dict[str, dict[str, Any]]]:
 def _message(
     entity: str, check: str, outcome: Outcome, settings: Settings, counts: dict[str, Any]
 ) -> str:
-    """What failed and, of the completeness, how to accept it."""
+    """What failed and, for checks of completeness, how to accept it."""
     if check == DIFFERENCE:
         return (
-            f"{entity}: the portal counts {counts['portal_total']} and {counts['after_here']} are"
-            f" here, a difference of {outcome.failures}: run `refresh --full`; if it stays and you"
-            f" know why, accept it once with {ACCEPTABLE[check]}"
+            f"{entity}: the portal counts {counts['portal_total']}, the warehouse has"
+            f" {counts['after_here']} (difference {outcome.failures}): run `refresh --full`; if the"
+            f" difference stays and you know why, accept it once with {ACCEPTABLE[check]}"
         )
     if check == DROP:
         return (
-            f"{entity}: {counts['rows_before']} rows were here and {counts['rows_after']} came, and"
-            f" max_drop_share ({settings.max_drop_share:.0%}) allows no such drop: look whether the"
+            f"{entity}: {counts['rows_after']} rows were read, {counts['rows_before']} before: a"
+            f" drop of more than max_drop_share ({settings.max_drop_share:.0%}); check whether the"
             " portal shows them; if they are really gone, accept it once with"
             f" {ACCEPTABLE[check]}"
         )
@@ -244,8 +244,8 @@ def check(
     """Checks the newest extracted refresh and completes it.
 
     Args:
-        settings: those of the environment by default.
-        accept: checks of `ACCEPTABLE` whose failure is accepted, this once.
+        settings: from the environment by default.
+        accept: checks of `ACCEPTABLE` whose failure is accepted once.
 
     Raises:
         ChecksFailed: a check failed, or there is nothing to check; the refresh stays invisible.
@@ -254,7 +254,7 @@ def check(
     extracted = warehouse.last_refreshes(completed=False)
     if not extracted:
         raise ChecksFailed(
-            "nothing was extracted yet: run `python -m pipelines extract` first",
+            "nothing is extracted yet: run `python -m pipelines extract` first",
             advice="run `python -m pipelines refresh`",
         )
     number = extracted[0].refresh_no
@@ -284,7 +284,7 @@ def check(
             _message(entity, name, outcome, settings, counts.get(entity, {}))
             if outcome.failures
             else "",
-            # The extraction refuses a loss that nobody accepted.
+            # The extraction refuses a loss that is not accepted.
             accepted=bool(outcome.failures) and name in (LOSS, *accept),
         )
         for (entity, name), outcome in outcomes.items()
@@ -312,7 +312,7 @@ def _lines(result: CheckResult, failures: Sequence[CheckFailure]) -> list[str]:
         for failure in found[:FAILURES_SHOWN]
     ]
     if len(found) > FAILURES_SHOWN:
-        lines.append(f"  … the first {len(found)} stand in quality.check_failures of the warehouse")
+        lines.append(f"  … the first {len(found)} are in quality.check_failures of the warehouse")
     return [result.message, *lines]
 
 
@@ -350,7 +350,7 @@ def store_results(warehouse: Warehouse, results: list[CheckResult], layer: str) 
         connection.execute(
             "create table if not exists quality.check_results as select * from new_results limit 0"
         )
-        # Warehouses of earlier versions have not the column.
+        # Warehouses of earlier versions do not have the column.
         connection.execute(
             "alter table quality.check_results add column if not exists accepted boolean"
         )

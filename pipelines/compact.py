@@ -1,16 +1,16 @@
-"""Compaction: the warehouse written anew without raw rows that change no mart.
+"""Compaction: rewrites the warehouse without raw rows that change no mart.
 
-Kept is the history that Bitrix24 itself does not keep: every version of a lead, deal, contact or
-company in which more than the time of its last change or activity differs, all rows of stage
-histories, rates and directories, and the current version of everything. What goes:
+It keeps the history that Bitrix24 itself does not keep: every version of a lead, deal, contact or
+company that differs in more than the time of its last change or activity, all rows of stage
+history, rates and reference data, and the current version of everything. It removes:
 
 - rows of refreshes that were never completed, and rows that a crash loaded twice;
-- versions of leads, deals, contacts and companies that repeat the version before them but for
-  those times;
-- of open activities, contact details and cities, of which only the current version is read
-  anywhere: earlier versions, and what is gone from the portal, itself or with its owner.
+- versions of leads, deals, contacts and companies that differ from the one before only in those
+  times;
+- earlier versions of open activities, contact details and cities, and those whose record or owner
+  is gone from the portal: only the current version is read anywhere.
 
-The last completed refresh, and one that waits for its checks, are left alone.
+The last completed refresh, and one that waits for its checks, are not touched.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ SUPERSEDED = f"""
     window item as (partition by {{key}} order by refresh_no)
     qualify refresh_no < {LAST} and {{condition}}
 """
-# Those of an owner that comes back are read anew, unless a refresh that waits has seen it back.
+# Rows of an owner that comes back are read again, unless a refresh that waits has seen it back.
 OWNER_IS_GONE = f"""
     select rowid
     from raw.{{table}}
@@ -83,10 +83,10 @@ class Compaction:
 
 
 def compact(warehouse: Warehouse) -> Compaction:
-    """Writes the warehouse anew without rows that change no mart.
+    """Rewrites the warehouse without rows that change no mart.
 
     Raises:
-        CompactFailed: no refresh is completed yet, or the file could not be read or written.
+        CompactFailed: no refresh is completed yet, or the file cannot be read or written.
         NotEnoughSpace: the disk cannot hold a second copy.
     """
     if not warehouse.last_refreshes():
@@ -95,7 +95,7 @@ def compact(warehouse: Warehouse) -> Compaction:
         before = warehouse.database.stat().st_size
         rows = warehouse.rewrite(_dropped(warehouse))
     except (duckdb.Error, OSError) as error:
-        raise CompactFailed(f"the warehouse could not be written anew: {error}") from error
+        raise CompactFailed(f"the warehouse could not be rewritten: {error}") from error
     return Compaction(rows, before, warehouse.database.stat().st_size)
 
 
@@ -124,7 +124,7 @@ def _dropped(warehouse: Warehouse) -> dict[str, str]:
 
 
 def _superseded(connection: duckdb.DuckDBPyConnection, table: Table) -> str | None:
-    """When a version is no longer needed, None where all are."""
+    """When a version is no longer needed; None if all are needed."""
     if table == ACTIVITIES or table in LEGACY:
         return f"({IS_NOT_CURRENT} or is_deleted)"
     if table not in ENTITIES:

@@ -1,8 +1,8 @@
 """The raw contract: what the rows of a refresh must satisfy, as suites of Great Expectations.
 
-A suite per raw table stands on chunks of its new rows, two more on what SQL counts: the columns of
-every table, and a row per table. So memory stays bounded however many rows were read. The engine is
-that of pandas: the SQL engine of Great Expectations does not work on DuckDB.
+Each raw table has a suite that runs on chunks of its new rows; two more suites run on what SQL
+counts: the columns of every table, and one row per table. So memory stays bounded however many rows
+were read. The engine is pandas: the SQL engine of Great Expectations does not work on DuckDB.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 ROWS_A_CHUNK = 100_000
 CLOCK_AHEAD_HOURS = 24
-# Servers of one portal differ by seconds, and clocks are set.
+# Servers of one portal differ by seconds, and clocks get adjusted.
 CLOCK_BACK_HOURS = 1
 SMALL_DROP_ROWS = 20
 
@@ -50,19 +50,19 @@ CHECKS = {
     "types_differ": "columns of another type than declared",
     KEYS_MISSING: "rows without a key",
     KEYS_REPEATED: "rows with a key that came more than once in one refresh",
-    "semantics_unknown": "rows whose stage semantics is none of P, S, F",
-    "links_out_of_range": "links to a record with a number below 1",
+    "semantics_unknown": "rows whose stage semantics is not P, S or F",
+    "links_out_of_range": "links to a record with an ID below 1",
     "personal_data_forbidden": "rows with personal data that the settings do not allow",
     "deleted_with_values": "deleted rows that hold more than their key",
-    "rows_not_loaded": "rows that were read and are not in the raw log (or are there twice)",
-    DIFFERENCE: "rows by which the portal's count and the warehouse differ",
+    "rows_not_loaded": "rows that were read but are not in the raw log (or are there twice)",
+    DIFFERENCE: "rows of difference between the portal's count and the warehouse",
     LOSS: "rows are gone from the portal, more than max_deleted_share allows",
-    DROP: "rows fewer than after the last refresh, more than max_drop_share allows",
+    DROP: "fewer rows than after the last refresh, more than max_drop_share allows",
     "clock_ahead": "hours by which the portal's clock is ahead of this machine's",
     "clock_went_back": "hours by which the portal's clock is behind that of the last refresh",
 }
-_AGAIN = "run again: the portal changed under the reading, or the load broke off"
-_MEND = "mend the records that are named in the portal, then run again"
+_AGAIN = "run again: the portal changed during the sync, or the load was interrupted"
+_FIX = "fix the named records in the portal, then run again"
 _REPORT = "report it: the extraction is wrong, not the portal"
 _TABLE = "restore the copy made before the upgrade, or report it"
 _CLOCK = "set the clock that is wrong, the portal's or this machine's, then run again"
@@ -72,14 +72,14 @@ ADVICE = {
     "types_differ": _TABLE,
     KEYS_MISSING: _AGAIN,
     KEYS_REPEATED: _AGAIN,
-    "semantics_unknown": _MEND,
-    "links_out_of_range": _MEND,
+    "semantics_unknown": _FIX,
+    "links_out_of_range": _FIX,
     "personal_data_forbidden": _REPORT,
     "deleted_with_values": _REPORT,
     "rows_not_loaded": _AGAIN,
     DIFFERENCE: "run `refresh --full`; if it stays and you know why, add --accept-difference once",
     LOSS: "check the rights; if they were really deleted, add --accept-loss once",
-    DROP: "look whether the portal shows them; if they are really gone, add --accept-drop once",
+    DROP: "check whether the portal shows them; if they are really gone, add --accept-drop once",
     "clock_ahead": _CLOCK,
     "clock_went_back": _CLOCK,
 }
@@ -97,7 +97,7 @@ class Contract:
     Attributes:
         connection: on the warehouse.
         refresh_no: the refresh that is checked.
-        settings: shares of rows that may vanish.
+        settings: the shares of rows that may disappear.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -112,7 +112,7 @@ class Contract:
 
     @cached_property
     def header(self) -> dict[str, Any]:
-        """The row of `raw.refreshes`, `scope` parsed."""
+        """The row of `raw.refreshes` with `scope` parsed."""
         row = self._frame(
             "from raw.refreshes where refresh_no = $number limit 1", number=self.refresh_no
         ).row(0, named=True)
@@ -163,7 +163,7 @@ class Contract:
     # -- the rows of a table
 
     def chunks(self, table: Table) -> Iterator[Any]:
-        """Rows of the refresh as pandas frames of what the suite needs, equal keys in one frame."""
+        """Rows of the refresh as pandas frames for the suite; equal keys are in one frame."""
         first = table.key[0]
         new = f"raw.{table.name} where refresh_no = $number"
         (total,) = self._rows(f"select count(*) from {new}", number=self.refresh_no)[0]
@@ -194,7 +194,7 @@ class Contract:
             start = end
 
     def _needed(self, table: Table) -> list[str]:
-        """What the suite of a table looks at, as SQL."""
+        """What the suite of a table checks, as SQL."""
         return [
             f"{_record_id(table)} as record_id",
             *(["stage_semantic_id"] if "stage_semantic_id" in table.columns else []),
@@ -204,7 +204,7 @@ class Contract:
         ]
 
     def _forbidden(self, table: Table) -> str:
-        """SQL of the names of fields that hold personal data against the settings, else null."""
+        """SQL: names of fields with personal data that the settings do not allow, or null."""
         scope = self.header["scope"]
         parts = []
         if "title" in table.columns and not scope["titles"]:
@@ -222,7 +222,7 @@ class Contract:
         return f"nullif(concat_ws(', ', {', '.join(parts)}), '')" if parts else "null::varchar"
 
     def suite(self, table: Table) -> Suite:
-        """By check, what the rows of a table must satisfy."""
+        """What the rows of a table must satisfy, by check."""
         from great_expectations.expectations import core as expect
 
         found: Suite = [
@@ -250,7 +250,7 @@ class Contract:
     # -- a row per table
 
     def counts(self) -> pl.DataFrame:
-        """One row per raw table; the columns of `COUNTED` must be zero, the others tell of them."""
+        """One row per raw table; the columns of `COUNTED` must be zero, the others explain them."""
         rows = self._frame(" union all by name ".join(map(self._versions_sql, TABLES)))
         loaded = self._frame(
             "select entity, any_value(rows_read) as rows_read,"
@@ -271,7 +271,7 @@ class Contract:
             rows_before=before,
             rows_after=pl.coalesce("listed", "after"),
             rows_not_loaded=(pl.col("rows_appended").fill_null(0) - pl.col("rows_loaded")).abs(),
-            # A row deleted while it was read may be in the log and not in the portal's count.
+            # A row deleted during the sync may be in the log and not in the portal's count.
             rows_short_of_portal=pl.when(entities)
             .then(
                 pl.max_horizontal(
@@ -289,7 +289,7 @@ class Contract:
 
     def _versions_sql(self, table: Table) -> str:
         """Living rows before and after the refresh, from the log itself."""
-        # A first load in parts leaves what is older than `unread_to_id`, but for linked records.
+        # A first load in parts leaves out what is older than `unread_to_id`, except linked records.
         unread = (
             "(select coalesce(any_value(unread_to_id), 0) from (from raw.load_completeness"
             " union all by name select null::bigint as unread_to_id where false)"
@@ -323,9 +323,9 @@ class Contract:
         """
 
     def _lists(self, loaded: pl.DataFrame) -> pl.DataFrame:
-        """Of the older lists, read whole and without tombstones: rows expected, and rows read.
+        """Rows expected and rows read of legacy methods, read in full and without tombstones.
 
-        A list gives one row per living record of its owner, less what it lacked the last time.
+        A list gives one row per living record of its owner, minus what was missing last time.
         """
         schema = {"entity": pl.String, "expected": pl.Int64, "listed": pl.Int64}
         header = self.header
@@ -352,11 +352,11 @@ class Contract:
         return pl.DataFrame(rows, schema, orient="row")
 
     def clocks(self, now: dt.datetime) -> pl.DataFrame:
-        """One row: hours by which the portal's clock is amiss; the columns of `CLOCKS`."""
+        """One row: hours by which the portal's clock is wrong; the columns of `CLOCKS`."""
         header = self.header
         (last,) = self._rows("select max(as_of) from raw.refreshes where completed")[0]
         ahead = _hours(header["as_of"], now)
-        # A portal on this machine is the demo portal, whose clock stands in its own time.
+        # A portal on this machine is the demo portal, which has a clock of its own.
         if ahead <= CLOCK_AHEAD_HOURS or urlsplit(header["portal_url"]).hostname in LOOPBACK_HOSTS:
             ahead = 0
         behind = _hours(last, header["as_of"]) if last else 0
@@ -369,7 +369,7 @@ class Contract:
     # -- which records failed
 
     def removed(self, table: Table, most: int) -> list[str]:
-        """Records that this refresh found to be gone."""
+        """Records that this refresh found deleted."""
         rows = self._rows(
             f"select {_record_id(table)} from raw.{table.name}"
             f" where refresh_no = $number and is_deleted order by {', '.join(table.key)}"
@@ -379,7 +379,7 @@ class Contract:
         return [record for (record,) in rows]
 
     def links(self, entity: str, records: list[str]) -> dict[str, str]:
-        """Record → its address in the CRM, of those that have one."""
+        """Record → its address in the CRM, for records that have one."""
         table = next((table for table in TABLES if table.name == entity), None)
         path = _crm_path(table) if table else None
         if table is None or path is None or not records:
@@ -394,14 +394,14 @@ class Contract:
 
 
 def columns_suite() -> Suite:
-    """By check, what the columns of the raw tables must satisfy."""
+    """What the columns of the raw tables must satisfy, by check."""
     from great_expectations.expectations import core as expect
 
     return [(name, expect.ExpectColumnValuesToBeNull(column=name)) for name in COLUMNS]
 
 
 def zero_suite(checks: tuple[str, ...]) -> Suite:
-    """By check: every count must be zero."""
+    """Every count must be zero, by check."""
     from great_expectations.expectations import core as expect
 
     return [
@@ -420,7 +420,7 @@ def _hours(later: dt.datetime, earlier: dt.datetime) -> int:
 
 
 def _record_id(table: Table) -> str:
-    """The key as text, null where a part of it is."""
+    """The key as text; null if a part of it is null."""
     return " || '/' || ".join(f"{name}::varchar" for name in table.key)
 
 
@@ -429,7 +429,7 @@ def _links(table: Table) -> list[str]:
 
 
 def _values_of_deleted(table: Table) -> str:
-    """SQL of the names of columns that a tombstone holds besides its key, else null."""
+    """SQL: names of columns that a tombstone fills besides its key, or null."""
     bookkeeping = {*table.key, "is_deleted", "refresh_no"}
     filled = ", ".join(
         f"case when {name} is not null then '{name}' end"
@@ -453,7 +453,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _crm_path(table: Table) -> str | None:
-    """SQL of the path of a record's page, that of its owner where it has none of its own."""
+    """SQL: the path of a record's page, or of its owner's page if it does not have one."""
     if table.name == "activities":
         return (
             "case owner_type_id when 1 then '/crm/lead/details/' when 2 then '/crm/deal/details/'"

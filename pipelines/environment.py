@@ -21,7 +21,7 @@ NO_SECRET = SecretStr("")
 
 
 class _Variables(BaseSettings):
-    """A field is the variable of its name in capitals; an empty variable is none."""
+    """Each field is the variable with its name in capitals; an empty variable is unset."""
 
     model_config = SettingsConfigDict(
         env_ignore_empty=True, extra="ignore", frozen=True, str_strip_whitespace=True
@@ -29,7 +29,7 @@ class _Variables(BaseSettings):
 
     @classmethod
     def read(cls) -> Self:
-        """The variables as they are now.
+        """The current variables.
 
         Raises:
             SettingsError: a value is not allowed; names the variable.
@@ -45,7 +45,7 @@ class _Variables(BaseSettings):
 
     @classmethod
     def secrets(cls) -> list[str]:
-        """Values of the variables that are secrets, also where another one is not allowed."""
+        """Values of the variables that are secrets, even if other variables are invalid."""
         return [
             os.environ.get(name.upper(), "").strip()
             for name, field in cls.model_fields.items()
@@ -54,7 +54,7 @@ class _Variables(BaseSettings):
 
 
 class Folders(_Variables):
-    """Where the warehouse is, and the groups of accounts that may read what is published."""
+    """The warehouse folder, and the groups that may read what is published."""
 
     warehouse_dir: Path = Path("data")
     published_group: str = ""
@@ -62,7 +62,7 @@ class Folders(_Variables):
 
 
 class Overrides(_Variables):
-    """What stands over the business settings of dbt_project.yml."""
+    """What overrides the business settings of dbt_project.yml."""
 
     settings: Path | None = None
     report_lang: str = ""
@@ -75,7 +75,7 @@ class Reports(_Variables):
 
 
 class PortalAccess(_Variables):
-    """The way into the portal: an inbound webhook, or a local application."""
+    """Access to the portal: an inbound webhook or a local application."""
 
     bitrix24_webhook_url: Secret = NO_SECRET
     bitrix24_portal: str = ""
@@ -88,7 +88,7 @@ class PortalAccess(_Variables):
 
 
 class Chats(_Variables):
-    """Chats that are told of a refresh."""
+    """Chats that get messages about refreshes."""
 
     bitrix24_chat_webhook_url: Secret = NO_SECRET
     bitrix24_chat_id: str = ""
@@ -105,12 +105,12 @@ class HashKey(_Variables):
 
     @property
     def length(self) -> int:
-        """Of the key, in bytes."""
+        """Length of the key in bytes."""
         return len(self._key)
 
     @property
     def mark(self) -> str:
-        """Tells one key from another, and not what it is."""
+        """Identifies the key without revealing it."""
         return self.hashed("PII_HASH_KEY")[:8]
 
     def hashed(self, text: str) -> str:
@@ -123,7 +123,7 @@ class HashKey(_Variables):
 
 
 def secrets() -> list[str]:
-    """Every secret of the environment, of webhook addresses the parts that let in."""
+    """Every secret of the environment; of webhook addresses, the secret parts."""
     found: list[str] = []
     for group in (PortalAccess, Chats, HashKey):
         for value in group.secrets():
@@ -133,10 +133,10 @@ def secrets() -> list[str]:
 
 
 def load_environment() -> None:
-    """Reads `.env`, where there is one; what the environment has already stays.
+    """Reads `.env` if it exists; variables that are already set stay.
 
     Raises:
-        SettingsError: it is not text in UTF-8, or cannot be read.
+        SettingsError: the file is not UTF-8, or cannot be read.
     """
     file = ROOT / ".env"
     try:
@@ -148,7 +148,7 @@ def load_environment() -> None:
 
 
 def without(secrets: list[str], text: str) -> str:
-    """The text with every secret blotted out."""
+    """The text with every secret replaced."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, "<secret>")

@@ -1,4 +1,4 @@
-"""Failures that the pipeline foresees: each tells what to do and carries its exit code."""
+"""Expected failures of the pipeline: each says what to do and has an exit code."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ EXIT_CODES = {
     0: ("nothing failed", ""),
     1: (
         "a failure before publication: nothing new is published",
-        "the message says what; after a network failure the next run goes on by itself",
+        "see the message; after a network failure the next run recovers by itself",
     ),
     2: (
         "wrong usage or settings: nothing new is published",
-        "correct what the message names; runs fail until then",
+        "correct what the message names; every run fails until then",
     ),
     3: (
         "raw checks or data tests failed: nothing new is published",
-        "by what failed: the message names it",
+        "see the message: it names what failed",
     ),
     4: ("another refresh is running", "wait until it ends"),
     5: (
-        "the data are published; the workbooks or the site could not be made and are as they were",
-        "mend what the message names, then run `python -m pipelines excel` and `… report`",
+        "the data are published; the workbooks or the site could not be made and stay as they were",
+        "fix what the message names, then run `python -m pipelines excel` and `… report`",
     ),
 }
 
 
 class PipelineError(Exception):
-    """A foreseen failure: its text is for the user and holds no secret.
+    """An expected failure: its text is for the user and holds no secret.
 
     Attributes:
-        advice: what to do, where its exit code alone does not tell.
+        advice: what to do, if the exit code alone does not say it.
     """
 
     exit_code = 1
@@ -46,7 +46,7 @@ class SettingsError(PipelineError):
 
 
 class ChecksFailed(PipelineError):
-    """Raw checks or dbt tests failed: nothing is published; `results` has those that passed too."""
+    """Raw checks or dbt tests failed: nothing is published; `results` includes passed ones."""
 
     exit_code = 3
 
@@ -57,17 +57,17 @@ class ChecksFailed(PipelineError):
 
 
 class CheckEngineError(PipelineError):
-    """The checks could not be run: says nothing about the data."""
+    """The checks could not be run; this says nothing about the data."""
 
 
 class AnotherRefreshIsRunning(PipelineError):
-    """The warehouse is locked by a refresh that has not ended."""
+    """The warehouse is locked by a refresh that is still running."""
 
     exit_code = 4
 
 
 class DatabaseUnreadable(PipelineError):
-    """A DuckDB file is damaged, of another kind, or held by another program; it is as it was."""
+    """A DuckDB file is damaged, of another kind, or open in another program; it is unchanged."""
 
 
 class NotEnoughSpace(PipelineError):
@@ -79,11 +79,11 @@ class NotEnoughSpace(PipelineError):
 
 
 class CompactFailed(PipelineError):
-    """The warehouse could not be written anew; it is as it was."""
+    """The warehouse could not be rewritten; it is unchanged."""
 
 
 class Bitrix24Error(PipelineError):
-    """A failure of reading the portal."""
+    """The portal could not be read."""
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
@@ -91,7 +91,7 @@ class Bitrix24Error(PipelineError):
 
 
 class DoctorFoundProblems(PipelineError):
-    """`doctor` found what must be mended; the exit code is 2 where it is a setting."""
+    """`doctor` found problems to fix; the exit code is 2 if one is a setting."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -119,7 +119,7 @@ class ReportFailed(PipelineError):
 
 
 def what_to_do(error: BaseException) -> str:
-    """The advice after a failure, by its cause."""
+    """What to do after a failure, by its cause."""
     if not isinstance(error, PipelineError):
         return EXIT_CODES[1][1]
     return error.advice or EXIT_CODES[error.exit_code][1]

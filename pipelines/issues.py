@@ -1,4 +1,4 @@
-"""What the published figures ask of the settings: told by a refresh and by the doctor."""
+"""What the published figures say about the settings; shown by a refresh and by the doctor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import duckdb
 from pipelines.bitrix24.entities import ENTITIES
 from pipelines.warehouse import Warehouse
 
-# Kinds of quality.issues that a setting settles, and the whole of which is one line.
+# Kinds of quality.issues that a setting resolves; each is one line.
 OPEN_AFTER_HAND_OVER = "open_after_hand_over"
 OPEN_BEHIND_PAID_STAGE = "open_behind_paid_stage"
 HISTORY_BEGINS_AFTER_DEAL = "history_begins_after_deal"
@@ -18,7 +18,7 @@ HISTORY_BEGINS_AFTER_DEAL = "history_begins_after_deal"
 def published_issues(
     warehouse: Warehouse, *kinds: str, language: str = "en"
 ) -> list[tuple[str, str, str]]:
-    """Kind, key and explanation of the published issues of the kinds; none before publication."""
+    """Kind, key and explanation of published issues of these kinds; none before publication."""
     path = warehouse.published / "crm.duckdb"
     if not path.exists():
         return []
@@ -33,7 +33,7 @@ def published_issues(
 def published_deletions(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
     """What the last refresh found deleted: entity → records, amount and base currency.
 
-    The amount is None where there is none.
+    The amount is None for entities without amounts.
     """
     path = warehouse.published / "crm.duckdb"
     with duckdb.connect(str(path), read_only=True) as connection:

@@ -20,21 +20,21 @@ from pipelines.user_fields import add_dimensions
 from pipelines.warehouse import Warehouse, connect_published
 
 WRITTEN = ("target", "logs")
-# Without it sums are shown as 2.02887e+06; of a rate four decimals are hundredths of a percent.
+# Without it sums are shown as 2.02887e+06; four decimals of a rate are hundredths of a percent.
 DECIMALS = 4
 
 
 def run_mf(warehouse: Warehouse, arguments: Sequence[str]) -> None:
-    """Runs MetricFlow's own command on the published file, on a manifest parsed just before.
+    """Runs MetricFlow's own command on the published file with a freshly parsed manifest.
 
-    `mf` reads `target/semantic_manifest.json` as it finds it: after a parse that failed it would
-    answer from the last one that did not.
+    `mf` reads `target/semantic_manifest.json` as it is: after a failed parse it would answer from
+    the last successful one.
 
     Raises:
         PublishFailed: nothing is published yet.
         DatabaseUnreadable: the published file is damaged.
-        BuildFailed: the project does not parse; says why.
-        SystemExit: `mf` ended; with its exit code.
+        BuildFailed: the dbt project does not parse; says why.
+        SystemExit: `mf` ended, with its exit code.
     """
     published = warehouse.published / "crm.duckdb"
     if not published.exists():
@@ -51,7 +51,7 @@ def run_mf(warehouse: Warehouse, arguments: Sequence[str]) -> None:
         if not parsed.success:
             raise BuildFailed(f"the dbt project does not parse: {parsed.exception}")
         _add_user_fields(project / "target" / "semantic_manifest.json", warehouse)
-        # It asks pypi.org for a newer version of itself, and has no switch for that.
+        # It asks pypi.org for a newer version of itself; no option turns that off.
         with patch.object(UpdateChecker, "check", return_value=None):
             mf.main(list(arguments), prog_name="mf", default_map={"query": {"decimals": DECIMALS}})
 
@@ -67,8 +67,8 @@ def _add_user_fields(semantic_manifest: Path, warehouse: Warehouse) -> None:
 def _project() -> Iterator[Path]:
     """The dbt project in a folder that this account may write: readers may not write the clone.
 
-    `mf` writes its target and its logs beside the models, and takes no other place for them. In the
-    user's cache what was parsed stays for the next time.
+    `mf` always writes its target and logs next to the models. In the user's cache, the parsed
+    project stays for the next run.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     try:
@@ -84,7 +84,7 @@ def _project() -> Iterator[Path]:
 
 
 def _link(folder: Path) -> None:
-    """Links to all of the project but what dbt writes."""
+    """Links to everything in the project except what dbt writes."""
     wanted = {path.name: path for path in DBT_PROJECT.iterdir() if path.name not in WRITTEN}
     for path in folder.iterdir():
         if path.is_symlink() and wanted.get(path.name) != path.readlink():

@@ -1,6 +1,6 @@
 """Messages about a refresh to a Bitrix24 chat and to Telegram.
 
-A message that cannot be sent is told on stderr; it changes neither the refresh nor its exit code.
+A message that cannot be sent is reported on stderr; the refresh and its exit code do not change.
 Sources: apidocs.bitrix24.ru, im.message.add; core.telegram.org/bots/api, sendMessage.
 """
 
@@ -32,7 +32,7 @@ class Channel:
 
 
 def channels(warn: Callable[[str], None]) -> list[Channel]:
-    """Channels that the environment names; one that is named wrongly is warned of and left out."""
+    """Channels that the environment names; a wrong one is left out with a warning."""
     told = Chats.read()
     webhook, chat = told.bitrix24_chat_webhook_url.get_secret_value(), told.bitrix24_chat_id
     token, telegram_chat = told.telegram_bot_token.get_secret_value(), told.telegram_chat_id
@@ -58,22 +58,22 @@ def channels(warn: Callable[[str], None]) -> list[Channel]:
     safe = [channel for channel in found if _is_safe(channel.address)]
     for channel in found:
         if channel not in safe:
-            warn(f"no messages to {channel.name}: its address must begin with https://<host>/")
+            warn(f"no messages to {channel.name}: its address must start with https://<host>/")
     return safe
 
 
 def tells_success(warn: Callable[[str], None]) -> bool:
-    """Whether NOTIFY asks for messages about successes too; an unknown value is warned of."""
+    """Whether NOTIFY asks for messages about successes too; an unknown value gives a warning."""
     choice = Chats.read().notify
     if choice.lower() not in ("", "always"):
-        warn(f"no messages of successes: NOTIFY is {choice!r}, and `always` or nothing is allowed")
+        warn(f"no messages about successes: NOTIFY is {choice!r}; use `always` or leave it out")
     return choice.lower() == "always"
 
 
 def send(
     to: list[Channel], text: str, warn: Callable[[str], None], timeout: float = TIMEOUT_SECONDS
 ) -> int:
-    """Sends a text without secrets; returns how many channels took it, never raises."""
+    """Sends a text without secrets; returns how many channels accepted it, never raises."""
     message = without_secrets(text)
     if len(message) > LONGEST_MESSAGE:
         message = message[:LONGEST_MESSAGE] + " …"
@@ -87,7 +87,7 @@ def send(
                 allow_redirects=False,
             )
             refusal = _refusal(answer)
-        # Also what a wrong REQUESTS_CA_BUNDLE raises.
+        # A wrong REQUESTS_CA_BUNDLE raises it too.
         except OSError as error:
             # Its text holds the address.
             refusal = type(error).__name__
@@ -99,7 +99,7 @@ def send(
 
 
 def failure(error: BaseException) -> str:
-    """What a failed refresh tells: the machine, the exit code, the message, what to do."""
+    """The message of a failed refresh: machine, exit code, error, what to do."""
     code = error.exit_code if isinstance(error, PipelineError) else 1
     meaning, _ = EXIT_CODES[code]
     return (
@@ -110,21 +110,21 @@ def failure(error: BaseException) -> str:
 
 
 def deletions(line: str) -> str:
-    """What a refresh tells that found many records deleted."""
+    """The message of a refresh that found many records deleted."""
     return (
         f"Bitrix24 analytics on {socket.gethostname()}: {line}.\n"
-        "They are in no report any longer. If nobody deleted them, look at the rights of the"
-        " webhook's owner; fct_item_versions has leads and deals as they were."
+        "Reports no longer include them. If nobody deleted them, check the rights of the webhook's"
+        " owner; fct_item_versions has the leads and deals as they were."
     )
 
 
 def success(lines: list[str]) -> str:
-    """What a refresh that succeeded tells."""
+    """The message of a successful refresh."""
     return "\n".join([f"Bitrix24 analytics on {socket.gethostname()}", *lines])
 
 
 def _whole(name: str, secret: str, chat_name: str, chat: str, warn: Callable[[str], None]) -> str:
-    """The secret, where the chat is named too; one of them alone is warned of."""
+    """The secret if the chat is set too; if only one of them is set, warns."""
     if bool(secret) == bool(chat):
         return secret
     given, missing = (name, chat_name) if secret else (chat_name, name)
@@ -141,7 +141,7 @@ def _is_safe(address: str) -> bool:
 
 
 def _refusal(answer: requests.Response) -> str:
-    """Why the message was not taken; empty where it was."""
+    """Why the message was refused; empty if it was accepted."""
     try:
         body = answer.json()
     except ValueError:

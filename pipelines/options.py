@@ -1,4 +1,4 @@
-"""What the command line asks of one refresh."""
+"""Command-line options of one refresh."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Options:
         full: read everything, not only what changed.
         accept_loss: many records may be gone.
         accept: raw checks whose failure is accepted.
-        history_from: for now, stop a first load at what was created before this day of the portal.
+        history_from: read only what was created on or after this day (in the portal's time zone).
     """
 
     full: bool = False

@@ -1,8 +1,8 @@
-"""Personal data of customers: hashing, and forgetting what a stricter setting no longer allows.
+"""Customers' personal data: hashing, and erasing what a stricter setting no longer allows.
 
 The setting `pii` says what is read: `none` asks the portal for no names, phones, e-mails or
 comments; `hash` stores names, phones and e-mails as keyed hashes; `full` stores them as they are.
-Titles of leads and deals, which often hold a name, are read with `full` or `keep_titles` only.
+Titles of leads and deals, which often hold a name, are read only with `full` or `keep_titles`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Row = Mapping[str, Any]
 
 
 def protection(level: str) -> Callable[[Row], Row]:
-    """What is done to each row of contact details before it is stored.
+    """The function applied to each row of contact details before it is stored.
 
     Raises:
-        SettingsError: the rows are to be hashed and the environment has no key.
+        SettingsError: the rows must be hashed and the environment does not have a key.
     """
     if level != "hash":
         return lambda row: row
@@ -60,7 +60,7 @@ def protection(level: str) -> Callable[[Row], Row]:
 
 
 def _phone(text: str) -> str:
-    """Digits alone; a Russian number dialled with 8 is the one with 7."""
+    """Only digits; a Russian number that starts with 8 is the same as with 7."""
     digits = re.sub(r"\D", "", text)
     return f"7{digits[1:]}" if len(digits) == 11 and digits.startswith("8") else digits
 
@@ -70,12 +70,12 @@ def _email(text: str) -> str:
 
 
 def forget(warehouse: Warehouse, titles: bool) -> None:
-    """Erases what earlier refreshes stored and may no longer, before a reading of everything.
+    """Erases what earlier refreshes stored and is no longer allowed, before a full sync.
 
-    Contact details go, user fields go (the reading brings back those that are still read), titles
-    go unless `titles`, tokens and webhooks' codes go from the addresses in all other texts; what
-    was built from them is dropped. The file is written anew, since DuckDB leaves deleted values in
-    free blocks. What is published goes with the next publication.
+    Contact details and user fields are erased (the sync brings back user fields that are still
+    read), titles unless `titles`, tokens and webhook codes from the addresses in all other texts;
+    models built from them are dropped. The file is rewritten, since DuckDB leaves deleted values in
+    free blocks. What is published is removed by the next publication.
     """
     known = warehouse.raw_tables()
     with warehouse.connect(read_only=False) as connection:
@@ -101,7 +101,7 @@ def forget(warehouse: Warehouse, titles: bool) -> None:
 
 
 def _cut_addresses(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> None:
-    """Takes tokens and webhooks' codes out of the texts of a raw column."""
+    """Removes tokens and webhook codes from the texts of a raw column."""
     texts = connection.execute(
         f"select distinct {column} from raw.{table} where regexp_matches({column}, '[/%&?;#]')"
     ).fetchall()

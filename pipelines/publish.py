@@ -1,9 +1,9 @@
-"""Publishing: marts copied into a new folder that one rename puts in place of the old one.
+"""Publishing: copies the marts into a new folder and switches to it with one rename.
 
 `semantic_manifest.json` beside them says what the metrics of these marts are: pages and workbooks
 compile their SQL from it. `published/crm.duckdb`, `published/parquet` and `published/excel` are
-links through `published/current`; a reader that holds the old files keeps them, and old folders
-stay for a while.
+links through `published/current`; a reader with old files open keeps them, and old folders stay
+for a while.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def switch_link(link: Path, target: str) -> None:
 
 
 def free_name(folder: Path, name: str) -> str:
-    """The name, or with a number where readers may hold a folder of that name."""
+    """The name; with a number if a folder of that name exists, which readers may have open."""
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     return next(free for free in names if not (folder / free).exists())
 
 
 def prune(folder: Path, current: str) -> None:
-    """Removes old folders beside the current one, all but the newest few."""
-    # Not by name: a restored warehouse begins again at a lower number.
+    """Removes old folders next to the current one, except the newest few."""
+    # Not by name: a restored warehouse starts again at a lower number.
     old = sorted(
         (path for path in folder.iterdir() if path.name != current),
         key=lambda path: path.stat().st_mtime_ns,
@@ -60,13 +60,13 @@ def publish(warehouse: Warehouse) -> Path:
         The folder of this publication.
 
     Raises:
-        PublishFailed: nothing was built, or the copy failed.
+        PublishFailed: nothing is built yet, or the copy failed.
     """
     completed = warehouse.last_refreshes()
     if not completed:
         raise PublishFailed("nothing is built yet: run the refresh first")
     if warehouse.unfinished_build.exists():
-        raise PublishFailed("the last build did not end well: run build again before publish")
+        raise PublishFailed("the last build failed or was stopped: run build again before publish")
     refreshes = warehouse.published / ".refreshes"
     name = free_name(refreshes, f"{completed[0].refresh_no:06d}")
     folder, fresh = refreshes / name, refreshes / ".new"
@@ -76,12 +76,12 @@ def publish(warehouse: Warehouse) -> Path:
         (fresh / "parquet").mkdir(parents=True)
         _copy(warehouse, fresh)
         if (current / "excel").exists() and not warehouse.forgotten.exists():
-            # The workbooks before stay until new ones are written: each tells its own as-of.
+            # Earlier workbooks stay until new ones are written: each shows its own as-of time.
             shutil.copytree(current / "excel", fresh / "excel")
         hand_over(fresh, PUBLISHED)
         for path in fresh.rglob("*"):
             sync(path)
-        # Half a copy never has the name of a publication, and takes none's place among the kept.
+        # Renamed last: an unfinished copy never counts as a publication.
         fresh.rename(folder)
         switch_link(current, f".refreshes/{name}")
     except (duckdb.Error, OSError, ValueError) as error:
@@ -98,7 +98,7 @@ def publish(warehouse: Warehouse) -> Path:
 
 
 def _drop_earlier(warehouse: Warehouse, current: str) -> None:
-    """Takes away earlier publications and sites, which hold what is no longer allowed."""
+    """Removes earlier publications and sites, which hold what is no longer allowed."""
     (warehouse.published / "site").unlink(missing_ok=True)
     for folder in (warehouse.published / ".refreshes", warehouse.published / ".sites"):
         for path in folder.iterdir() if folder.exists() else ():
@@ -108,7 +108,7 @@ def _drop_earlier(warehouse: Warehouse, current: str) -> None:
 
 
 def published_as_of(warehouse: Warehouse) -> dt.datetime | None:
-    """The clock of the published data, None before the first publication."""
+    """The as-of time of the published data; None before the first publication."""
     path = warehouse.published / "crm.duckdb"
     if not path.exists():
         return None
@@ -120,7 +120,7 @@ def published_as_of(warehouse: Warehouse) -> dt.datetime | None:
 
 def _copy(warehouse: Warehouse, folder: Path) -> None:
     target = warehouse.directory / "dbt"
-    # What a mart was named before an upgrade stays in the warehouse, and would be read as fresh.
+    # After an upgrade the warehouse keeps marts under old names, which would look fresh.
     manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
     shown = {
         (node["schema"], node.get("alias") or node["name"]): node
@@ -160,14 +160,14 @@ def _copy(warehouse: Warehouse, folder: Path) -> None:
 
 
 def _describe(connection: duckdb.DuckDBPyConnection, table: str, node: dict[str, Any]) -> None:
-    """Puts the descriptions of the YAML onto a table and its columns."""
+    """Sets the descriptions of a table and its columns from the YAML."""
     comment(connection, "table", table, node["description"])
     for name, column in node["columns"].items():
         comment(connection, "column", f"{table}.{name}", column["description"])
 
 
 def _describe_user_fields(connection: duckdb.DuckDBPyConnection) -> None:
-    """Columns that the settings name, by the labels that people see."""
+    """Describes the user fields that the settings name by their labels."""
     for entity, name, label in connection.execute(
         "select distinct entity, lower(field_name), field_label"
         " from published.marts.fct_user_field_values order by all"

@@ -1,7 +1,7 @@
-"""Who may read what: the warehouse its owner alone, what is published the groups that are named.
+"""File rights: only the owner reads the warehouse, the named groups read what is published.
 
-Nobody may write to a published file: DuckDB opens a file that it may write for itself alone, and
-keeps every other reader out.
+Nobody may write to a published file: DuckDB locks a file that it may write, and no other reader
+can open it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PRIVATE_UMASK = 0o077
 
 
 def check_groups() -> None:
-    """The groups that the environment names must be there, and this account be in them.
+    """Checks that the groups in the environment exist and that this account is in them.
 
     Raises:
         SettingsError: names the variable and what to do.
@@ -31,20 +31,20 @@ def check_groups() -> None:
             number = grp.getgrnam(name).gr_gid
         except KeyError:
             raise SettingsError(
-                f"{variable} is {name!r}, and this machine has no such group: name one that"
+                f"{variable} is {name!r}, but this machine does not have that group: use one that"
                 " `getent group` lists"
             ) from None
         if os.geteuid() and number not in {os.getegid(), *os.getgroups()}:
             raise SettingsError(
-                f"{variable} is {name!r}, and this account is not in that group: add it with"
-                f" `usermod -aG {name} <account>` and log in anew"
+                f"{variable} is {name!r}, but this account is not in that group: add it with"
+                f" `usermod -aG {name} <account>` and log in again"
             )
 
 
 def hand_over(path: Path, variable: str) -> None:
-    """Makes a published file or folder readable for the group of the variable, writable for none.
+    """Makes a published file or folder readable by the variable's group and writable by nobody.
 
-    Without a group the owner alone gets into the folder.
+    Without a group only the owner can open the folder.
     """
     group = dict(_groups()).get(variable)
     for one in (path, *path.rglob("*")):
@@ -56,9 +56,9 @@ def hand_over(path: Path, variable: str) -> None:
 
 
 def close_to_others(directory: Path, published: Path) -> None:
-    """The folder of the warehouse and all in it but what is published, to its owner alone.
+    """Leaves the warehouse folder, except what is published, to its owner only.
 
-    Where groups are named, the way to what is published is open, but no list of what lies there.
+    If groups are set, they can reach what is published but cannot list the folders on the way.
     """
     is_shared = any(True for _ in _groups())
     for folder in (directory, published, published / ".refreshes", published / ".sites"):

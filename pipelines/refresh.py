@@ -1,7 +1,4 @@
-"""A whole refresh: extract → check → build → publish → excel → report.
-
-With `run.json` and exit codes.
-"""
+"""A refresh: extract → check → build → publish → excel → report; `run.json` and exit codes."""
 
 from __future__ import annotations
 
@@ -53,7 +50,7 @@ RESERVED_BYTES = 65_536
 
 @dataclass
 class Run:
-    """What `run.json` tells of the last run."""
+    """What `run.json` says about the last run."""
 
     started_at: dt.datetime
     status: str = "failed"
@@ -92,7 +89,7 @@ class Run:
 
     @property
     def deletions(self) -> str:
-        """What was deleted since the last refresh, in one line; empty where nothing was."""
+        """What was deleted since the last refresh, in one line; empty if nothing was."""
         told = ", ".join(
             f"{found['records']:,} {entity}"
             + ("" if found["amount"] is None else f" ({found['amount']:,} {found['currency']})")
@@ -101,7 +98,7 @@ class Run:
         return f"deleted on the portal since the last refresh: {told}" if told else ""
 
     def lines(self, warehouse: Warehouse) -> list[str]:
-        """The run for people: outcome, rows, checks, seconds, files, and what to do."""
+        """The run as text: outcome, rows, checks, seconds, files, and what to do."""
         meaning, _ = EXIT_CODES[self.exit_code]
         lines = [f"{self.status}, exit code {self.exit_code}: {meaning}"]
         if self.failed_step:
@@ -122,8 +119,8 @@ class Run:
         if self.history_from:
             unread = sum(counts["rows_unread"] or 0 for counts in self.entities.values())
             lines.append(
-                f"history: from {self.history_from:%Y-%m-%d} on; {unread:,} older records are not"
-                " loaded yet: a refresh without --history-from loads them"
+                f"history: from {self.history_from:%Y-%m-%d}; {unread:,} older records are not"
+                " loaded yet: run a refresh without --history-from to load them"
             )
         lines += [self.deletions] if self.deleted else []
         lines += [f"warning: {text}" for text in self.warnings]
@@ -156,14 +153,15 @@ def extract_in_parts(
     """Reads the portal; the last refresh is not yet completed.
 
     A first load of a big portal takes several refreshes, the newest records first; all but the last
-    are checked and completed here, and where one was stopped the next call goes on.
+    are checked and completed here, and the next call continues after a stop.
 
     Args:
-        say: takes a line of progress after each part of a first load.
+        say: receives a line of progress after each part of a first load.
 
     Raises:
-        Bitrix24Error: the portal refused, lost or garbled something; nothing becomes visible.
-        ChecksFailed: a part failed the raw contract; the parts before it stay.
+        Bitrix24Error: the portal refused a request, lost rows or sent bad data; nothing becomes
+            visible.
+        ChecksFailed: a part failed the raw contract; earlier parts stay.
     """
     rows, is_next_part = FIRST_PART_ROWS, False
     while True:
@@ -179,7 +177,7 @@ def extract_in_parts(
 
 
 def _progress(summary: Summary, read: int, seconds: float) -> str:
-    """How far a first load is, its pace and when it will end."""
+    """Progress of a first load: how far it is, its pace and the time left."""
     loaded = sum(summary.counts[table.name].rows_living for table in ENTITIES)
     pace = max(read, 1) / max(seconds, 0.001)
     return (
@@ -198,10 +196,10 @@ def refresh(
     with_report: bool = True,
     alert: Callable[[str], object] = lambda text: None,
 ) -> Run:
-    """Runs all steps under the lock; the outcome is written to `run.json` and said.
+    """Runs all steps under the lock; writes the outcome to `run.json` and prints it.
 
     Args:
-        alert: takes what is to be told at once though nothing failed.
+        alert: receives what must be reported at once though nothing failed.
 
     Raises:
         AnotherRefreshIsRunning: the warehouse is locked.
@@ -255,7 +253,7 @@ def refresh(
 
 @contextmanager
 def _reserve(warehouse: Warehouse) -> Iterator[None]:
-    """Frees the room that is kept for telling that the disk is full, and takes it again."""
+    """Frees the space reserved for reporting a full disk, and reserves it again."""
     _reserved(warehouse).unlink(missing_ok=True)
     yield
     _keep_room(warehouse)
@@ -299,7 +297,7 @@ def _steps(
 
 
 def _report(run: Run, warehouse: Warehouse, settings: Settings, say: Callable[[str], None]) -> None:
-    """Workbooks and site; the site is also built where the workbooks fail."""
+    """Workbooks and site; the site is built even if the workbooks fail."""
     failure = None
     try:
         with _step("excel", run, say):
@@ -313,7 +311,7 @@ def _report(run: Run, warehouse: Warehouse, settings: Settings, say: Callable[[s
 
 
 class _step:
-    """Names a step and keeps its seconds."""
+    """Prints a step's name and records its seconds."""
 
     def __init__(self, name: str, run: Run, say: Callable[[str], None]) -> None:
         self.name, self.run, self.say = name, run, say

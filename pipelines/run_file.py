@@ -1,4 +1,4 @@
-"""JSON files that readers see whole: the old one or the new one."""
+"""JSON files that are replaced in one step: readers see the old one or the new one."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def write_atomically(
     """Writes JSON beside the file and renames it into place.
 
     Args:
-        private: only the owner may ever read it, and it outlives a crash of the machine.
-        before: what is done to the new file before it takes the place of the old one.
+        private: only the owner may ever read it, and it survives a crash of the machine.
+        before: called with the new file before it replaces the old one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")

@@ -1,4 +1,4 @@
-"""Business settings: the vars of dbt_project.yml, overridden by the file named in SETTINGS."""
+"""Business settings: the vars of dbt_project.yml, overridden by the file in SETTINGS."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from pipelines.environment import ROOT, HashKey, Overrides
 from pipelines.errors import SettingsError
 
 DBT_PROJECT = ROOT / "dbt_project"
-# How values are stored: 2 since addresses of files and tokens in texts are cut, and user fields
-# are decoded. Warehouses of before name none.
+# Version of stored values: 2 since addresses of files and tokens in texts are cut, and user fields
+# are decoded. Older warehouses do not store it.
 VALUES = 2
 
 
 def _known_timezone(name: str) -> str:
-    # Others that the system has (localtime, posix/…, right/…) DuckDB does not know.
+    # DuckDB does not know the system's other names (localtime, posix/…, right/…).
     if name not in available_timezones() or name in ("localtime", "Factory"):
-        raise ValueError("is not a time zone; an example is Europe/Moscow")
+        raise ValueError("is not a time zone; use a name like Europe/Moscow")
     return name
 
 
@@ -45,7 +45,7 @@ class Named(NamedTuple):
 
 
 class LegacyRule(BaseModel):
-    """Conditions that must all hold for a record to be a legacy import."""
+    """Conditions that a record must all meet to be a legacy import."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -59,12 +59,12 @@ class LegacyRule(BaseModel):
     @model_validator(mode="after")
     def _has_conditions(self) -> LegacyRule:
         if not self.model_dump(exclude={"entity"}, exclude_defaults=True):
-            raise ValueError("a rule without conditions would name every record")
+            raise ValueError("a rule without conditions would match every record")
         return self
 
 
 class Settings(BaseModel):
-    """All settings, typed; their defaults and descriptions stand in dbt_project.yml."""
+    """All settings, typed; defaults and descriptions are in dbt_project.yml."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -94,7 +94,7 @@ class Settings(BaseModel):
 
     @classmethod
     def load(cls, override: Path | None = None) -> Settings:
-        """Defaults of dbt_project.yml, the file in SETTINGS, REPORT_LANG; validated.
+        """Loads and validates dbt_project.yml, the file in SETTINGS and REPORT_LANG.
 
         Raises:
             SettingsError: a file cannot be read, a key is unknown, or a value is not allowed.
@@ -113,7 +113,7 @@ class Settings(BaseModel):
 
     @property
     def reads_titles(self) -> bool:
-        """Whether titles of leads, deals and companies are read; names may stand in them."""
+        """Whether titles of leads, deals and companies are read; they may hold names."""
         return self.keep_titles or self.pii == "full"
 
     @property
@@ -123,7 +123,7 @@ class Settings(BaseModel):
 
     @property
     def scope(self) -> str:
-        """What the settings let be read, in JSON: refreshes of another scope read everything."""
+        """What the settings allow to read, as JSON; a change of it requires a full sync."""
         scope: dict[str, Any] = {
             "pii": self.pii,
             "titles": self.reads_titles,
@@ -131,15 +131,15 @@ class Settings(BaseModel):
             "values": VALUES,
         }
         if self.pii == "hash":
-            # Hashes of two keys would make two customers of one.
+            # With two hash keys one customer would look like two.
             scope["hash_key"] = HashKey.read().mark
         return json.dumps(scope)
 
     def must_erase(self, scope: str | None) -> bool:
-        """Whether an earlier scope let into the warehouse what may no longer be there.
+        """Whether the warehouse holds, from an earlier scope, what is no longer allowed.
 
-        That is personal data that these settings do not allow, or values stored in an older way,
-        with secrets of the portal in them.
+        That is personal data that these settings do not allow, or values stored by an older
+        version, with secrets of the portal in them.
         """
         before = json.loads(scope) if scope else {}
         if before.get("values") != VALUES:
@@ -165,19 +165,19 @@ class Settings(BaseModel):
         return found
 
     def dbt_vars(self) -> dict[str, Any]:
-        """The values as dbt takes them (`--vars`)."""
+        """The values for dbt (`--vars`)."""
         return self.model_dump(mode="json")
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which no key stands twice: of two values one would silently be lost."""
+    """YAML without duplicate keys: one of two values would silently be lost."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
             if (key.tag, str(key.value)) in seen:
                 line = key.start_mark.line + 1
-                raise yaml.YAMLError(f"the key {key.value} stands twice, again in line {line}")
+                raise yaml.YAMLError(f"the key {key.value} is there twice, again in line {line}")
             seen.add((key.tag, str(key.value)))
         return super().construct_mapping(node, deep)
 
@@ -189,9 +189,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"the settings file {path} cannot be read") from None
     except UnicodeDecodeError:
         raise SettingsError(f"the settings file {path} is not UTF-8: save it in UTF-8") from None
-    # A day that no month has is a ValueError.
+    # An impossible date, such as 31 February, is a ValueError.
     except (yaml.YAMLError, ValueError) as error:
-        raise SettingsError(f"the settings file {path} is not YAML: {error}") from None
+        raise SettingsError(f"the settings file {path} is not valid YAML: {error}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -200,7 +200,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The nearest known name as the end of a message; nothing where none is near."""
+    """The closest known name as the end of a message; empty if none is close."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 

@@ -1,4 +1,4 @@
-"""Signals by which a person or the system stops a run: one way for all of them."""
+"""Signals by which a person or the system stops a run, all handled in one way."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Stopped(KeyboardInterrupt):
 
 
 def stop_on_signals() -> None:
-    """From now on each of the signals ends the run; those that `nohup` ignores stay ignored."""
+    """From now on each signal stops the run; those that `nohup` ignores stay ignored."""
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
 
 
 def stop_received() -> Stopped | None:
-    """What to raise where the run was told to stop, and a library has swallowed or changed it."""
+    """What to raise if a signal arrived and a library swallowed or changed the exception."""
     return Stopped(f"stopped by {_received[0]}") if _received else None
 
 

@@ -1,4 +1,4 @@
-"""The files of WAREHOUSE_DIR: where each is, the refresh lock, and readings of the raw log."""
+"""The files of WAREHOUSE_DIR: their paths, the refresh lock, and queries of the raw log."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from pipelines.readers import check_groups, close_to_others
 from pipelines.run_file import write_atomically
 
 LOCK_FD_VARIABLE = "PIPELINES_LOCK_FD"
-# What the system says of a full disk, and DuckDB of one that cannot take what memory does not hold.
+# Messages about a full disk: the system's, and DuckDB's when it cannot spill to disk.
 NO_SPACE = (os.strerror(errno.ENOSPC), "max_temp_directory_size")
 LITTLE_SPACE = 1_000_000
-# What DuckDB says of a file that it finds damaged when it is open already.
+# DuckDB's messages about damage that it finds after opening a file.
 DAMAGED = (
     "Corrupt database file",
     "Could not read enough bytes",
     "has been invalidated because of a previous fatal error",
 )
-# Such a file is DuckDB's own, and another program has it open.
+# DuckDB's message about a database that another program has open.
 HELD = "Could not set lock on file"
 
 # The current rows of every raw table: the latest version per key among completed refreshes.
@@ -56,9 +56,9 @@ LATEST = """
 class Refresh:
     """One row of `raw.refreshes`; `as_of` is the portal's clock when extraction began.
 
-    `started_at` is ours at that moment. `scope` is what the settings let be read; None in
-    warehouses that did not yet keep it. `history_from`: what was created before is not loaded yet;
-    None where everything is.
+    `started_at` is this machine's clock at that moment. `scope` is what the settings allowed to
+    read; None in older warehouses. `history_from`: what was created before is not loaded yet; None
+    if everything is loaded.
     """
 
     refresh_no: int
@@ -71,10 +71,10 @@ class Refresh:
 
 @dataclass(frozen=True)
 class Known:
-    """What completed refreshes know of an entity.
+    """What completed refreshes know about an entity.
 
     Attributes:
-        records: some living records, drawn from all, with when they were created.
+        records: a sample of living records with their creation time.
         filled: columns that hold any value.
     """
 
@@ -84,7 +84,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Warehouse:
-    """The folder that holds the private warehouse and what is published."""
+    """The folder with the private warehouse and what is published."""
 
     directory: Path
 
@@ -107,41 +107,42 @@ class Warehouse:
 
     @property
     def unfinished_build(self) -> Path:
-        """Lies there from the beginning of a build until all is built and tested."""
+        """Exists from the start of a build until everything is built and tested."""
         return self.directory / "dbt" / "unfinished"
 
     @property
-    def full_reading_begun(self) -> Path:
-        """Lies there while everything is read, and from then on until a reading ends well."""
+    def full_sync_begun(self) -> Path:
+        """Exists from the start of a full sync until a sync succeeds."""
         return self.directory / ".dlt" / "full_reading_begun"
 
     @property
     def forgotten(self) -> Path:
-        """Lies there while what is published may hold what the settings no longer allow."""
+        """Exists while what is published may hold what the settings no longer allow."""
         return self.directory / "forgotten"
 
     @property
-    def _owed_file(self) -> Path:
+    def _full_sync_file(self) -> Path:
+        # Holds a refresh number; a full sync is due until one of that number or later completes.
         return self.directory / "full_reading_owed_by"
 
-    def owe_full_reading(self, refresh_no: int) -> None:
-        """From this refresh on, completed or not, changes are found by a full reading only."""
-        write_atomically(self._owed_file, refresh_no, private=True)
+    def require_full_sync(self, refresh_no: int) -> None:
+        """Only a full sync finds all changes from this refresh on, completed or not."""
+        write_atomically(self._full_sync_file, refresh_no, private=True)
 
-    def full_reading_owed_by(self) -> int:
-        """The refresh that `owe_full_reading` named last, 0 where none was."""
-        return int(self._owed_file.read_text()) if self._owed_file.exists() else 0
+    def full_sync_required_from(self) -> int:
+        """The refresh that `require_full_sync` named last; 0 if none."""
+        return int(self._full_sync_file.read_text()) if self._full_sync_file.exists() else 0
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keeps every other refresh out until the block ends.
 
         The steps of a refresh run as child processes that inherit the lock: while one of them
-        lives, even without its parent, no other refresh starts.
+        runs, even without its parent, no other refresh starts.
 
         Raises:
-            AnotherRefreshIsRunning: at once, when the lock is held.
-            SettingsError: the folder cannot be made or written.
+            AnotherRefreshIsRunning: at once, if the lock is held.
+            SettingsError: the folder cannot be created or written.
         """
         if LOCK_FD_VARIABLE in os.environ:
             yield
@@ -154,8 +155,8 @@ class Warehouse:
             if error.errno == errno.ENOSPC:
                 raise
             raise SettingsError(
-                f"{file} cannot be written ({error.strerror}): mend the rights of the folder, or"
-                " name another one in WAREHOUSE_DIR"
+                f"{file} cannot be written ({error.strerror}): fix the rights of the folder, or set"
+                " WAREHOUSE_DIR to another one"
             ) from None
         try:
             try:
@@ -175,9 +176,9 @@ class Warehouse:
             os.close(descriptor)
 
     def full_disk(self, error: BaseException) -> NotEnoughSpace | None:
-        """What to tell in the error's place where a full disk made it; None where it did not.
+        """The error to report instead if a full disk is the cause; None if it is not.
 
-        The log of a program that failed is often lost on such a disk: little room is reason enough.
+        The log of a failed program is often lost on a full disk: little free space is enough.
         """
         exit_code = error.exit_code if isinstance(error, PipelineError) else 1
         is_told = isinstance(error, NotEnoughSpace) or exit_code not in (1, 5)
@@ -193,17 +194,17 @@ class Warehouse:
         if not found and free >= LITTLE_SPACE:
             return None
         return NotEnoughSpace(
-            f"the disk is full ({self.directory} has {free:,} bytes free): make room and run again;"
-            f" what was published stays\n{found or next(iter(chain), '')}",
+            f"the disk is full ({self.directory} has {free:,} bytes free): free space and run"
+            f" again; what was published stays\n{found or next(iter(chain), '')}",
             exit_code,
         )
 
     def cause_of(self, error: BaseException) -> PipelineError | None:
-        """What lies under an error, where the disk, another account or a broken file made it."""
+        """The cause of an error, if it is a full disk, another account's file or a damaged file."""
         return self.full_disk(error) or self.not_ours(error) or self.damaged(error)
 
     def not_ours(self, error: BaseException) -> SettingsError | None:
-        """What to tell in the error's place where a file of another account made it."""
+        """The error to report instead if another account's file is the cause; None if not."""
         cause: BaseException | None = error
         while cause is not None:
             said = re.search(r'"([^"]+)".*Permission denied', str(cause))
@@ -212,17 +213,18 @@ class Warehouse:
                 path = Path(os.fsdecode(name)) if name else self.directory
                 return SettingsError(
                     f"{path} belongs to {_owner(path)}, and {_account(os.geteuid())} may not use it"
-                    " so (a run by sudo leaves such files): where this account refreshes, as root"
-                    f" `chown -R {_account(os.geteuid())}: {self.directory}`, then run again; where"
-                    " it reads what is published, add it to the group of PUBLISHED_GROUP"
+                    " (a run with sudo leaves such files): if this account runs refreshes, run"
+                    f" `chown -R {_account(os.geteuid())}: {self.directory}` as root, then run"
+                    " again; if it only reads what is published, add it to the group of"
+                    " PUBLISHED_GROUP"
                 )
             cause = cause.__cause__ or cause.__context__
         return None
 
     def damaged(self, error: BaseException) -> DatabaseUnreadable | None:
-        """What to tell in the error's place where the warehouse's file made it; None elsewhere.
+        """The error to report instead if the warehouse file is damaged; None if not.
 
-        A file that opens may be damaged further behind.
+        A file that opens may still be damaged further on.
         """
         exit_code = error.exit_code if isinstance(error, PipelineError) else 1
         if isinstance(error, DatabaseUnreadable) or exit_code != 1:
@@ -237,19 +239,19 @@ class Warehouse:
 
     def _unreadable(self, why: str) -> DatabaseUnreadable:
         return DatabaseUnreadable(
-            f"{self.database} is no warehouse that can be read: it is damaged, cut short, written"
+            f"{self.database} cannot be read as a warehouse: it is damaged, cut short, written"
             " by a newer DuckDB, or another file; it is left as it is, and what was published"
-            " stays. Two ways on: stop the schedule and restore the last copy of it; or move it"
+            " stays. Either stop the schedule and restore the last copy of it; or move it"
             f" away, with {self.database.name}.wal, full_reading_owed_by and .dlt, and run a"
-            " refresh, which reads everything anew (history begins that day). docs/operations.md,"
-            f" Backup and restore, has the commands\n{why}"
+            " refresh, which reads everything again (history begins that day). See"
+            f" docs/operations.md, Backup and restore, for the commands\n{why}"
         )
 
     def connect(self, read_only: bool = True) -> duckdb.DuckDBPyConnection:
         """A connection in UTC; the caller closes it.
 
         Raises:
-            DatabaseUnreadable: the file is no DuckDB file that can be read, or is held.
+            DatabaseUnreadable: the file cannot be read by DuckDB, or another program has it open.
         """
         try:
             connection = duckdb.connect(str(self.database), read_only=read_only)
@@ -274,17 +276,17 @@ class Warehouse:
         ).fetchall()
         raw = {name for schema, name in tables if schema == "raw"}
         if tables and not raw:
-            # Such as a published crm.duckdb in its place: a refresh would write into it.
+            # For example a published crm.duckdb in its place: a refresh would write into it.
             schema, name = min(tables)
-            raise self._unreadable(f"it has tables ({schema}.{name}), but none in schema raw")
+            raise self._unreadable(f"it has tables ({schema}.{name}) but none in schema raw")
         return raw
 
     def last_refreshes(self, completed: bool = True) -> list[Refresh]:
         """Refreshes, the newest first.
 
         Args:
-            completed: else those that were loaded whole, whatever their checks said: dlt loads
-                tables side by side, and notes the load when it has the last of them.
+            completed: if False, those that were loaded but not completed: dlt loads tables in
+                parallel, and records the load after the last of them.
         """
         if "refreshes" not in self.raw_tables():
             return []
@@ -305,7 +307,7 @@ class Warehouse:
         return [Refresh(*row) for row in rows]
 
     def unread_to(self, refresh_no: int) -> dict[str, int]:
-        """Entity → the highest ID that a refresh left unread, 0 where it left none."""
+        """Entity → the highest ID that a refresh left unread; 0 if it read all."""
         with self.connect() as connection:
             rows = connection.execute(
                 "select entity, any_value(unread_to_id)"
@@ -317,7 +319,7 @@ class Warehouse:
         return {entity: unread or 0 for entity, unread in rows}
 
     def next_refresh_no(self) -> int:
-        """A number that no refresh had, not even one that was stopped half-way."""
+        """A number that no refresh has used, not even a stopped one."""
         tables = [name for name in self.raw_tables() if not name.startswith("_dlt")]
         if not tables:
             return 1
@@ -329,7 +331,7 @@ class Warehouse:
         return (row[0] if row and row[0] is not None else 0) + 1
 
     def known(self, tables: Sequence[str], most: int = 50) -> dict[str, Known]:
-        """What completed refreshes know of entities; nothing of those that are not there yet."""
+        """What completed refreshes know about entities; unknown ones are left out."""
         present = self.raw_tables()
         if "refreshes" not in present:
             return {}
@@ -358,20 +360,20 @@ class Warehouse:
         key: Sequence[str],
         owners: pl.DataFrame | None = None,
     ) -> pl.DataFrame | None:
-        """Living rows of a raw table as the last completed refresh left them.
+        """Living rows of a raw table as of the last completed refresh.
 
         Args:
-            owners: for histories, a frame `owner_id` that limits the reading.
+            owners: for stage history, a frame `owner_id` that limits the rows.
 
         Returns:
-            A frame of `columns`; None where the table does not exist yet.
+            A frame of `columns`; None if the table does not exist yet.
         """
         if not self.database.exists():
             return None
         names = ", ".join(dict.fromkeys([*columns, "is_deleted"]))
         query = LATEST.format(columns=names, table=table, key=", ".join(key))
         if owners is not None:
-            # By their IDs: a tombstone has no owner, and would leave the row before it living.
+            # By row ID: a tombstone does not name its owner, so the row before it would stay.
             ids = f"select id from raw.{table} where owner_id in (select owner_id from owners)"
             query = query.replace("where", f"where id in ({ids}) and", 1)
         with self.connect() as connection:
@@ -383,12 +385,12 @@ class Warehouse:
         return frame.filter(~pl.col("is_deleted")).select(columns)
 
     def rewrite(self, dropped: Mapping[str, str]) -> dict[str, tuple[int, int]]:
-        """Writes the file anew and renames it into place: free blocks and dropped rows are gone.
+        """Rewrites the file and renames it into place, without free blocks and dropped rows.
 
-        The old file is only read and stays whole until the rename, whenever this stops.
+        The old file is only read, and stays complete until the rename, even if this is stopped.
 
         Args:
-            dropped: raw table → query of the rowids that are left out.
+            dropped: raw table → query of the rowids to leave out.
 
         Returns:
             Raw table → rows before and after.
@@ -397,13 +399,13 @@ class Warehouse:
             NotEnoughSpace: the disk cannot hold a second copy of the file.
         """
         with self.connect(read_only=False) as connection:
-            # A log that a crash left would be replayed upon the new file.
+            # A WAL left by a crash would be replayed on the new file.
             connection.execute("checkpoint")
         size, free = self.database.stat().st_size, shutil.disk_usage(self.directory).free
         if free < size:
             raise NotEnoughSpace(
-                f"the disk of {self.directory} has {free:,} bytes free and a second copy of the"
-                f" warehouse needs {size:,}: make room and run it again"
+                f"the disk of {self.directory} has {free:,} bytes free, and a second copy of the"
+                f" warehouse needs {size:,}: free space and run again"
             )
         fresh = self.database.with_name("warehouse.rewritten")
         fresh.unlink(missing_ok=True)
@@ -445,10 +447,10 @@ def sync(path: Path) -> None:
 
 
 def held(path: Path, why: str) -> DatabaseUnreadable:
-    """What to tell where another program has a database open."""
+    """The error to report if another program has a database open."""
     return DatabaseUnreadable(
-        f"{path} is held open by another program: close it there, or let it open the published"
-        f" crm.duckdb, then run again\n{why}"
+        f"{path} is open in another program: close it there, or open the published crm.duckdb in"
+        f" it instead, then run again\n{why}"
     )
 
 
@@ -456,7 +458,7 @@ def connect_published(path: Path, **options: str) -> duckdb.DuckDBPyConnection:
     """A read-only connection to a published file.
 
     Raises:
-        DatabaseUnreadable: it is damaged; publishing makes it anew.
+        DatabaseUnreadable: it is damaged; publishing writes it again.
     """
     try:
         return duckdb.connect(str(path), read_only=True, config=dict(options))
@@ -465,13 +467,13 @@ def connect_published(path: Path, **options: str) -> duckdb.DuckDBPyConnection:
         if HELD in why:
             raise held(path, why) from error
         raise DatabaseUnreadable(
-            f"{path} is damaged, cut short, or another file: nothing was changed; the warehouse"
-            f" holds its marts, and `python -m pipelines publish` writes it anew\n{why}"
+            f"{path} is damaged, cut short, or another file; nothing was changed. The warehouse"
+            f" still has the marts: run `python -m pipelines publish` to write it again\n{why}"
         ) from error
 
 
 def _owner(path: Path) -> str:
-    """Account of a file, or of the folder in which it cannot be seen."""
+    """Account that owns a file, or the nearest folder that can be seen."""
     for one in (path, *path.parents):
         with suppress(OSError):
             return _account(one.stat().st_uid)

@@ -1,6 +1,6 @@
 """`make audit`: known vulnerabilities of the locked Python and Node packages.
 
-Both services are on the network and change by the day, so this is no part of the tests. What could
+Both services are on the network and change by the day, so this is not a test. What could
 not be asked is not passed: exit code 0 all asked and clean, 1 something found, 2 not all asked.
 """
 
@@ -24,23 +24,23 @@ NODE_COMMAND = ["npm", "audit", "--json", "--prefix", "reports"]
 
 
 class NotAsked(Exception):
-    """The service gave no answer about the packages; says what it gave."""
+    """The service gave no answer about the packages; says what it answered."""
 
 
 def python_findings(report: Any) -> Iterator[str]:
-    """Lines of pip-audit's report; raises KeyError, TypeError where it is none."""
-    # Where PyPI has no JSON pages (a mirror), pip-audit skips packages and calls the rest clean.
+    """Lines of pip-audit's report; raises KeyError or TypeError if it is not a report."""
+    # If PyPI has no JSON pages (a mirror), pip-audit skips packages and calls the rest clean.
     skipped = [package for package in report["dependencies"] if "skip_reason" in package]
     if skipped:
         raise NotAsked(f"{len(skipped)} packages skipped: {skipped[0]['skip_reason']}")
     for package in report["dependencies"]:
         for found in package.get("vulns", []):
-            mended = ", ".join(found["fix_versions"]) or "none yet"
-            yield f"{package['name']} {package['version']}: {found['id']}, mended in {mended}"
+            fixed = ", ".join(found["fix_versions"]) or "none yet"
+            yield f"{package['name']} {package['version']}: {found['id']}, fixed in {fixed}"
 
 
 def node_findings(report: Any) -> Iterator[str]:
-    """Lines of npm's report; raises KeyError, TypeError where it is none."""
+    """Lines of npm's report; raises KeyError or TypeError if it is not a report."""
     if "message" in report:
         raise NotAsked(str(report["message"]).split(" - ")[0])
     for name, found in report["vulnerabilities"].items():
@@ -48,7 +48,7 @@ def node_findings(report: Any) -> Iterator[str]:
 
 
 def ask(command: list[str], findings: Callable[[Any], Iterator[str]]) -> list[str] | None:
-    """What a service knows; None where it could not be asked, which is told."""
+    """What a service knows; None if it could not be asked, which is reported."""
     try:
         done = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600

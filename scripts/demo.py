@@ -1,4 +1,4 @@
-"""`make demo`: a generated company behind the demo portal, one refresh, the headline figures."""
+"""`make demo`: a generated company on the demo portal, one refresh, the headline figures."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from scripts.demo_portal import serve
 
 DEMO = ROOT / "data" / "demo"
 
-# A demo meets no portal, application or chat of the environment or of `.env`, which fills in what
-# is not set at all.
+# A demo uses no portal, application or chat of the environment or of `.env`, which only fills in
+# variables that are not set.
 UNSET = (
     "SETTINGS",
     "BITRIX24_PORTAL",
@@ -51,7 +51,7 @@ HEADLINES = """
 
 
 def run_refresh(webhook_url: str) -> int:
-    """A refresh of the demo warehouse in a process of its own, as a scheduler runs it."""
+    """A refresh of the demo warehouse in a separate process, as a scheduler runs it."""
     environment = {
         **os.environ,
         **dict.fromkeys(UNSET, ""),

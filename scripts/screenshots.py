@@ -64,7 +64,7 @@ def main(width: int, height: int, dark: bool, full: bool, folder: Path) -> None:
             locale="ru-RU",
             color_scheme="dark" if dark else "light",
         )
-        # At the moment of the data: an old demo is no reason for the banner over stale data.
+        # At the time of the data: an old demo must not show the banner about stale data.
         page.clock.set_system_time(status["as_of"])
         for name in PAGES:
             page.goto(f"{address}/" + ("" if name == "index" else f"{name}/"))

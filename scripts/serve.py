@@ -24,7 +24,7 @@ from starlette.types import Scope
 from pipelines.environment import ROOT
 from pipelines.warehouse import Warehouse
 
-# As in the nginx block of docs/operations.md: no foreign script, whatever stands in the CRM.
+# As in the nginx block of docs/operations.md: no foreign scripts, whatever texts are in the CRM.
 POLICY = "script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; object-src 'none'; base-uri 'none'"
 
 
@@ -75,7 +75,7 @@ async def with_policy(request: Request, call_next: RequestResponseEndpoint) -> R
 
 
 def site_folder() -> Path:
-    """The site of WAREHOUSE_DIR, else that of the demo."""
+    """The site of WAREHOUSE_DIR, or the demo's."""
     folders = [
         Warehouse.from_environment().published / "site",
         ROOT / "data" / "demo" / "published" / "site",

@@ -16,14 +16,14 @@ from tests.support.compiled_models import compiled_models
 
 pytest_plugins = ["tests.support.reports_fixtures"]
 
-# Folder → mark; the rest of the tests has none. Tests of pages name theirs (`site`).
+# Folder → mark; other tests have none. Tests of pages name theirs (`site`).
 MARKS = {"unit": "unit", "marts": "dbt", "chaos": "chaos"}
-# Files that share a costly fixture run in one worker; each other file is a group of its own, whose
+# Files that share a costly fixture run in one worker; each other file is a separate group, whose
 # fixtures are made once.
 GROUPS = {"test_semantic_layer": "semantic", "test_questions": "semantic"}
 # Long files whose tests share little: in so many groups.
 SPREAD = {"test_faults": 2}
-# Groups of minutes, the longest first: one that comes last leaves the other workers idle.
+# Groups that take minutes, the longest first: a long last one leaves the other workers idle.
 LONGEST = (
     *("site", "test_dbt_project", "test_faults", "test_random_companies", "semantic"),
     *("test_excel", "test_refresh", "test_olist", "test_crashes", "test_full_disk"),

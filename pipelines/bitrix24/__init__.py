@@ -1,1 +1,1 @@
-"""Reading a Bitrix24 portal completely: REST client, entity tables, extraction into the raw log."""
+"""Syncs a Bitrix24 portal completely: REST client, entity tables, extraction into the raw log."""

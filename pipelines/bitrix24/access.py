@@ -1,7 +1,7 @@
-"""How the portal lets us in: an inbound webhook, or the rotating tokens of an application.
+"""Access to the portal: an inbound webhook, or the rotating tokens of an application.
 
 Facts: https://apidocs.bitrix24.com, "OAuth 2.0 token automatic renewal" and "Authorization server
-error codes"; codes that are not listed there are those that b24pysdk, the vendor's own SDK, knows.
+error codes"; codes that are not listed there come from b24pysdk, the vendor's own SDK.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ AUTHORISE_AGAIN = (
     "authorise the application again and put the new refresh token into"
     " BITRIX24_OAUTH_REFRESH_TOKEN"
 )
-# What to do about an error of a REST call, whatever the way in.
+# What to do about an error of a REST call, for a webhook and an application alike.
 ADVICE = {
     "ACCESS_DENIED": "the portal refuses REST: it needs a commercial plan with REST access",
-    "OVERLOAD_LIMIT": "Bitrix24 has blocked REST for this portal by hand: write to its support",
+    "OVERLOAD_LIMIT": "Bitrix24 has blocked REST for this portal manually: contact its support",
     "PORTAL_DELETED": "the portal no longer exists: check the address",
     "PAYMENT_REQUIRED": "the portal's or the application's subscription has ended: renew it",
 }
@@ -48,8 +48,8 @@ WEBHOOK_ADVICE = {
     "insufficient_scope": "give the webhook the scopes crm, user and department",
     "ERROR_METHOD_NOT_FOUND": "the address or the method is unknown to the portal:"
     " check BITRIX24_WEBHOOK_URL (https://<portal>/rest/<user>/<code>/)",
-    "INVALID_REQUEST": "the portal insists on https: check BITRIX24_WEBHOOK_URL",
-    "user_access_error": "the webhook's owner has no right to this: use an administrator's webhook",
+    "INVALID_REQUEST": "the portal requires https: check BITRIX24_WEBHOOK_URL",
+    "user_access_error": "the webhook's owner may not read this: use an administrator's webhook",
     "allowed_only_intranet_user": "the webhook's owner is not an employee of the portal:"
     " use an administrator's webhook",
     "authorization_error": "the webhook's owner was dismissed: use an administrator's webhook",
@@ -59,18 +59,18 @@ OAUTH_ADVICE = {
     "NO_AUTH_FOUND": f"the access token was not accepted: {AUTHORISE_AGAIN}",
     "INVALID_CREDENTIALS": f"the access token was not accepted: {AUTHORISE_AGAIN}",
     "invalid_token": f"the access token was not accepted: {AUTHORISE_AGAIN}",
-    "expired_token": "the portal refuses even a fresh access token: check its clock",
+    "expired_token": "the portal refuses even a new access token: check its clock",
     "insufficient_scope": "add the permissions crm, user and department to the application's card,"
     f" then {AUTHORISE_AGAIN}",
     "ERROR_METHOD_NOT_FOUND": "the address or the method is unknown to the portal: check"
     " BITRIX24_PORTAL",
-    "INVALID_REQUEST": "the portal insists on https: check BITRIX24_PORTAL",
-    "user_access_error": "the portal restricts the application to certain users: allow it to the"
+    "INVALID_REQUEST": "the portal requires https: check BITRIX24_PORTAL",
+    "user_access_error": "the portal restricts the application to certain users: allow it for the"
     " administrator who authorised it",
-    "allowed_only_intranet_user": "who authorised the application is not an employee of the"
-    " portal: authorise it as an administrator",
-    "authorization_error": "who authorised the application was dismissed: authorise it as an"
-    " administrator",
+    "allowed_only_intranet_user": "the user who authorised the application is not an employee of"
+    " the portal: authorise it as an administrator",
+    "authorization_error": "the user who authorised the application was dismissed: authorise it as"
+    " an administrator",
     "APPLICATION_NOT_FOUND": NOT_INSTALLED,
     "ERROR_OAUTH": NOT_INSTALLED,
     "NOT_INSTALLED": NOT_INSTALLED,
@@ -92,8 +92,8 @@ class Webhook:
     """An inbound webhook: its address holds the secret.
 
     Raises:
-        SettingsError: the address is missing, has another form, holds a login, or is not https off
-            loopback.
+        SettingsError: the address is missing, has a wrong form, holds a login, or is not https
+            (loopback excepted).
     """
 
     setting = "BITRIX24_WEBHOOK_URL"
@@ -105,13 +105,13 @@ class Webhook:
         form = "https://<portal>/rest/<user>/<code>/"
         if not url:
             raise SettingsError(
-                f"BITRIX24_WEBHOOK_URL is not set; it looks like {form}"
-                " (an application sets BITRIX24_OAUTH_CLIENT_ID and its companions instead)"
+                f"BITRIX24_WEBHOOK_URL is not set: set it to {form}"
+                " (for an application, set BITRIX24_PORTAL and BITRIX24_OAUTH_* instead)"
             )
         parts = _address("BITRIX24_WEBHOOK_URL", url.strip())
         path = [part for part in parts.path.split("/") if part]
         if not parts.hostname or len(path) != 3 or path[0] != "rest":
-            raise SettingsError(f"BITRIX24_WEBHOOK_URL has not the form {form}")
+            raise SettingsError(f"BITRIX24_WEBHOOK_URL does not have the form {form}")
         _refuse_plain_http("BITRIX24_WEBHOOK_URL", url.strip())
         self.portal_url = f"{parts.scheme}://{parts.netloc}"
         self.rest_url = f"{self.portal_url}/{'/'.join(path)}/"
@@ -128,16 +128,16 @@ class Webhook:
 
 @dataclass(frozen=True)
 class Tokens:
-    """The pair as `oauth.json` keeps it.
+    """The pair of tokens as stored in `oauth.json`.
 
     Attributes:
-        client_id: the application that the pair was given to.
-        first: digest of the first refresh token of the row: another one begins another row.
+        client_id: the application that owns the pair.
+        first: digest of the first refresh token in the settings: a new one starts over.
         access_token: empty before the first renewal.
-        refresh_token: good for one renewal.
-        rest_url: address of the portal's REST interface that the pair came with.
-        expires_at: this machine's clock, seconds since the epoch, when the access token ends.
-        renewed_at: likewise, when the pair came.
+        refresh_token: valid for one renewal.
+        rest_url: address of the portal's REST interface that came with the pair.
+        expires_at: when the access token expires: seconds since the epoch by this machine's clock.
+        renewed_at: when the pair came, by the same clock.
     """
 
     client_id: str
@@ -150,16 +150,15 @@ class Tokens:
 
 
 class OAuth:
-    """An application's access: an access token of an hour, renewed by a refresh token.
+    """An application's access: an access token for an hour, renewed with a refresh token.
 
-    Every renewal gives a new refresh token in place of the old one. The pair is stored in
-    `oauth.json` of the warehouse before its access token is used, and renewed only under the
-    refresh lock, so that no two processes spend the same refresh token. A machine that dies after
-    the authorisation server has answered and before the file is written loses the pair: the
-    application must then be authorised again.
+    Every renewal replaces the refresh token. The pair is stored in `oauth.json` of the warehouse
+    before its access token is used, and renewed only under the refresh lock, so that two processes
+    never spend the same refresh token. If the machine crashes after the authorisation server has
+    answered and before the file is written, the pair is lost: authorise the application again.
 
     Raises:
-        SettingsError: a setting is missing or has another form.
+        SettingsError: a setting is missing or has a wrong form.
     """
 
     setting = "BITRIX24_PORTAL"
@@ -183,10 +182,10 @@ class OAuth:
         }
         missing = [name for name, value in needed.items() if not value]
         if missing:
-            raise SettingsError(f"{', '.join(missing)} must be set, as other BITRIX24_OAUTH_* are")
+            raise SettingsError(f"{', '.join(missing)} must be set, since BITRIX24_OAUTH_* is used")
         parts = _address("BITRIX24_PORTAL", portal)
         if not parts.hostname or parts.path.strip("/") or parts.query:
-            raise SettingsError("BITRIX24_PORTAL has not the form https://<portal>")
+            raise SettingsError("BITRIX24_PORTAL does not have the form https://<portal>")
         token_url = token_url or TOKEN_URL
         _refuse_plain_http("BITRIX24_PORTAL", portal)
         _refuse_plain_http("BITRIX24_OAUTH_TOKEN_URL", token_url)
@@ -200,17 +199,17 @@ class OAuth:
 
     @property
     def rest_url(self) -> str:
-        """Address of a method, less its name; only ever on the portal of the settings."""
+        """Address of the REST methods, always on the portal of the settings."""
         return self.portal_url + urlsplit(self._tokens.rest_url).path
 
     @property
     def parameters(self) -> Mapping[str, str]:
-        """What goes with every call, in its body."""
+        """Parameters sent in the body of every call."""
         return {"auth": self._tokens.access_token}
 
     @property
     def secrets(self) -> list[str]:
-        """What no message may hold."""
+        """Values that must not appear in any message."""
         return [
             secret
             for secret in (
@@ -223,13 +222,13 @@ class OAuth:
         ]
 
     def prepare(self, http: RetryingClient) -> None:
-        """Sees to an access token that has not yet expired and is of this portal."""
+        """Makes sure that the access token is not expired and belongs to this portal."""
         now = dt.datetime.now(dt.UTC).timestamp()
         if now >= self._tokens.expires_at or not self._is_of_portal(self._tokens):
             self.renew(http)
 
     def renew(self, http: RetryingClient) -> bool:
-        """Takes a new pair, stores it, and uses it; or the one another process has stored.
+        """Gets a new pair, stores and uses it; or uses the one another process has stored.
 
         Raises:
             Bitrix24Error: the authorisation server refused, or the pair cannot be stored.
@@ -238,7 +237,7 @@ class OAuth:
         with self._warehouse.lock():
             stored = self._stored()
             if stored.access_token == self._tokens.access_token or not self._is_of_portal(stored):
-                # A folder that cannot be written is found before a refresh token is spent.
+                # Fail on a folder that cannot be written before spending a refresh token.
                 self._store(_read(self.file) or stored)
                 stored = self._ask(http, stored)
                 self._store(stored)
@@ -246,7 +245,7 @@ class OAuth:
         if not self._is_of_portal(stored):
             raise Bitrix24Error(
                 f"the tokens belong to the portal {urlsplit(stored.rest_url).hostname}, not to"
-                f" {self.portal_url}: mend BITRIX24_PORTAL, or {AUTHORISE_AGAIN}"
+                f" {self.portal_url}: fix BITRIX24_PORTAL, or {AUTHORISE_AGAIN}"
             )
         return True
 
@@ -254,10 +253,10 @@ class OAuth:
         return urlsplit(tokens.rest_url).netloc.lower() == urlsplit(self.portal_url).netloc.lower()
 
     def _stored(self) -> Tokens:
-        """The stored pair, where it descends from these settings; else the first refresh token.
+        """The stored pair if it comes from these settings; else the first refresh token.
 
         Raises:
-            SettingsError: neither is there, or the file cannot be read.
+            SettingsError: there is neither, or the file cannot be read.
         """
         first = _digest(self._first) if self._first else ""
         tokens = _read(self.file)
@@ -266,7 +265,7 @@ class OAuth:
         if not first:
             raise SettingsError(
                 f"BITRIX24_OAUTH_REFRESH_TOKEN is not set, and {self.file} holds no tokens of this"
-                " application"
+                " application: authorise it and set the token"
             )
         return Tokens(self._client_id, first, "", self._first, "", 0, 0)
 
@@ -276,7 +275,7 @@ class OAuth:
         except OSError as error:
             raise Bitrix24Error(
                 f"the tokens of the application cannot be stored in {self.file}"
-                f" ({error.strerror}): mend the folder; if the next run is refused,"
+                f" ({error.strerror}): fix the folder; if the next run is refused,"
                 f" {AUTHORISE_AGAIN}"
             ) from None
 
@@ -318,7 +317,7 @@ class OAuth:
             response, problem = None, "its TLS certificate was not accepted"
         except requests.exceptions.RequestException:
             response, problem = None, "it could not be reached"
-        # The library's own exceptions name the whole address, which holds the secrets.
+        # The library's exceptions contain the whole address with its secrets.
         if response is None:
             raise Bitrix24Error(
                 f"no answer from the authorisation server {server}: {problem}; check the network"
@@ -337,7 +336,7 @@ class OAuth:
         if not isinstance(body, dict):
             raise Bitrix24Error(
                 f"the authorisation server {server} answered HTTP {response.status_code} and no"
-                " JSON: try again later; if it stays, check BITRIX24_OAUTH_TOKEN_URL"
+                " valid JSON: try again later; if it happens again, check BITRIX24_OAUTH_TOKEN_URL"
             )
         return body
 
@@ -356,19 +355,19 @@ class OAuth:
 
 
 def _why_refused(tokens: Tokens) -> str:
-    """invalid_grant says no more than that; the age of the pair does."""
+    """invalid_grant does not say why; the age of the pair tells more."""
     if not tokens.access_token:
-        return "the refresh token of the settings is wrong or was used before"
+        return "the refresh token in the settings is wrong or was used before"
     renewed = dt.datetime.fromtimestamp(tokens.renewed_at, dt.UTC)
     age = dt.datetime.now(dt.UTC) - renewed
     if age >= dt.timedelta(days=REFRESH_TOKEN_DAYS):
         return (
             f"the refresh token of {renewed:%Y-%m-%d} has expired"
-            f" (it lives {REFRESH_TOKEN_DAYS} days)"
+            f" (it is valid for {REFRESH_TOKEN_DAYS} days)"
         )
     return (
-        f"the refresh token of {renewed:%Y-%m-%d} was revoked, or used by another machine or by a"
-        " run that was cut off"
+        f"the refresh token of {renewed:%Y-%m-%d} was revoked, or used by another machine or by an"
+        " interrupted run"
     )
 
 
@@ -376,10 +375,10 @@ def _address(setting: str, url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise SettingsError(f"{setting} is no address: its host is written wrongly") from None
+        raise SettingsError(f"{setting} is not a valid address: correct its host") from None
     if "@" in parts.netloc:
         # It would be published in the links to the portal.
-        raise SettingsError(f"{setting} holds a login: leave out what stands before the host")
+        raise SettingsError(f"{setting} holds a login: remove what comes before the host")
     return parts
 
 
@@ -394,12 +393,12 @@ def _digest(token: str) -> str:
 
 
 def oauth_file(warehouse_dir: Path) -> Path:
-    """Where an application's pair is kept."""
+    """The file with an application's pair of tokens."""
     return warehouse_dir / "oauth.json"
 
 
 def is_open_to_others(path: Path) -> bool:
-    """Whether others than the owner may read or write the file."""
+    """Whether anyone but the owner may read or write the file."""
     return path.exists() and bool(stat.S_IMODE(path.stat().st_mode) & 0o077)
 
 
@@ -410,15 +409,15 @@ def _read(path: Path) -> Tokens | None:
         return None
     except (OSError, ValueError, TypeError):
         raise SettingsError(
-            f"{path} cannot be read: mend its rights, or delete it and {AUTHORISE_AGAIN}"
+            f"{path} cannot be read: fix its rights, or delete it and {AUTHORISE_AGAIN}"
         ) from None
 
 
 def from_environment(warehouse: Warehouse) -> Webhook | OAuth:
-    """The way in that the environment names.
+    """The access that the environment sets.
 
     Raises:
-        SettingsError: none or two are named, or a part is missing or malformed.
+        SettingsError: no access or two are set, or a part is missing or malformed.
     """
     told = PortalAccess.read()
     webhook = told.bitrix24_webhook_url.get_secret_value()
@@ -428,7 +427,7 @@ def from_environment(warehouse: Warehouse) -> Webhook | OAuth:
     is_application = bool(client_id or client_secret or refresh_token)
     if webhook and is_application:
         raise SettingsError(
-            "BITRIX24_WEBHOOK_URL and BITRIX24_OAUTH_* are both set: leave one way into the portal"
+            "BITRIX24_WEBHOOK_URL and BITRIX24_OAUTH_* are both set: keep only one of them"
         )
     if is_application:
         return OAuth(
@@ -443,7 +442,7 @@ def from_environment(warehouse: Warehouse) -> Webhook | OAuth:
 
 
 def without_secrets(text: str) -> str:
-    """The text without any secret of the environment and without the stored tokens."""
+    """The text without secrets of the environment and without the stored tokens."""
     found = secrets()
     try:
         tokens = _read(oauth_file(ROOT / Folders.read().warehouse_dir))

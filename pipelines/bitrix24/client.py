@@ -35,22 +35,22 @@ BUCKET_DRAIN_PER_SECOND = 2.0
 # The cloud blocks a method after 480 seconds of execution in ten minutes.
 OPERATING_LIMIT_SECONDS = 480 * 0.9
 OPERATING_WINDOW_SECONDS = 600
-# A request of over 60 seconds is cut off by the cloud.
+# The cloud cuts off a request after 60 seconds.
 REQUEST_TIMEOUT_SECONDS = (10, 75)
 CONNECT_TIMEOUT_SECONDS = 5
 SLOW_BATCH_SECONDS = 25
 
 FINAL_5XX_CODES = {"OVERLOAD_LIMIT", "PORTAL_DELETED"}
 PASSING_COMMAND_CODES = {"QUERY_LIMIT_EXCEEDED", "INTERNAL_SERVER_ERROR"}
-UNKNOWN_ADVICE = "run the refresh again; if it stays, show this to the support of Bitrix24"
+UNKNOWN_ADVICE = "run the refresh again; if it happens again, send this to Bitrix24 support"
 BATCH_COMMAND_RETRIES = 5
-# How often a page is asked for that holds fewer rows than the portal counts.
+# How often to ask for a page that has fewer rows than the portal counts.
 SHORT_PAGE_TRIES = 3
-# How often an answer is asked for again that was cut short on its way.
+# How often to ask again after an answer that was cut short.
 CUT_ANSWER_RETRIES = 3
 EXPIRED = "expired_token"
 
-# Its debug lines name the whole address of each request, which holds the webhook's secret.
+# Its debug lines contain the whole address of each request with the webhook's secret.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 
 
@@ -64,10 +64,10 @@ class Command:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one REST call gave: `result` as decoded, `total` and `next` of list methods.
+    """The answer to one REST call: decoded `result`, `total` and `next` of list methods.
 
-    `seconds`: the portal's own time for the call, where it tells it. `error`: the code of a refusal
-    that the caller takes for an answer.
+    `seconds`: the portal's own time for the call, if given. `error`: the code of a refusal that the
+    caller accepts as an answer.
     """
 
     result: Any
@@ -78,7 +78,7 @@ class Answer:
 
 
 def query_string(params: Mapping[str, Any]) -> str:
-    """PHP-style query of nested parameters, as batch commands want them."""
+    """PHP-style query string of nested parameters, as batch commands require."""
 
     def pairs(prefix: str, value: Any) -> Iterator[str]:
         if isinstance(value, Mapping):
@@ -97,15 +97,14 @@ class Client:
     """Reads one portal.
 
     Args:
-        access: the way in; a text is the address of a webhook.
+        access: a webhook or an application; a string is the address of a webhook.
         retry_seconds: factor of the exponential wait between tries of a failed request.
         sleep: how to wait (tests pass their own).
         verify: TLS verification, as in requests (a path of a certificate for a test portal).
 
     Attributes:
-        accepts_difference: a count that the rows never meet is noted in `differences` and stops
-            nothing.
-        differences: method → by how many rows its counts and lists differed at most.
+        accepts_difference: note a count that the rows never match in `differences` and continue.
+        differences: method → the largest difference between its counts and lists.
     """
 
     def __init__(
@@ -144,7 +143,7 @@ class Client:
         self.watch_clock()
 
     def watch_clock(self) -> None:
-        """From now on `clock_fell` holds by how many seconds the portal's clock fell behind."""
+        """From now on `clock_fell` measures by how many seconds the portal's clock fell behind."""
         self.clock_fell, self._clock_lead = 0.0, -math.inf
 
     def _note_clock(self, spent: Any) -> None:
@@ -156,7 +155,7 @@ class Client:
         self.clock_fell = max(self.clock_fell, self._clock_lead - lead)
 
     def call(self, method: str, params: Mapping[str, Any] | None = None) -> Answer:
-        """One call of one method, waiting out both limits.
+        """One call of one method; waits for both limits.
 
         Raises:
             Bitrix24Error: the portal refused the call or could not be reached.
@@ -173,15 +172,15 @@ class Client:
     def batch(
         self, commands: Mapping[str, Command], taken: Collection[str] = ()
     ) -> dict[str, Answer]:
-        """Up to 50 calls in one request; every command is accounted for.
+        """Up to 50 calls in one request; every command must be answered.
 
-        A batch with a command that the portal left out is sent again, as after a passing failure.
+        A batch in which the portal left out a command is sent again, as after a temporary failure.
 
         Args:
-            taken: codes of refusals that are answers: what a command says of its own record.
+            taken: codes of refusals to accept as answers about a command's record.
 
         Raises:
-            Bitrix24Error: a command failed, or the portal leaves one out again and again.
+            Bitrix24Error: a command failed, or the portal repeatedly left one out.
         """
         renewed, waited, attempt = False, 0.0, 0
         while True:
@@ -223,8 +222,8 @@ class Client:
                 if attempt == BATCH_COMMAND_RETRIES:
                     raise Bitrix24Error(
                         f"the portal left out {len(missing)} of {len(commands)} commands of a batch"
-                        f" ({commands[missing[0]].method}), again and again: nothing was published,"
-                        " run the refresh again"
+                        f" ({commands[missing[0]].method}) repeatedly:"
+                        " nothing was published; run the refresh again"
                     )
                 self._sleep(2.0**attempt)
                 attempt += 1
@@ -270,7 +269,7 @@ class Client:
         """First pages of list methods, each with as many rows as the portal counts.
 
         Raises:
-            Bitrix24Error: a page stays shorter, or a command failed.
+            Bitrix24Error: a page stays too short, or a command failed.
         """
         pages: dict[str, list[dict[str, Any]]] = {}
         left = dict(commands)
@@ -305,18 +304,18 @@ class Client:
     ) -> Iterator[list[dict[str, Any]]]:
         """All rows in the order of their ID, by keyset pages chained within batches.
 
-        A page that is full proves that the next one starts behind its last ID. One that is not is
-        no proof of the end: what lies behind it is asked for until the portal lists nothing and
-        counts nothing. The count of a filter comes with its first page, so that a short walk is
-        one request. What the portal answers to the commands behind a page that is not full (their
-        reference names no row) is thrown away.
+        After a full page the next one starts after its last ID. A page that is not full does not
+        prove the end: rows after it are requested until the portal lists nothing and counts
+        nothing. The count of a filter comes with its first page, so a short walk takes one request.
+        Answers to the commands after a page that is not full are discarded: their reference points
+        to a missing row.
 
         Args:
-            method: a list method; `params` are its own (entityTypeId, select, filter).
-            items_key: the key of the rows within the result, None where the result is the list.
+            method: a list method with its `params` (entityTypeId, select, filter).
+            items_key: the key of the rows within the result; None if the result is the list.
             id_key: name of the ID field ("id" or "ID").
-            last_id: rows start behind this ID.
-            to_id: the last ID wanted.
+            last_id: rows start after this ID.
+            to_id: the last ID to read.
 
         Yields:
             The rows of one page, never empty.
@@ -356,7 +355,7 @@ class Client:
                     ids = [number_of(row, id_key, method) for row in rows]
                     if ids[0] <= last_id or any(a >= b for a, b in itertools.pairwise(ids)):
                         raise Bitrix24Error(
-                            f"{method} did not keep the order by {id_key}: run the refresh again"
+                            f"{method} did not sort its rows by {id_key}: run the refresh again"
                         )
                     last_id = ids[-1]
                     yield rows
@@ -379,17 +378,17 @@ class Client:
     def pages(
         self, method: str, params: Mapping[str, Any], items_key: str | None
     ) -> list[dict[str, Any]]:
-        """All rows of a directory by its own paging (`start`, `next`).
+        """All rows of a reference table by its own paging (`start`, `next`).
 
-        It begins anew where the portal counts other rows than it gave: one was lost or shifted.
+        Starts again if the count differs from the rows: one was lost or shifted.
 
         Raises:
-            Bitrix24Error: the count never agrees.
+            Bitrix24Error: the count never matches.
         """
         for _ in range(SHORT_PAGE_TRIES):
             rows: list[dict[str, Any]] = []
             totals: set[int] = set()
-            # Directories that are given whole do not know `start`.
+            # Methods that return everything at once do not support `start`.
             page: dict[str, int] | None = {}
             while page is not None:
                 answer = self.call(method, {**params, **page})
@@ -403,16 +402,16 @@ class Client:
         return rows
 
     def _refuse_difference(self, method: str, counted: int, listed: int) -> None:
-        """A count that the rows did not meet at any try; where it is accepted it is noted.
+        """Handles a count that the rows never matched: notes it if it is accepted.
 
         Raises:
             Bitrix24Error: it is not accepted.
         """
         if not self.accepts_difference:
             raise Bitrix24Error(
-                f"the portal counts {counted} rows of {method} and lists {listed} of them, again"
-                " and again: nothing was published; run the refresh again, and if it stays and you"
-                " know why, accept it once with --accept-difference"
+                f"the portal counts {counted} rows of {method} and lists {listed}, in"
+                f" {SHORT_PAGE_TRIES} tries: nothing was published; run the refresh again; if the"
+                " difference stays and you know why, accept it once with --accept-difference"
             )
         differ = max(self.differences.get(method, 0), abs(counted - listed))
         self.differences[method] = differ
@@ -427,14 +426,14 @@ class Client:
             response = self._send(method, params)
             body = self._decode(method, response)
             if body is None:
-                # A page of a proxy in the portal's place begins otherwise.
+                # A proxy's page instead of the portal's answer starts differently.
                 if cut < CUT_ANSWER_RETRIES and response.content.startswith(b"{"):
                     self._sleep(2.0**cut)
                     cut += 1
                     continue
                 raise Bitrix24Error(
-                    f"the portal answered {method} with HTTP {response.status_code} and no JSON,"
-                    " or a broken one: try again later; if it stays, check the address"
+                    f"the portal answered {method} with HTTP {response.status_code} and no valid"
+                    " JSON: try again later; if it happens again, check the address"
                 )
             self._note_clock(body.get("time"))
             code = str(body.get("error") or "")
@@ -464,14 +463,14 @@ class Client:
             problem = "it did not answer in time"
         except requests.exceptions.RequestException as error:
             problem = _why_unreachable(error)
-        # The library's own exception names the whole address, which holds the secret.
+        # The library's exception contains the whole address with its secret.
         raise Bitrix24Error(
             f"cannot reach the portal {self.portal_url}: {problem}; check the address and the"
             " network, then run the refresh again"
         ) from None
 
     def _decode(self, method: str, response: requests.Response) -> dict[str, Any] | None:
-        """The answer without secrets; None where it is no whole JSON object."""
+        """The answer without secrets; None if it is not a complete JSON object."""
         if response.is_redirect or response.status_code in (301, 302, 307, 308):
             moved_to = urlsplit(response.headers.get("Location", "")).hostname or "another address"
             raise Bitrix24Error(
@@ -511,7 +510,7 @@ class Client:
             self._sleep((self._bucket - BUCKET_SIZE) / BUCKET_DRAIN_PER_SECOND)
 
     def _note_operating(self, method: str, spent: Any) -> None:
-        """Keeps the running execution seconds of a method; portals may leave them out."""
+        """Records a method's used execution seconds; portals may leave them out."""
         if not isinstance(spent, dict) or "operating" not in spent:
             return
         try:
@@ -527,12 +526,12 @@ class Client:
             self._wait_for_reset(method)
 
     def _wait_for_reset(self, method: str) -> float:
-        """Waits until the portal lets the method in again; returns the seconds."""
+        """Waits until the portal allows the method again; returns the seconds."""
         passed = time.monotonic() - self._operating_at.get(method, time.monotonic())
         seconds = max(1.0, self._operating_reset_in.get(method, 60.0) - passed)
         self._sleep(seconds)
         self._operating[method] = 0.0
-        # It was told for that moment: if the block stays, it is waited for in steps.
+        # The reset time was for that moment only: if the block stays, wait in steps.
         self._operating_reset_in[method] = 60.0
         self._operating_at[method] = time.monotonic()
         return seconds
@@ -542,21 +541,21 @@ def rows_of(result: Any, items_key: str | None, method: str) -> list[dict[str, A
     """The rows of a list method's result.
 
     Raises:
-        Bitrix24Error: the result is no list of objects, or one of them is empty.
+        Bitrix24Error: the result is not a list of objects, or one of them is empty.
     """
     if items_key and isinstance(result, dict):
         result = result.get(items_key)
     try:
         if not isinstance(result, list | dict):
-            raise TypeError("no list")
+            raise TypeError("not a list")
         rows = [mapping(row) for row in listed(result)]
     except TypeError:
         raise Bitrix24Error(f"the portal answered {method} in an unknown form") from None
     if not all(rows):
         raise Bitrix24Error(
-            f"the portal answered {method} with empty rows, without the fields of our select, as"
-            " it does where a request says useOriginalUfNames=Y (ours do not:"
-            " github.com/bitrix-tools/b24-rest-docs/issues/368): look whether a proxy changes our"
+            f"the portal answered {method} with empty rows, without the selected fields, as it"
+            " does for requests with useOriginalUfNames=Y (ours do not send it:"
+            " github.com/bitrix-tools/b24-rest-docs/issues/368): check whether a proxy changes"
             " requests, and report it to Bitrix24"
         )
     return rows
@@ -566,7 +565,7 @@ def number_of(row: Mapping[str, Any], key: str, method: str) -> int:
     """The ID of a row.
 
     Raises:
-        Bitrix24Error: it is none.
+        Bitrix24Error: it is not a number.
     """
     value = row.get(key)
     try:
@@ -575,27 +574,27 @@ def number_of(row: Mapping[str, Any], key: str, method: str) -> int:
         return int(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise Bitrix24Error(
-            f"the portal answered {method} with a row whose {key} is no number: run the refresh"
-            " again; if it stays, report it as an error"
+            f"the portal answered {method} with a row whose {key} is not a number: run the refresh"
+            " again; if it happens again, report it as an error"
         ) from None
 
 
 def _count(value: Any, method: str) -> int | None:
-    """What a list method counts; portals may leave it out."""
+    """The total of a list method; portals may leave it out."""
     try:
         return None if value is None else int(value)
     except (TypeError, ValueError, ArithmeticError):
         raise Bitrix24Error(
-            f"the portal answered {method} with a count that is no number"
+            f"the portal answered {method} with a count that is not a number: run the refresh again"
         ) from None
 
 
 def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 def _seconds(spent: Any) -> float | None:
-    """The duration that a time block tells; portals may leave it out."""
+    """The duration in a time block; portals may leave it out."""
     try:
         return float(spent["duration"])
     except (KeyError, TypeError, ValueError):
@@ -603,11 +602,11 @@ def _seconds(spent: Any) -> float | None:
 
 
 def _why_unreachable(error: BaseException) -> str:
-    """What failed below a connection that was not made or broke."""
+    """Why a connection could not be made, or broke."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, socket.gaierror):
-            return "its name is unknown here: is it spelled right?"
+            return "its host name is unknown"
         if isinstance(cause, ConnectionRefusedError):
             return "nothing listens at that address and port"
         if isinstance(cause, TimeoutError):
@@ -620,10 +619,10 @@ def _why_unreachable(error: BaseException) -> str:
 
 
 def refuse_unreachable(portal_url: str) -> None:
-    """One try to connect, for those who wait at the screen; a proxy is left to answer itself.
+    """Tries once to connect, for a quick answer; behind a proxy it does nothing.
 
     Raises:
-        Bitrix24Error: the host or its port does not answer; says which.
+        Bitrix24Error: the host or its port does not answer.
     """
     parts = urlsplit(portal_url)
     if requests.utils.get_environ_proxies(portal_url):

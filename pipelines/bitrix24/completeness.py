@@ -1,4 +1,4 @@
-"""Whether what is loaded is what the portal has: counts by ID window, sweeps, single records."""
+"""Compares what is loaded with the portal: counts by ID window, sweeps, single records."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from pipelines.errors import Bitrix24Error
 COUNT_WINDOW_IDS = 20_000
 SWEEP_WINDOW_IDS = 400
 ROWS_A_CHUNK = 20_000
-# How many records of an entity that left its lists are asked for one by one.
+# How many records that left an entity's lists are requested one by one.
 MOST_ASKED_BY_ID = 500
-# Answers of crm.item.get (apidocs.bitrix24.com) about a record that it does not give.
+# Error codes of crm.item.get (apidocs.bitrix24.com) for a record that it does not return.
 DELETED, HIDDEN = "NOT_FOUND", "ACCESS_DENIED"
 
-# IDs from (without it) and to.
+# IDs: from (exclusive) and to (inclusive).
 Window = tuple[int, int]
 
 
 def differing_ids(
     client: Client, table: Table, loaded: Window, living: Collection[int]
 ) -> tuple[int, set[int], set[int]]:
-    """Compares the portal's counts with the living rows, finer and finer where they differ.
+    """Compares the portal's counts with the living rows, in smaller windows where they differ.
 
     Args:
-        loaded: the IDs that are to be there.
+        loaded: the range of IDs that should be loaded.
 
     Returns:
-        (how many we have, IDs that the portal has and we do not, IDs that we have and it does not).
+        (how many we have, IDs only the portal has, IDs only we have).
     """
     inside = sorted(item for item in living if loaded[0] < item <= loaded[1])
     ids = pl.Series("id", inside, dtype=pl.Int64())
@@ -58,7 +58,7 @@ def differing_ids(
 def portal_totals(
     client: Client, table: Table, windows: Sequence[Window], width: int
 ) -> dict[Window, int]:
-    """The portal's count of rows with an ID in each window, for pieces of at most `width`."""
+    """The portal's count of rows by window of IDs, split into pieces of at most `width`."""
     pieces = [
         (start, min(start + width, end))
         for begin, end in windows
@@ -82,13 +82,15 @@ def portal_totals(
     for start, end in pieces:
         total = answers[f"w{start}"].total
         if total is None:
-            raise Bitrix24Error(f"the portal tells no total of {table.name}")
+            raise Bitrix24Error(
+                f"the portal gives no total for {table.name}: run the refresh again"
+            )
         totals[start, end] = int(total)
     return totals
 
 
 def sweep(client: Client, table: Table, windows: Sequence[Window]) -> set[int]:
-    """All IDs that the portal holds in the windows, a page of IDs to a command."""
+    """All IDs that the portal has in the windows, one page of IDs per command."""
     pieces = [
         (start, min(start + PAGE_SIZE, end))
         for begin, end in windows
@@ -115,7 +117,7 @@ def sweep(client: Client, table: Table, windows: Sequence[Window]) -> set[int]:
 def rows_by_id(
     client: Client, table: Table, ids: Sequence[int], select: Collection[str]
 ) -> Iterator[list[dict[str, Any]]]:
-    """The rows with these IDs, those that the portal gives."""
+    """The rows with these IDs that the portal returns."""
     for some in chunked(ids, ROWS_A_CHUNK):
         pages = client.lists(
             {
@@ -136,7 +138,7 @@ def rows_by_id(
 
 
 def last_ids(client: Client, tables: Sequence[EntityTable]) -> dict[str, int]:
-    """The highest ID of each entity: what comes later waits for the next refresh."""
+    """The highest ID of each entity: later records wait for the next refresh."""
     commands = {
         table.name: Command(
             table.method,
@@ -149,7 +151,7 @@ def last_ids(client: Client, tables: Sequence[EntityTable]) -> dict[str, int]:
         table.name: rows_of(answers[table.name].result, table.items_key, table.method)
         for table in tables
     }
-    # To count where nothing is costs nothing.
+    # Counting an empty table is cheap.
     empty = {name: commands[name] for name, rows in pages.items() if not rows}
     pages |= client.lists(empty, "items")
     return {
@@ -159,13 +161,13 @@ def last_ids(client: Client, tables: Sequence[EntityTable]) -> dict[str, int]:
 
 
 def refuse_hidden(client: Client, table: Table, gone: Sequence[int], accept_loss: bool) -> str:
-    """Whether what left the lists was deleted: asked by ID, of many a part drawn evenly.
+    """Checks by ID that records that left the lists were deleted; of many, an even sample.
 
     Returns:
-        What was accepted, in one line; empty where all were deleted.
+        What was accepted, in one line; empty if all were deleted.
 
     Raises:
-        Bitrix24Error: the portal has one of them still, and that is not accepted.
+        Bitrix24Error: the portal still has one of them, and that is not accepted.
     """
     asked = gone[:: -(-len(gone) // MOST_ASKED_BY_ID)] if gone else []
     answers = client.batches(
@@ -179,28 +181,28 @@ def refuse_hidden(client: Client, table: Table, gone: Sequence[int], accept_loss
     hidden = [number for number in still if answers[f"g{number}"].error == HIDDEN]
     told = (
         f"of {len(gone):,} {table.name} that the portal no longer lists"
-        + (f", {len(asked)} of which were asked for by ID," if len(asked) < len(gone) else "")
+        + (f", {len(asked)} of which were requested by ID," if len(asked) < len(gone) else "")
         + (
             f" {len(hidden)} are not deleted but hidden from {owner}"
             if hidden
-            else f" {len(still)} are not deleted: it gives them by ID"
+            else f" {len(still)} are not deleted: it returns them by ID"
         )
         + f" (ID {listed({str(number): '' for number in hidden or still}, 10)})"
     )
     if accept_loss:
-        return f"{told}: accepted with --accept-loss, the reports are without them"
-    mend = (
+        return f"{told}: accepted with --accept-loss, the reports leave them out"
+    fix = (
         f"give {owner} the right to read them"
         if hidden
-        else "run the refresh again, and if it stays, ask the support of Bitrix24"
+        else "run the refresh again; if it happens again, ask Bitrix24 support"
     )
     raise Bitrix24Error(
-        f"{told}: nothing was published; {mend}, or run the refresh once with"
+        f"{told}: nothing was published; {fix}, or run the refresh once with"
         " --accept-loss to publish without them"
     )
 
 
 def _within(ids: pl.Series, window: Window) -> int:
-    """How many of the sorted IDs lie in the window."""
+    """How many of the sorted IDs are in the window."""
     first, last = (ids.search_sorted(end, side="right") for end in window)
     return last - first

@@ -1,4 +1,4 @@
-"""What is right and wrong with a portal, before a refresh finds out: reads, never changes it."""
+"""Checks a portal and the settings before a refresh does; only reads."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ from pipelines.warehouse import Warehouse
 
 MOST_SKEW_SECONDS = 60
 CREATED_FIELD = "createdTime"
-# Lesser scopes that open user.get too.
+# Narrower scopes that also allow user.get.
 USER_SCOPES = {"user", "user_basic", "user_brief"}
-# The walk of a table begins with batches of 1, 7 and 49 pages.
+# The walk of a table starts with batches of 1, 7 and 49 pages.
 FIRST_BATCHES = 3
 FIXED_REQUESTS = 20
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `exit_code` is that of a problem."""
+    """One line of the report; `exit_code` applies to a problem."""
 
     level: Literal["ok", "not tried", "warning", "problem"]
     text: str
@@ -71,7 +71,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Load:
-    """What a first load reads of one table: rows, and the portal's seconds for a page."""
+    """What a first load reads from one table: rows, and the portal's seconds per page."""
 
     name: str
     method: str
@@ -88,10 +88,10 @@ class Estimate:
     """Time of a first load.
 
     Attributes:
-        executing: seconds in which the portal works for us, page after page.
-        requests: a batch holds up to 50 pages; two requests a second pass.
-        limited: methods that the limit of execution time slows down, with their seconds.
-        seconds: the whole.
+        executing: execution seconds of the portal over all pages.
+        requests: a batch holds up to 50 pages; two requests a second are allowed.
+        limited: methods slowed down by the limit of execution time, with their seconds.
+        seconds: the total time.
     """
 
     pages: int
@@ -102,7 +102,7 @@ class Estimate:
 
 
 def estimate(loads: Sequence[Load]) -> Estimate:
-    """Pages one after the other; a method over its limit gets no more of every ten minutes."""
+    """Pages are read one by one; a method gets no more than its limit in every ten minutes."""
     by_method: dict[str, float] = {}
     for load in loads:
         spent = load.pages * load.page_seconds
@@ -123,9 +123,9 @@ def estimate(loads: Sequence[Load]) -> Estimate:
 
 
 def examine(client: Client, warehouse: Warehouse, settings: Settings) -> Iterator[Finding]:
-    """All findings, each as soon as it is made.
+    """All findings, each as soon as it is known.
 
-    Where the portal cannot be reached or lets nobody in, that is the last one.
+    If the portal cannot be reached or refuses access, that is the last one.
     """
     yield from _Examination(client, warehouse, settings).findings()
 
@@ -167,7 +167,7 @@ class _Examination:
                 continue
             yield from self._guarded(partial(self._time_filter, table, name))
         yield from self._totals()
-        yield from self._next_full_reading()
+        yield from self._next_full_sync()
 
     def _guarded(self, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
         try:
@@ -183,20 +183,20 @@ class _Examination:
     def _way_in(self) -> Iterator[Finding]:
         access = self.client.access
         if is_open_to_others(ROOT / ".env"):
-            yield Finding("warning", f"others can read {ROOT / '.env'}: chmod 600 it")
+            yield Finding("warning", f"others can read {ROOT / '.env'}: run chmod 600 on it")
         if isinstance(access, OAuth):
             yield Finding("ok", f"{access.portal_url}, by an application; tokens in {access.file}")
             if is_open_to_others(access.file):
                 yield Finding(
                     "problem",
-                    f"others can read {access.file}: chmod 600 it, and authorise the application"
-                    " again if someone may have",
+                    f"others can read {access.file}: run chmod 600 on it, and authorise the"
+                    " application again if someone may have read it",
                 )
         else:
             yield Finding("ok", f"{access.portal_url}, by an inbound webhook")
 
     def _connection(self) -> Iterator[Finding]:
-        """One try: a refresh waits minutes for a portal that is down, who looks does not."""
+        """Tries once: a refresh waits minutes for a portal that is down, the doctor does not."""
         refuse_unreachable(self.client.portal_url)
         self._is_reachable = True
         yield from ()
@@ -221,12 +221,12 @@ class _Examination:
             yield Finding(
                 "warning",
                 f"this machine's clock is {abs(skew):,.0f} s {'ahead of' if skew > 0 else 'behind'}"
-                " the portal's: set it by a time server (reports go by the portal's clock, the"
-                " warning of old data by the reader's)",
+                " the portal's: synchronise it with a time server (reports use the portal's clock,"
+                " the warning about old data the reader's)",
             )
 
     def _offsets(self) -> Iterator[Finding]:
-        """Offsets of the oldest and newest records, where that of now is the timezone's."""
+        """Offsets of the oldest and newest records, if today's offset matches the time zone."""
         now, zone = dt.datetime.now(dt.UTC), self.settings.portal_timezone
         if self._times.difference(zone, now):
             return
@@ -263,11 +263,11 @@ class _Examination:
             yield Finding("ok", "classic CRM: leads and deals")
         else:
             yield Finding(
-                "ok", "simple CRM: new leads become deals at once, so figures of leads are few"
+                "ok", "simple CRM: new leads become deals at once, so there are few lead figures"
             )
 
     def _names(self) -> Iterator[Finding]:
-        """Opens a sync as the extraction does: fields, reference data, names of the settings."""
+        """Opens a sync as the extraction does: fields, reference data, names in the settings."""
         self._sync = open_sync(
             self.client, self.warehouse, self.settings, refresh_no=0, last=None, full=True
         )
@@ -282,7 +282,7 @@ class _Examination:
         )
 
     def _fields_of_rows(self, table: Table) -> Iterator[Finding]:
-        """The fields that a sync asks for must come with the rows."""
+        """Rows must come with the fields that a sync requests."""
         if self._sync:
             asked = self._sync.fields.asked(table)
         else:
@@ -298,19 +298,19 @@ class _Examination:
             self._whole.add(table.name)
             yield Finding(
                 "problem",
-                f"{table.name}: the portal does not give {_listed(lacking)}: allow"
+                f"{table.name}: the portal does not return {_listed(lacking)}: allow"
                 f" {self.client.access.owner} to see these fields",
             )
         else:
             yield Finding(
                 "problem",
-                f"{table.name}: rows come without {_listed(lacking)}: the portal does not keep to"
-                " the `select` of our requests (as in"
+                f"{table.name}: rows come without {_listed(lacking)}: the portal ignores the"
+                " `select` of our requests (as in"
                 " github.com/bitrix-tools/b24-rest-docs/issues/368): report it to Bitrix24",
             )
 
     def _sold_or_not(self) -> Iterator[Finding]:
-        """Deals that the settings should name as sold or not, with amounts once there are some."""
+        """Deals that the settings should declare sold or not, with amounts once published."""
         kinds = [OPEN_BEHIND_PAID_STAGE, HISTORY_BEGINS_AFTER_DEAL]
         if not self.settings.sales_pipelines:
             kinds.append(OPEN_AFTER_HAND_OVER)
@@ -318,7 +318,7 @@ class _Examination:
         told = set()
         for kind, key, text in published_issues(self.warehouse, *kinds):
             if kind == OPEN_BEHIND_PAID_STAGE:
-                # Published by the settings of then.
+                # Published with the settings of that time.
                 if key not in {code for code, _, _ in behind}:
                     continue
                 told.add(key)
@@ -334,18 +334,18 @@ class _Examination:
             if deals:
                 yield Finding(
                     "warning",
-                    f'deals on "{name}", behind "{paid}", count as not sold: {deals:,}; name'
-                    f" {code} in paid_stages too if they are paid",
+                    f'{deals:,} deals on "{name}", after "{paid}", count as not sold: add {code} to'
+                    " paid_stages if they are paid",
                 )
             else:
                 yield Finding(
                     "ok",
-                    f'"{name}" ({code}) is an open stage behind "{paid}": deals on it count as not'
+                    f'"{name}" ({code}) is an open stage after "{paid}": deals on it count as not'
                     " sold; there are none now",
                 )
 
     def _history_without_count(self) -> Iterator[Finding]:
-        """`start=-1` and a keyset must bring the rows that the counted pages bring."""
+        """`start=-1` and a keyset must return the same rows as counted pages."""
         for table in HISTORIES:
             params = {**table.params, "order": {"ID": "ASC"}}
             counted, fast = (
@@ -353,34 +353,34 @@ class _Examination:
                 for start in (0, -1)
             )
             if counted == fast:
-                yield Finding("ok", f"{table.name}: start=-1 works ({len(fast)} rows looked at)")
+                yield Finding("ok", f"{table.name}: start=-1 works ({len(fast)} rows checked)")
             else:
                 yield Finding(
                     "problem",
-                    f"{table.name}: {table.method} brings {len(fast)} rows with start=-1 and"
-                    f" {len(counted)} with start=0, so its walk would lose rows: report this",
+                    f"{table.name}: {table.method} returns {len(fast)} rows with start=-1 and"
+                    f" {len(counted)} with start=0, so a sync would lose rows: report this",
                 )
 
     # -- time filters
 
     def _time_filters(self) -> list[tuple[Table, str]]:
-        """What an incremental reading filters by, and a first load in parts."""
-        older = [LEAD_ADDRESSES, *(DETAILS if self.settings.pii != "none" else ())]
+        """The fields by which an incremental sync and a first load in parts filter."""
+        legacy = [LEAD_ADDRESSES, *(DETAILS if self.settings.pii != "none" else ())]
         completed = self.warehouse.last_refreshes()
         is_loaded = bool(completed) and completed[0].history_from is None
         return [
             *((table, CREATED_FIELD) for table in ENTITIES if not is_loaded),
             *((table, "updatedTime") for table in ENTITIES),
             *((table, ACTIVITY_FIELD) for table in ENTITIES if table.has_state),
-            *((table, "DATE_MODIFY") for table in older),
+            *((table, "DATE_MODIFY") for table in legacy),
         ]
 
     def _time_filter(self, table: Table, name: str) -> Iterator[Finding]:
-        """The newest rows, counted by hand, against what the portal finds among them."""
+        """Compares the newest rows, filtered here, with those that the portal's filter finds."""
         what = f"{table.name}: the filter by {name}"
         try:
             verdict, example = self._tried(table, name)
-            if verdict == "differs":  # a row may have been saved between the two questions
+            if verdict == "differs":  # a row may have been saved between the two requests
                 verdict, example = self._tried(table, name)
         except Bitrix24Error as error:
             if error.code != "INVALID_ARG_VALUE":
@@ -389,23 +389,26 @@ class _Examination:
         level: Literal["warning", "problem"] = "problem"
         slow = "refreshes read all rows, not only changed ones"
         if name == CREATED_FIELD:
-            mend = "load without --history-from, and report this"
-            slow = "a first load comes in one piece, with --history-from too"
+            fix = "load without --history-from, and report this"
+            slow = "a first load is read in one piece, even with --history-from"
         elif self.settings.full_read_every_days == 0:
-            mend, level = "read as the settings say: everything, every time", "warning"
+            fix, level = (
+                "nothing to do: with these settings every refresh is a full sync",
+                "warning",
+            )
         else:
-            mend = (
-                "set full_read_every_days: 0 (read everything every time; now what is missed waits"
-                f" for the full reading, every {self.settings.full_read_every_days} days)"
+            fix = (
+                "set full_read_every_days: 0 to run a full sync every time (now missed changes wait"
+                f" for the full sync every {self.settings.full_read_every_days} days)"
             )
         if verdict == "right":
-            yield Finding("ok", f"{what} works in the form {example}")
+            yield Finding("ok", f"{what} works with {example}")
         elif verdict == "few":
             yield Finding("not tried", f"{what}: too few rows")
         elif verdict == "ignored":
             yield Finding("warning", f"{what} is ignored ({example}): {slow}")
         else:
-            yield Finding(level, f"{what} {verdict} ({example}): {mend}")
+            yield Finding(level, f"{what} {verdict} ({example}): {fix}")
 
     def _tried(self, table: Table, name: str) -> tuple[str, str]:
         key = table.id_key
@@ -449,15 +452,15 @@ class _Examination:
         told = f"{form} finds {len(got)} of {len(wanted)} rows"
         other = f"{since.astimezone(self._offset):%Y-%m-%d %H:%M:%S}"
         if found(other) == wanted:
-            told += f"; the form {other} works: report this"
+            told += f"; {other} works: report this"
         return "differs", told
 
     # -- size and time
 
     def _totals(self) -> Iterator[Finding]:
         loads = []
-        older = [LEAD_ADDRESSES, *(DETAILS if self.settings.pii != "none" else ())]
-        for table in (*ENTITIES, *older, *HISTORIES, ACTIVITIES):
+        legacy = [LEAD_ADDRESSES, *(DETAILS if self.settings.pii != "none" else ())]
+        for table in (*ENTITIES, *legacy, *HISTORIES, ACTIVITIES):
             try:
                 loads.append(self._load(table))
             except Bitrix24Error as error:
@@ -466,9 +469,9 @@ class _Examination:
         yield Finding("ok", f"on the portal: {shown}")
         expected = estimate(loads)
         text = (
-            f"a first or full load takes about {_duration(expected.seconds)}:"
+            f"a first load or full sync takes about {_duration(expected.seconds)}:"
             f" {expected.pages:,} pages of {PAGE_SIZE} rows take the portal"
-            f" {expected.executing:,.0f} s (one page of each was timed),"
+            f" {expected.executing:,.0f} s (one page of each table was timed),"
             f" {expected.requests:,} requests at {BUCKET_DRAIN_PER_SECOND:g} a second"
             f" {expected.requests / BUCKET_DRAIN_PER_SECOND:,.0f} s"
         )
@@ -483,7 +486,7 @@ class _Examination:
         key = table.id_key
         total = self.client.call(table.method, {**table.params, "select": [key], "start": 0}).total
         if total is None:
-            raise Bitrix24Error("the portal tells no total")
+            raise Bitrix24Error("the portal gives no total")
         params: dict[str, Any] = {**table.params, "order": {key: "ASC"}, "start": -1}
         if self._sync and table in ENTITIES:
             params["select"] = list(self._sync.fields.asked(table).values())
@@ -492,7 +495,7 @@ class _Examination:
         taken = time.monotonic() - began if answer.seconds is None else answer.seconds
         return Load(table.name, table.method, int(total), taken)
 
-    def _next_full_reading(self) -> Iterator[Finding]:
+    def _next_full_sync(self) -> Iterator[Finding]:
         completed = self.warehouse.last_refreshes()
         full = next((refresh for refresh in completed if refresh.kind == "full"), None)
         days = self.settings.full_read_every_days
@@ -500,17 +503,19 @@ class _Examination:
             text = "nothing is loaded yet: the first refresh reads everything"
         elif completed[0].scope != self.settings.scope:
             text = "the next refresh reads everything: pii, its key, titles or user fields changed"
-        elif full.refresh_no < self.warehouse.full_reading_owed_by():
-            text = "the next refresh reads everything: one is owed since an earlier one"
+        elif full.refresh_no < self.warehouse.full_sync_required_from():
+            text = "the next refresh reads everything: an earlier one requires it"
         elif days == 0:
             text = "every refresh reads everything (full_read_every_days: 0)"
-        elif self.warehouse.full_reading_begun.exists():
-            text = "a full reading was stopped: the next refresh reads changes, then all is read"
+        elif self.warehouse.full_sync_begun.exists():
+            text = (
+                "a full sync was stopped: the next refresh reads changes, the one after everything"
+            )
         else:
             due = full.as_of + dt.timedelta(days=days)
             text = (
-                f"the next full reading is due on {due:%Y-%m-%d %H:%M %Z}, {days} days after the"
-                f" last; refreshes before it read what changed since"
+                f"the next full sync is due on {due:%Y-%m-%d %H:%M %Z}, {days} days after the"
+                f" last; until then refreshes read what changed since"
                 f" {completed[0].as_of:%Y-%m-%d %H:%M %Z}"
             )
         yield Finding("ok", text)

@@ -1,11 +1,12 @@
-"""What is read from a portal: one row per raw table, with its method, key, columns and kind.
+"""The raw tables: the method, key, columns and kind of each.
 
-Kinds differ in how a change and a deletion are found:
+Kinds differ in how changes and deletions are found:
 - entity: changed rows by `updatedTime` and `lastActivityTime`, deletions by counts of ID windows;
-- legacy: changed rows by `DATE_MODIFY` (a lead's city and multiple phones are only there);
-- history: read whole at a full reading, else for the items that changed (rows may vanish:
-  Bitrix24 rewrites the history of deleted, reopened and moved items);
-- snapshot: small directories and open activities, read whole every time.
+- legacy: legacy methods, changed rows by `DATE_MODIFY` (only they give a lead's city and multiple
+  phones);
+- history: stage history, read in full at a full sync, else for the items that changed (rows may
+  disappear: Bitrix24 rewrites the history of deleted, reopened and moved items);
+- snapshot: reference data and open activities, read in full every time.
 """
 
 from __future__ import annotations
@@ -25,23 +26,23 @@ from pipelines.bitrix24.redaction import readable, without_addresses
 from pipelines.bitrix24.values import UserField
 from pipelines.errors import Bitrix24Error
 
-# Python knows no year 0 and no year 10000; PHP writes the empty date of a database as 30.11.-0001.
+# Python has no year 0 or 10000; PHP writes the empty date of a database as 30.11.-0001.
 FIRST_INSTANT = dt.datetime(1, 1, 2, tzinfo=dt.UTC)
 LAST_INSTANT = dt.datetime(9999, 12, 30, tzinfo=dt.UTC)
-# Digits of the widest column and more: numbers are rounded in it exactly.
+# More digits than the widest column, so that numbers are rounded exactly.
 LONG = Context(prec=60)
 
 Kind = Literal["entity", "legacy", "history", "snapshot"]
 
 LEAD, DEAL, CONTACT, COMPANY = 1, 2, 3, 4
-# What a mere activity changes of a lead or deal: its stage history need not be read again.
+# The only field that an activity changes in a lead or deal; stage history is then not read again.
 ACTIVITY_FIELD = "lastActivityTime"
 
 
 def _decimal(digits: int, decimals: int) -> Callable[[Any], Decimal | None]:
-    """Reads a number, rounded: the JSON text of a float may carry more (100.10000000000001).
+    """Decodes a number and rounds it: the JSON text of a float may be longer (100.10000000000001).
 
-    The largest number of so many digits stands for all above it, which no column holds.
+    Numbers too large for the column become the largest one that fits.
     """
     unit = Decimal(1).scaleb(-decimals)
     largest = LONG.subtract(Decimal(10).scaleb(digits - decimals - 1), unit)
@@ -61,7 +62,7 @@ def _instants(times: Sequence[Any]) -> pl.Series:
         "%Y-%m-%dT%H:%M:%S%z", time_unit="us", time_zone="UTC", strict=False
     )
     fast = fast.clip(FIRST_INSTANT, LAST_INSTANT)
-    # What the fast way cannot read is decoded, or refused, one by one.
+    # What the fast path cannot parse is decoded, or refused, one by one.
     if not (slow := {n for n in fast.is_null().arg_true() if times[n]}):
         return fast
     found = [values.instant(times[n]) if n in slow else at for n, at in enumerate(fast.to_list())]
@@ -69,7 +70,7 @@ def _instants(times: Sequence[Any]) -> pl.Series:
 
 
 def _json_list(value: Any) -> str | None:
-    """The items of a list field as a JSON array; null where there are none."""
+    """The items of a list field as a JSON array; null if there are none."""
     items = values.listed(value)
     return _json(items) if items else None
 
@@ -79,18 +80,18 @@ def _json(value: Any) -> str:
 
 
 def _values(value: Any) -> str:
-    """JSON array of the values of a multiple field (phones, e-mails); none is an empty array."""
+    """The values of a multiple field (phones, e-mails) as a JSON array, which may be empty."""
     return _json([values.text(item["VALUE"]) for item in values.listed(value)])
 
 
 def _id_list(value: Any) -> str:
-    """JSON array of IDs, in their order; nothing is an empty array."""
+    """IDs as a JSON array in their order; it may be empty."""
     return json.dumps([values.integer(item) for item in values.listed(value)])
 
 
 @dataclass(frozen=True)
 class ColumnType:
-    """How the values of one field become a typed column."""
+    """Converts the values of one field to a typed column."""
 
     kind: pl.DataType
     convert: Callable[[Sequence[Any]], pl.Series]
@@ -105,7 +106,7 @@ class ColumnType:
 
 
 def _each(kind: pl.DataType, convert: Callable[[Any], Any]) -> ColumnType:
-    """A column whose values are converted one by one."""
+    """A column that converts values one by one."""
 
     def converted(given: Sequence[Any]) -> pl.Series:
         return pl.Series([convert(value) for value in given], dtype=kind)
@@ -126,7 +127,7 @@ JSON_LIST = _each(pl.String(), _json_list)
 ID_LIST = _each(pl.String(), _id_list)
 VALUES = _each(pl.String(), _values)
 BAD_VALUE = (*values.BAD_VALUE, pl.exceptions.PolarsError)
-# Decoded to one form whichever shape PHP gave, so that another shape is no other version.
+# Decoded to one form whatever shape PHP gave, so that a new shape is not a new version.
 SHAPED = (ID_LIST, VALUES, JSON_LIST)
 
 Columns = Mapping[str, tuple[str, ColumnType]]
@@ -149,12 +150,12 @@ class Table:
         kind: how changes and deletions are found.
         method: REST method that lists the rows.
         columns: column → (field of the answer, type).
-        items_key: key of the rows in the result, None where the result is the list itself.
+        items_key: key of the rows in the result; None if the result is the list itself.
         id_key: the answer's ID field.
         key: key columns.
         params: parameters of the method.
         has_user_fields: `UF_CRM_*` go into one JSON column `user_fields`.
-        has_state: `state_hash` leaves out what an activity alone changes.
+        has_state: `state_hash` leaves out what only an activity changes.
         filled: columns that are never empty on a portal.
     """
 
@@ -192,10 +193,10 @@ class Table:
         """Rows of the API as typed versions with their hashes.
 
         Args:
-            user_fields: name → what the portal says of it; of others the values are kept as texts.
+            user_fields: name → its metadata; values of other user fields are kept as texts.
 
         Raises:
-            Bitrix24Error: a value has not the type of its column; names table, ID and field.
+            Bitrix24Error: a value does not match the type of its column; names table, ID and field.
         """
         raw: dict[str, Sequence[Any]] = {
             source: [row.get(source) for row in rows] for source, _ in self.columns.values()
@@ -226,13 +227,13 @@ class Table:
                 row = rows[frame[name].is_null().arg_true()[0]]
                 raise Bitrix24Error(
                     f"{self.name}: the row {row.get(self.id_key)} came without"
-                    f" {self.columns[name][0]}: run the refresh again; if it stays, report it as"
-                    " an error"
+                    f" {self.columns[name][0]}: run the refresh again; if it happens again, report"
+                    " it as an error"
                 )
         return frame
 
     def tombstones(self, keys: pl.DataFrame, refresh_no: int) -> pl.DataFrame:
-        """Versions that mark the given keys as gone from the portal."""
+        """Versions that mark the given keys as deleted from the portal."""
         return keys.select(
             *(
                 pl.col(name)
@@ -247,7 +248,7 @@ class Table:
     def _user_fields(
         self, rows: Sequence[Mapping[str, Any]], known: Mapping[str, UserField]
     ) -> list[str]:
-        """One JSON object a row, whose values are plain whichever shape PHP gave them."""
+        """One JSON object per row with plain values, whatever shape PHP gave them."""
         decoders: dict[str, Callable[[Any], Any]] = {}
         decoded = []
         for row in rows:
@@ -266,7 +267,7 @@ class Table:
     def _bad_value(
         self, rows: Sequence[Mapping[str, Any]], source: str, decode: Callable[[Any], Any]
     ) -> Bitrix24Error:
-        """What to tell of the first value that cannot be decoded; never a customer's contacts."""
+        """The error for the first value that cannot be decoded, without customers' contacts."""
         for row in rows:
             value = row.get(source)
             try:
@@ -275,7 +276,7 @@ class Table:
                 shown = "" if self.name.endswith("_details") else f" ({_shortened(value)})"
                 return Bitrix24Error(
                     f"{self.name} {row.get(self.id_key)}: field {source} holds a"
-                    f" {type(value).__name__} that cannot be read as its type{shown}; mend it in"
+                    f" {type(value).__name__} that cannot be read as its type{shown}: fix it in"
                     " the CRM or report it as an error"
                 )
         return Bitrix24Error(f"{self.name}: field {source} cannot be read")
@@ -283,14 +284,14 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class EntityTable(Table):
-    """A raw table of leads, deals, contacts or companies; `entity_type_id` is their CRM type."""
+    """A raw table of leads, deals, contacts or companies; `entity_type_id` is its CRM type."""
 
     entity_type_id: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnedTable(Table):
-    """A history or legacy list; `owner` is the entity table whose items own the rows."""
+    """A stage history or legacy table; `owner` is the entity table whose items own the rows."""
 
     owner: str
 
@@ -384,7 +385,7 @@ DEALS = EntityTable(
     },
 )
 
-# Contacts and companies are read for links; names, phones and e-mails stand in DETAILS.
+# Contacts and companies are read for links; names, phones and e-mails are in DETAILS.
 CONTACTS = EntityTable(
     name="contacts",
     kind="entity",
@@ -448,7 +449,7 @@ REACHED_BY: Columns = {
 
 
 def _details(owner: str, name: str, columns: Columns) -> OwnedTable:
-    """Who a customer is and how to reach them: read where the setting `pii` allows it."""
+    """A customer's name and contacts: read if the setting `pii` allows it."""
     return OwnedTable(
         name=name,
         kind="legacy",
@@ -628,8 +629,8 @@ FIELDS = Table(
 )
 
 ENTITIES = (LEADS, DEALS, CONTACTS, COMPANIES)
-# Columns by which one names another. Where a contact or company is merged into another one or
-# deleted, the portal changes these alone, and no time of change moves (the vendor's
+# Columns that link to other records. When a contact or company is merged into another one or
+# deleted, the portal changes only these and no time of change (the vendor's
 # ContactMerger::rebind, DealContactTable::unbindAllDeals).
 LINKS = {
     "company_id": COMPANIES,
@@ -637,11 +638,11 @@ LINKS = {
     "contact_ids": CONTACTS,
     "lead_id": LEADS,
 }
-# What is named comes before what names it.
+# A linked record comes before the records that link to it.
 SYNC_ORDER = (COMPANIES, CONTACTS, LEADS, DEALS)
 HISTORIES = (LEAD_STAGE_HISTORY, DEAL_STAGE_HISTORY)
 REFERENCE = (STATUSES, CATEGORIES, USERS, DEPARTMENTS, CURRENCIES)
 DETAILS = (LEAD_DETAILS, CONTACT_DETAILS, COMPANY_DETAILS)
-# What only the legacy methods give.
+# Only the legacy methods give these.
 LEGACY = (LEAD_ADDRESSES, *DETAILS)
 TABLES = (*REFERENCE, FIELDS, *ENTITIES, *LEGACY, *HISTORIES, ACTIVITIES)

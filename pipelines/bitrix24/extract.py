@@ -1,9 +1,9 @@
 """One sync of a portal into the append-only raw log, with dlt.
 
 A sync is full (everything, on the first run and every `full_read_every_days`) or incremental (what
-changed since the last completed refresh began, less an overlap). It ends with the portal's own
-counts by ID window; what differs is swept and read before anything is loaded. The refresh is not
-completed here: the checks do that.
+changed since the last completed refresh began, with an overlap). At the end it compares the
+portal's counts by ID window, and sweeps and reads what differs before anything is loaded. The
+refresh is not completed here: the checks do that.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Summary:
     """The outcome of a sync, for `run.json`.
 
     Attributes:
-        history_from: what was created before is not loaded; None where everything is.
-        goes_on: whether more of it is wanted now.
-        warnings: what makes the reports other than they look, each in one line.
+        history_from: what was created before is not loaded; None if everything is loaded.
+        goes_on: whether another part of the first load follows now.
+        warnings: what a reader of the reports must know, each in one line.
     """
 
     refresh_no: int
@@ -66,20 +66,21 @@ def extract(
 ) -> Summary:
     """Reads the portal and appends what changed; the refresh is not yet completed.
 
-    Of a first load of a big portal it reads one part, the newest records first.
+    A first load of a big portal is read in parts, the newest records first; this reads one part.
 
     Args:
         part_rows: rows of a part.
-        is_next_part: a full sync that is due by its age waits until the first load is over.
+        is_next_part: another part of a first load; a scheduled full sync waits until it is over.
 
     Raises:
-        Bitrix24Error: the portal refused, lost or garbled something; nothing becomes visible.
+        Bitrix24Error: the portal refused a request, lost rows or sent bad data; nothing becomes
+            visible.
     """
     client.accepts_difference = DIFFERENCE in options.accept
     sync = _begin(client, warehouse, settings, options, part_rows, is_next_part)
     pipeline = raw_pipeline(warehouse)
     if sync.full:
-        write_atomically(warehouse.full_reading_begun, sync.refresh_no, private=True)
+        write_atomically(warehouse.full_sync_begun, sync.refresh_no, private=True)
     try:
         sync.plan()
         pipeline.run(bitrix24(sync, _kept_signals()), loader_file_format="parquet")
@@ -91,10 +92,10 @@ def extract(
             raise
     else:
         cause = None
-        warehouse.full_reading_begun.unlink(missing_ok=True)
+        warehouse.full_sync_begun.unlink(missing_ok=True)
     finally:
         if sync.clock_fell_meanwhile:
-            warehouse.owe_full_reading(sync.refresh_no + 1)
+            warehouse.require_full_sync(sync.refresh_no + 1)
     if cause is not None:
         raise cause
     return _summary(sync)
@@ -108,7 +109,7 @@ def _begin(
     part_rows: int,
     is_next_part: bool,
 ) -> Sync:
-    """The sync, opened, and whether it is to be full; what may no longer be stored is erased."""
+    """Opens the sync, decides whether it is full, and erases what is no longer allowed."""
     completed = warehouse.last_refreshes()
     last = completed[0] if completed else None
     last_full = next((refresh for refresh in completed if refresh.kind == "full"), None)
@@ -125,24 +126,24 @@ def _begin(
     )
     if last_full is not None and not sync.full:
         age = sync.portal.as_of - last_full.as_of
-        # After one that was stopped changes are read first: a sync that never ends in its time
-        # must not keep all others out.
+        # After a stopped full sync, changes are read first: a full sync that never finishes must
+        # not block incremental ones.
         is_due = (
             not is_next_part
             and age >= dt.timedelta(days=settings.full_read_every_days)
-            and not (settings.full_read_every_days and warehouse.full_reading_begun.exists())
+            and not (settings.full_read_every_days and warehouse.full_sync_begun.exists())
         )
-        is_owed = last_full.refresh_no < warehouse.full_reading_owed_by()
-        sync.full = is_due or is_owed or sync.fields.changed
+        is_required = last_full.refresh_no < warehouse.full_sync_required_from()
+        sync.full = is_due or is_required or sync.fields.changed
     if last is not None and settings.must_erase(last.scope):
-        # Should this sync fail and the setting go back, changes alone would not bring them back.
-        warehouse.owe_full_reading(sync.refresh_no)
+        # If this sync fails and the setting is changed back, changes alone would not restore them.
+        warehouse.require_full_sync(sync.refresh_no)
         forget(warehouse, titles=settings.reads_titles)
     return sync
 
 
 def _kept_signals() -> Callable[[], None]:
-    """Puts our handlers back: dlt would wait for the end of what is under way, pauses included."""
+    """Restores our signal handlers: dlt's would wait for running work, pauses included."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def put_back() -> None:
@@ -154,14 +155,14 @@ def _kept_signals() -> Callable[[], None]:
 
 
 def raw_pipeline(warehouse: Warehouse) -> dlt.Pipeline:
-    """The dlt pipeline that appends to schema `raw`; what a stopped run left pending is dropped.
+    """The dlt pipeline that appends to schema `raw`; drops what a stopped run left pending.
 
-    A stopped refresh is read anew under a new number, so its package is of no use.
+    A stopped refresh is read again under a new number, so its package is useless.
     """
     dlt.config["normalize.parquet_normalizer.add_dlt_load_id"] = True
-    # Tables one after another: those that name others come after them.
+    # Tables one after another: tables with links come after those that they link to.
     dlt.config["extract.next_item_mode"] = "fifo"
-    # The files of a load hold the rows once more, and would keep what was forgotten.
+    # The files of a load hold the rows again, and would keep what was erased.
     dlt.config["load.delete_completed_jobs"] = True
     warehouse.directory.mkdir(parents=True, exist_ok=True)
     pipeline = dlt.pipeline(
@@ -178,7 +179,7 @@ def raw_pipeline(warehouse: Warehouse) -> dlt.Pipeline:
 def _summary(sync: Sync) -> Summary:
     offset = sync.written_times.difference(sync.settings.portal_timezone, sync.portal.as_of)
     accepted = [
-        f"the portal's counts of {method} and the rows that it lists differ by up to {rows:,}:"
+        f"the portal's count and list of {method} differ by up to {rows:,} rows:"
         f" accepted with {ACCEPTABLE[DIFFERENCE]}"
         for method, rows in sorted(sync.client.differences.items())
     ]

@@ -1,4 +1,4 @@
-"""Fields of leads, deals, contacts and companies: which are read, and what they are called."""
+"""Fields of leads, deals, contacts and companies: which are read, and their names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipelines.errors import Bitrix24Error
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 
-# What the marts stand on.
+# Fields that the marts need.
 NEEDED = ("id", "createdTime", "updatedTime")
 
 
@@ -20,12 +20,12 @@ class Fields:
     """The portal's field metadata.
 
     Attributes:
-        rows: of the raw table `fields`.
-        changed: other fields than at the last refresh are read, so that all records are due.
+        rows: rows of the raw table `fields`.
+        changed: the fields to read differ from the last refresh, so all records must be read.
 
     Raises:
-        Bitrix24Error: the metadata have an unknown form, or a field that the marts stand on, or
-            that earlier refreshes found filled, is gone.
+        Bitrix24Error: the metadata have an unknown form, or a field is gone that the marts need or
+            that earlier refreshes found filled.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class Fields:
             ]
 
     def asked(self, table: Table) -> dict[str, str]:
-        """Fields of an entity that are read: our name → the portal's."""
+        """Fields of an entity to read: our name → the portal's."""
         return self._select[table.name]
 
     def user_fields(self, table: EntityTable) -> dict[str, UserField]:
-        """What the portal says of an entity's user fields."""
+        """Metadata of an entity's user fields."""
         return {
             row["field_name"]: UserField(
                 str(row.get("type")), row.get("isMultiple") in (True, "Y", 1), row.get("settings")
@@ -82,7 +82,7 @@ class Fields:
     def under_own_names(
         self, table: Table, rows: Sequence[Mapping[str, Any]]
     ) -> list[dict[str, Any]]:
-        """Rows of an entity with the fields that were asked for, user fields as `UF_CRM_*`.
+        """Rows of an entity with the requested fields, user fields as `UF_CRM_*`.
 
         Raises:
             Bitrix24Error: a row came without one of them, which would look like an empty value.
@@ -95,17 +95,17 @@ class Fields:
             row = next(row for row in rows if asked - row.keys())
             missing = min(own for own, name in names.items() if name not in row)
             raise Bitrix24Error(
-                f"{table.name} {row.get(table.id_key)} came without the field {missing}, which was"
-                " asked for: run the refresh again; if it stays, the doctor names the cause"
+                f"{table.name} {row.get(table.id_key)} came without the requested field {missing}:"
+                " run the refresh again; if it happens again, run the doctor to find the cause"
             ) from None
 
     def _names_to_read(self, table: EntityTable, fields: Iterable[str]) -> list[str]:
-        """What marts need, and what `pii` allows."""
+        """Fields that the marts need and that `pii` allows."""
         known = set(fields)
         asked = [
             source
             for source, _ in table.columns.values()
-            # A portal of an older version lacks some fields; asking for them would be an error.
+            # A portal of an older version lacks some fields; requesting them would be an error.
             if source in known and (source != "title" or self._settings.reads_titles)
         ]
         named = self._settings.named_user_fields if table.has_state else set()
@@ -121,7 +121,9 @@ class Fields:
     ) -> None:
         for needed in NEEDED:
             if needed not in fields:
-                raise Bitrix24Error(f"the portal's {table.name} have no field {needed}")
+                raise Bitrix24Error(
+                    f"the portal's {table.name} have no field {needed}: run the doctor"
+                )
         gone = sorted(filled - fields.keys())
         if gone and not full:
             raise Bitrix24Error(
@@ -137,18 +139,20 @@ def _fields_of(table: Table, result: Any) -> dict[str, tuple[str, dict[str, Any]
         told = mapping(mapping(result)["fields"])
         described = {name: dict(mapping(meta)) for name, meta in told.items()}
     except (TypeError, KeyError):
-        raise Bitrix24Error("the portal answered crm.item.fields in an unknown form") from None
+        raise Bitrix24Error(
+            "the portal answered crm.item.fields in an unknown form: run the refresh again"
+        ) from None
     return {_own_name(table, name, meta): (name, meta) for name, meta in described.items()}
 
 
 def _own_name(table: Table, name: str, meta: Mapping[str, Any]) -> str:
-    """`UF_CRM_*` of a user field; a system field is called by the portal's name.
+    """`UF_CRM_*` for a user field; for a system field, the portal's name.
 
-    Bitrix24 makes the names of user fields in two ways and keeps `UF_CRM_*` where two would be the
-    same, so that only `upperName` tells which field one is.
+    Bitrix24 builds the names of user fields in two ways and keeps `UF_CRM_*` if two would be the
+    same, so only `upperName` identifies a field.
 
     Raises:
-        Bitrix24Error: a user field came without it.
+        Bitrix24Error: a user field came without `upperName`.
     """
     original = meta.get("upperName", name)
     if isinstance(original, str) and original.startswith("UF_"):
@@ -156,6 +160,6 @@ def _own_name(table: Table, name: str, meta: Mapping[str, Any]) -> str:
     if name.startswith("uf"):
         raise Bitrix24Error(
             f"crm.item.fields of {table.name} gave the user field {name} without its upperName: run"
-            " the refresh again; if it stays, report it as an error"
+            " the refresh again; if it happens again, report it as an error"
         )
     return name

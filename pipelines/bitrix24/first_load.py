@@ -1,8 +1,8 @@
-"""How far back a sync goes: a first load of a big portal comes in parts, the newest first.
+"""How far back a sync goes: a first load of a big portal is read in parts, the newest first.
 
-A part is a refresh like any other that reads changes as usual and, besides, everything created in
-a span of days before what earlier ones have. Each is completed by itself, so a load that was
-stopped goes on behind its last part.
+A part is an ordinary refresh that reads changes as usual and also everything created in a span of
+days before the earlier parts. Each part is completed on its own, so a stopped load continues after
+its last part.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Reach:
     """Where a sync ends in the past.
 
     Attributes:
-        floors: entity → the ID up to which its rows stay unread, 0 where none does.
-        history_from: what was created since then is read; None where everything is.
+        floors: entity → the ID up to which its rows stay unread; 0 if all are read.
+        history_from: what was created since then is read; None if everything is read.
         unread: entity → rows that stay unread.
     """
 
@@ -45,14 +45,14 @@ WHOLE = Reach({table.name: 0 for table in ENTITIES}, None, {table.name: 0 for ta
 
 @dataclass(frozen=True)
 class Part:
-    """The part of the history that one sync reads besides what changed; by default none is left.
+    """The part of the history that one sync reads besides changes; by default nothing is left.
 
     Attributes:
-        floors: entity → the ID up to which its rows stay unread, 0 where none does.
+        floors: entity → the ID up to which its rows stay unread; 0 if all are read.
         read_to: entity → the ID above which everything is read already.
         unread: entity → rows that stay unread.
-        history_from: what was created since then is read; None where everything is.
-        goes_on: whether more of it is wanted now.
+        history_from: what was created since then is read; None if everything is read.
+        goes_on: whether another part follows now.
     """
 
     floors: Mapping[str, int] = field(default_factory=lambda: WHOLE.floors)
@@ -71,12 +71,12 @@ def plan(
     rows: int,
     history_from: dt.date | None,
 ) -> Part:
-    """How far back this sync goes, and behind what everything is read already.
+    """How far back this sync goes, and what is read already.
 
     Args:
         upper: entity → its highest ID.
-        rows: as many rows as the part is to have.
-        history_from: nothing older is wanted yet.
+        rows: the wanted number of rows of the part.
+        history_from: do not read older records yet.
 
     Raises:
         SettingsError: `history_from` is in the future.
@@ -87,8 +87,8 @@ def plan(
         not_before = dt.datetime.combine(history_from, dt.time(), offset.tzinfo)
         if not_before > portal.as_of:
             raise SettingsError(
-                f"--history-from {history_from} is in the future of the portal: name the day"
-                " since which records are to be read"
+                f"--history-from {history_from} is in the future by the portal's clock: give the"
+                " first day to read"
             )
     newest = last.history_from if last else portal.as_of
     if newest is None:
@@ -101,7 +101,7 @@ def plan(
 
 
 def part_rows(rows: int, seconds: float) -> int:
-    """Rows of the next part, from the pace of the last one: some minutes of reading."""
+    """Rows of the next part: a few minutes at the pace of the last one."""
     pace = rows / max(seconds, 0.001)
     return int(min(max(pace * PART_SECONDS, SMALLEST_PART_ROWS), LARGEST_PART_ROWS))
 
@@ -117,19 +117,19 @@ def reach(
 
     Args:
         unread_to: entity → the highest ID that is not read yet.
-        newest: everything created since then is read, or nothing is and this is now.
-        rows: as many rows as the part is to have, at most, where a day has not more.
-        not_before: nothing older is wanted yet.
+        newest: everything created since then is read; at the start, the present time.
+        rows: the maximum number of rows of the part, unless one day has more.
+        not_before: do not read older records yet.
 
     Raises:
-        Bitrix24Error: `not_before` is given, and the portal finds no records by their creation.
+        Bitrix24Error: `not_before` is given, and the portal's filter by creation time is broken.
     """
     everything = _totals(client, unread_to, {"all": None})["all"]
     if not_before is None and sum(everything.values()) <= rows:
         return WHOLE
     epoch = _totals(client, unread_to, {"epoch": newest - EPOCH})["epoch"]
     if sum(epoch.values()) < sum(everything.values()) / 2:
-        # Parts that find nothing would follow one another for ever.
+        # Parts that find nothing would repeat forever.
         if not_before is not None:
             raise Bitrix24Error(
                 f"the portal's filter by createdTime finds {sum(epoch.values())} of"
@@ -169,7 +169,7 @@ def _list(table: EntityTable, up_to: int, start: dt.datetime | None) -> Command:
 def _totals(
     client: Client, up_to: Mapping[str, int], starts: Mapping[str, dt.datetime | None]
 ) -> dict[str, dict[str, int]]:
-    """Rows of each entity with an ID up to the given one, created since each of the starts."""
+    """By start: rows of each entity created since then, with an ID up to the given one."""
     answers = client.batches(
         {
             f"{table.name}_{name}": _list(table, up_to[table.name], start)
@@ -188,7 +188,7 @@ def _totals(
 
 
 def _first_ids(client: Client, up_to: Mapping[str, int], start: dt.datetime) -> dict[str, int]:
-    """The ID before the first row created since the start; `up_to` where there is none."""
+    """The ID before the first row created since the start; `up_to` if there is none."""
     commands = {
         table.name: _list(table, up_to[table.name], start)
         for table in ENTITIES

@@ -17,11 +17,11 @@ SMALL_LOSS_ROWS = 20
 
 
 def item_versions(sync: Sync, table: EntityTable) -> Iterator[pl.DataFrame]:
-    """Changed versions of one entity, then what the portal's counts show to be amiss."""
+    """Changed versions of one entity, then corrections from the portal's counts."""
     counts, items = sync.counts[table.name], sync.items[table.name]
     previous = sync.previous(table, "row_hash", *(["state_hash"] if table.has_state else []))
     living_before = set(previous["id"].to_list())
-    # The newest may be gone: the portal's highest ID is then below its own.
+    # The newest record may be deleted: the portal's highest ID is then lower.
     to_id = max(sync.upper[table.name], max(living_before, default=0))
     floor = sync.part.floors[table.name]
     seen: set[int] = set()
@@ -39,7 +39,7 @@ def item_versions(sync: Sync, table: EntityTable) -> Iterator[pl.DataFrame]:
     living -= gone
     missing, vanished = yield from _reconciled(sync, table, (floor, to_id), living, previous)
     unseen = living - seen - vanished
-    # No count of the portal tells of single records before the loaded history.
+    # No count of the portal covers single records before the loaded history.
     older = set[int]() if sync.part.goes_on else {item for item in unseen if item <= floor}
     again = older | (unseen & _naming_vanished(sync, table))
     if again:
@@ -52,7 +52,7 @@ def item_versions(sync: Sync, table: EntityTable) -> Iterator[pl.DataFrame]:
         sync.warnings.append(accepted)
     if not accept_loss:
         _refuse_loss(sync, table, len(gone), len(living_before))
-    # What has a version of this refresh and went since gets its tombstone from the next one.
+    # A record with a version in this refresh that is gone by now gets a tombstone in the next one.
     gone -= appended
     if gone:
         yield table.tombstones(
@@ -63,7 +63,7 @@ def item_versions(sync: Sync, table: EntityTable) -> Iterator[pl.DataFrame]:
 
 
 def older_leads_of_deals(sync: Sync) -> Iterator[pl.DataFrame]:
-    """Leads before the loaded history that its deals came from: no deal loses its source."""
+    """Leads older than the loaded history that its deals came from: no deal loses its source."""
     leads = sync.items[LEADS.name]
     asked = sorted(sync.leads_of_deals - leads.living)
     for rows in rows_by_id(sync.client, LEADS, asked, sync.fields.asked(LEADS).values()):
@@ -80,18 +80,18 @@ def _rows(
     if since := sync.since:
         yield from sync.chunks(table, {**params, "filter": {">=updatedTime": since}}, to_id)
         if table.has_state:
-            # An activity need not move updatedTime.
+            # An activity does not always change updatedTime.
             active = {**params, "filter": {">=lastActivityTime": since}}
             yield from sync.chunks(table, active, to_id)
-        # What is restored or imported may keep an old time, and where as much was deleted in
-        # its window no count tells.
+        # Restored or imported records may keep an old time, and the counts do not show them if as
+        # many were deleted in the same window.
         new = {**params, "filter": {">id": known_to}}
         yield from sync.chunks(table, new, to_id, known_to)
     yield from sync.window(table, params, table.name, to_id)
 
 
 def _typed(sync: Sync, table: EntityTable, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Rows of an entity as versions, counted."""
+    """Rows of an entity as typed versions; counts them."""
     own = sync.fields.under_own_names(table, rows)
     frame = table.typed(own, sync.refresh_no, sync.fields.user_fields(table))
     for row in rows:
@@ -119,7 +119,7 @@ def _renewed(
     """Changed versions of the records with these IDs.
 
     Returns:
-        The IDs that the portal gave.
+        The IDs that the portal returned.
     """
     found: set[int] = set()
     asked = sync.fields.asked(table).values()
@@ -137,21 +137,21 @@ def _reconciled(
     living: set[int],
     previous: pl.DataFrame,
 ) -> Generator[pl.DataFrame, None, tuple[set[int], set[int]]]:
-    """Compares with the portal's counts, and reads what is missing.
+    """Compares with the portal's counts and reads what is missing.
 
     Returns:
-        (IDs that were missing and are read now, IDs that are no longer on the portal).
+        (IDs that were missing and are now read, IDs that the portal no longer has).
     """
     ours, missing, vanished = differing_ids(sync.client, table, loaded, living)
     found = yield from _renewed(sync, table, missing, previous)
-    # What the portal lists and does not give stays a difference, for the checks to refuse.
+    # Records that the portal lists but does not return stay a difference, which the checks refuse.
     refused = sweep(sync.client, table, [(item - 1, item) for item in sorted(missing - found)])
     sync.counts[table.name].portal_total = ours + len(found) + len(refused) - len(vanished)
     return found, vanished
 
 
 def _naming_vanished(sync: Sync, table: EntityTable) -> set[int]:
-    """Records whose last version names what this sync found gone."""
+    """Records whose last version links to what this sync found deleted."""
     gone = {
         name: vanished
         for name in table.columns
@@ -171,12 +171,12 @@ def _naming_vanished(sync: Sync, table: EntityTable) -> set[int]:
 
 
 def _refuse_loss(sync: Sync, table: EntityTable, gone: int, living_before: int) -> None:
-    """Lost rights look like mass deletion."""
+    """Refuses mass deletion: lost rights look the same."""
     share = sync.settings.max_deleted_share
     if gone > max(SMALL_LOSS_ROWS, share * living_before):
         raise Bitrix24Error(
             f"{gone} of {living_before} {table.name} are gone from the portal, more than"
-            f" max_deleted_share ({share:.0%}) allows: check the"
-            f" rights of {sync.client.access.owner}; if they were really deleted, run the"
-            " refresh once with --accept-loss"
+            f" max_deleted_share ({share:.0%}) allows: check the rights of"
+            f" {sync.client.access.owner}; if they were really deleted, run the refresh once with"
+            " --accept-loss"
         )

@@ -1,4 +1,4 @@
-"""What only the legacy methods give: a lead's city, phones and e-mails."""
+"""Data that only the legacy methods give: a lead's city, phones and e-mails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipelines.personal_data import protection
 
 
 def legacy_versions(sync: Sync, table: OwnedTable) -> Iterator[pl.DataFrame]:
-    """Changed versions; rows of deleted items stay and are joined by nobody."""
+    """Changed versions; rows of deleted items stay, no model joins them."""
     pii = sync.settings.pii
     if table in DETAILS and pii == "none":
         return
@@ -33,7 +33,7 @@ def legacy_versions(sync: Sync, table: OwnedTable) -> Iterator[pl.DataFrame]:
         if table in DETAILS:
             rows = [dict(protect(row)) for row in rows]
         frame = table.typed(rows, sync.refresh_no)
-        # As the owner's living rows: of the loaded history.
+        # Counted like the owner's living rows: within the loaded history.
         counts.rows_read += int((frame["id"] > floor).sum())
         seen.update(frame["id"].to_list())
         living.update(frame["id"].to_list())
@@ -48,8 +48,8 @@ def _rows(
     if since := sync.since:
         yield from sync.chunks(table, {**params, "filter": {">=DATE_MODIFY": since}}, to_id)
     yield from sync.window(table, params, table.owner, to_id)
-    # Records that were hidden until now, or are linked to, have an old time of change; the
-    # window of a full sync leaves out those before the loaded history.
+    # Records that were hidden until now, or that others link to, have an old time of change; the
+    # window of a full sync leaves out those older than the loaded history.
     floor = sync.part.floors[table.owner]
     owners = sync.items[table.owner].living
     asked = {item for item in owners if item <= floor} if sync.full else owners - living

@@ -1,4 +1,4 @@
-"""The portal as it is when a sync begins, and that it is the right one and shows everything."""
+"""The portal at the start of a sync; checks that it is the right one and shows everything."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from pipelines.bitrix24.offsets import WrittenTimes
 from pipelines.errors import Bitrix24Error
 from pipelines.warehouse import Refresh
 
-# By how many records of an entity a portal is known again, and how many may all be deleted.
+# How many records of an entity identify a portal, and how many may all be deleted.
 KNOWN_RECORDS = 50
 FEW_RECORDS = 5
 
 
 @dataclass(frozen=True)
 class Portal:
-    """What the portal tells of itself.
+    """The portal's clock and properties.
 
     Attributes:
-        as_of: its clock; every "now" of the marts.
+        as_of: the portal's clock; every "now" in the marts.
         started_at: this machine's clock at that moment.
-        utc_offset: as "+0300".
+        utc_offset: such as "+0300".
         crm_mode: 1 classic, 2 simple, 0 unknown.
-        server_time: its clock as it wrote it.
+        server_time: the portal's clock as it wrote it.
     """
 
     url: str
@@ -41,9 +41,9 @@ class Portal:
     server_time: str
 
     def lost_time(self, last: Refresh | None, allowed: dt.timedelta) -> bool:
-        """Whether its clock lost time against ours since the last refresh.
+        """Whether its clock lost time against this machine's since the last refresh.
 
-        What was changed in between then has times before that refresh, and no filter finds it.
+        Changes made in between have times before that refresh, and no filter finds them.
         """
         if last is None:
             return False
@@ -56,7 +56,7 @@ def open_portal(client: Client) -> Portal:
     """The portal's clock and properties.
 
     Raises:
-        Bitrix24Error: we are let in as no administrator, or an answer has an unknown form.
+        Bitrix24Error: we do not have administrator access, or an answer has an unknown form.
     """
     answers = client.batch(
         {
@@ -77,7 +77,7 @@ def open_portal(client: Client) -> Portal:
     if server_time.tzinfo is None or not isinstance(currency, str | None):
         raise Bitrix24Error(
             "the portal answered server.time, crm.settings.mode.get or crm.currency.base.get in"
-            " an unknown form: run the refresh again; if it stays, report it as an error"
+            " an unknown form: run the refresh again; if it happens again, report it as an error"
         )
     return Portal(
         url=client.portal_url,
@@ -92,12 +92,12 @@ def open_portal(client: Client) -> Portal:
 
 @dataclass
 class KnownRecords:
-    """Some records of each entity with their time of creation: by them a portal is known again."""
+    """Some records of each entity with their creation time, which identify a portal."""
 
     records: dict[str, dict[int, dt.datetime]]
 
     def note(self, table: Table, frame: pl.DataFrame) -> None:
-        """The first records of an entity that is read for the first time."""
+        """Notes the first records of an entity that is read for the first time."""
         if not self.records[table.name]:
             first = frame.head(KNOWN_RECORDS)
             self.records[table.name] = dict(zip(first["id"], first["created_time"], strict=True))
@@ -105,7 +105,7 @@ class KnownRecords:
     def refuse_another_portal(
         self, client: Client, written_times: WrittenTimes, accept_loss: bool
     ) -> None:
-        """Asks for the known records once more: whether we still see everything.
+        """Requests the known records again, to check that it is the same portal.
 
         Raises:
             Bitrix24Error: other records have their IDs, or all are gone.
@@ -135,13 +135,13 @@ class KnownRecords:
         if other > same:
             raise Bitrix24Error(
                 f"another portal answers at {client.portal_url}: of {same + other} records"
-                f" that earlier refreshes read, {other} were created at another time there; check"
-                f" {client.access.setting}, and give a new portal a WAREHOUSE_DIR of its own"
+                f" that earlier refreshes read, {other} have a different creation time there; check"
+                f" {client.access.setting}, and use a separate WAREHOUSE_DIR for a new portal"
             )
         known_count = sum(map(len, self.records.values()))
         if not same and known_count >= FEW_RECORDS and not accept_loss:
             raise Bitrix24Error(
-                f"none of {known_count} records that earlier refreshes read is on the portal"
+                f"none of {known_count} records from earlier refreshes is on the portal"
                 f" {client.portal_url}: check {client.access.setting} and the rights of"
                 f" {client.access.owner}; if all were really deleted, run the refresh once"
                 " with --accept-loss"
@@ -154,20 +154,20 @@ def our_time() -> dt.datetime:
 
 
 def is_administrator(profile: Any) -> bool:
-    """Whether what the method `profile` gave is an administrator's."""
+    """Whether an answer of the method `profile` belongs to an administrator."""
     return isinstance(profile, dict) and profile.get("ADMIN") is True
 
 
 def not_an_administrator(access: Webhook | OAuth) -> str:
-    """What to tell where the portal would show us only a part."""
+    """The error if the portal would show us only a part of the CRM."""
     return (
-        f"{access.owner} is not an administrator of the portal, so Bitrix24 would hide leads and"
-        f" deals without a word: {access.make_administrator}"
+        f"{access.owner} is not an administrator of the portal, so Bitrix24 would silently hide"
+        f" leads and deals: {access.make_administrator}"
     )
 
 
 def _instant(value: Any) -> dt.datetime | None:
-    """A time of the portal; None where it is none."""
+    """A time of the portal; None if the value is not a time."""
     try:
         moment: dt.datetime | None = INSTANT.series([value])[0]
     except BAD_VALUE:

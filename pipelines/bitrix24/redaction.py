@@ -1,7 +1,7 @@
-"""What of a portal's answer may be kept: no address of a file, no token, no code of a webhook.
+"""Removes addresses of files, tokens and webhook codes from a portal's answers.
 
 File fields come as objects whose addresses hold the webhook's code or an access token, new at every
-call; of a file only its number and name stay. People paste such addresses into texts, too.
+call; only the ID and name of a file are kept. People paste such addresses into texts too.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 CUT = "<secret>"
-# A secret in use is cut wherever it stands; a shorter one could be an ordinary word.
+# A secret in use is cut everywhere; a shorter one could be an ordinary word.
 SHORTEST_SECRET = 8
 FILE_ADDRESSES = {"url", "urlmachine", "showurl", "downloadurl", "detailurl", "previewurl", "src"}
 KEPT_OF_A_FILE = {"id", "fileid", "name"}
 
-# Separators and "=" may be escaped, once or more, where an address is the parameter of another.
+# Separators and "=" may be escaped once or more if an address is a parameter of another one.
 _BEFORE = r"(?:[?&;#]|%(?:25)*(?:3F|26|23))"
 _EQUALS = r"(?:=|%(?:25)*3D)"
 _TOKEN = re.compile(
@@ -29,19 +29,20 @@ _WEBHOOK = re.compile(
     rf"({_SLASH}rest{_SLASH}\d+{_SLASH})(?:(?!%(?:25)*(?:2F|3F))[^\s/?#&\"'<>\[\]\\])+",
     re.IGNORECASE,
 )
-# Answers without any of these, which are most, are kept as they came. PHP escapes no ASCII letter.
+# Most answers have none of these and are kept as they came. PHP does not escape ASCII letters.
 _SUSPECT = re.compile(
     rb"url|\"src|rest[\\/%]|token|auth|refresh_id|sessid|client_secret|\\ud[89a-f]",
     re.IGNORECASE,
 )
 
 
-# Controls and halves of characters: XML and Unicode forbid them, a zero ends SQL, terminals obey.
+# Control characters and lone surrogates: XML and Unicode forbid them, NUL ends SQL text, and
+# terminals execute them.
 _UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def readable(value: Any) -> Any:
-    """The value with the sign of the unknown, U+FFFD, for what no text can hold."""
+    """The value with U+FFFD in place of characters that no text may hold."""
     match value:
         case str():
             return _UNREADABLE.sub("\ufffd", value)
@@ -53,12 +54,12 @@ def readable(value: Any) -> Any:
 
 
 def is_suspect(body: bytes, secrets: Sequence[str]) -> bool:
-    """Whether anything in the answer may have to be cut."""
+    """Whether the answer may hold something to cut."""
     return bool(_SUSPECT.search(body)) or any(secret.encode() in body for secret in _long(secrets))
 
 
 def is_file(value: Any) -> bool:
-    """Whether an object has the shape of a file, or is what `redacted` leaves of one."""
+    """Whether an object looks like a file, or like what `redacted` leaves of one."""
     if not isinstance(value, dict):
         return False
     names = set(map(str.lower, value))
@@ -66,10 +67,10 @@ def is_file(value: Any) -> bool:
 
 
 def redacted(value: Any, secrets: Sequence[str]) -> Any:
-    """A decoded answer without secrets, all of it readable.
+    """A decoded answer without secrets and unreadable characters.
 
     Args:
-        secrets: those in use: the webhook's code, the application's tokens.
+        secrets: secrets in use: the webhook's code, the application's tokens.
     """
     if isinstance(value, str):
         return without_addresses(value, secrets)
@@ -85,9 +86,9 @@ def redacted(value: Any, secrets: Sequence[str]) -> Any:
 
 
 def without_addresses(text: str, secrets: Sequence[str] = ()) -> str:
-    """A text whose addresses hold neither a webhook's code nor a token.
+    """A text without webhook codes and tokens in its addresses.
 
-    What is left is the same at every call, so that a record does not look changed.
+    The result is the same at every call, so that a record does not look changed.
     """
     text = _WEBHOOK.sub(rf"\g<1>{CUT}", _TOKEN.sub(rf"\g<1>{CUT}", readable(text)))
     for secret in _long(secrets):

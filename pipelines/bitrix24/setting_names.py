@@ -1,4 +1,4 @@
-"""Stages, pipelines and user fields that the settings name, looked for in the reference data."""
+"""Looks up stages, pipelines and user fields from the settings in the reference data."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from pipelines.errors import SettingsError
 from pipelines.settings import Named, Settings, did_you_mean
 from pipelines.warehouse import Warehouse
 
-# Rows of each raw table that is read whole, as the portal gave them.
+# Rows of each raw table that is read in full, as the portal returned them.
 Reference = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def known_names(reference: Reference) -> dict[str, dict[str, str]]:
-    """Code → label of what the settings may name, by kind, as the portal has it now."""
+    """Code → label of what the settings may name, by kind, as the portal is now."""
     statuses = reference[STATUSES.name]
     lead_stages, deal_stages = (
         {
@@ -51,10 +51,10 @@ def known_names(reference: Reference) -> dict[str, dict[str, str]]:
 def refuse_unknown_names(
     reference: Reference, settings: Settings, warehouse: Warehouse, client: Client
 ) -> None:
-    """What the settings name must exist, or have existed.
+    """Everything that the settings name must exist, or have existed.
 
     Raises:
-        SettingsError: something exists nowhere: it would silently change nothing.
+        SettingsError: a name never existed: the setting would silently change nothing.
     """
     known = known_names(reference)
     unknown = [
@@ -66,7 +66,7 @@ def refuse_unknown_names(
         raise SettingsError(
             "\n".join(
                 f"setting {named.setting} names the {named.what} {named.code!r}, which the"
-                f" portal has not{did_you_mean(named.code, known[named.what])}\n"
+                f" portal does not have{did_you_mean(named.code, known[named.what])}\n"
                 f"  it has: {listed(known[named.what])}"
                 for named in unknown
             )
@@ -74,7 +74,7 @@ def refuse_unknown_names(
 
 
 def open_behind_paid(reference: Reference, settings: Settings) -> list[tuple[str, str, str]]:
-    """Open deal stages behind one named in `paid_stages`: code, name, name of the paid one."""
+    """Open deal stages after one in `paid_stages`: code, name, name of the paid one."""
     stages = [
         (row["ENTITY_ID"], int(row.get("SORT") or 0), row)
         for row in reference[STATUSES.name]
@@ -101,7 +101,7 @@ def listed(labels: Mapping[str, str], most: int = 30) -> str:
 
 
 def _was_known(named: Named, warehouse: Warehouse, client: Client) -> bool:
-    """Whether earlier refreshes saw the name, or items stood on the stage."""
+    """Whether earlier refreshes saw the name, or items were on the stage."""
     table, column = {
         "pipeline": (CATEGORIES.name, "cast(id as varchar)"),
         "user field": (FIELDS.name, "field_name"),

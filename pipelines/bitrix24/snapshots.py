@@ -1,4 +1,4 @@
-"""Tables that are read whole every time: reference data and open activities."""
+"""Tables that are read in full every time: reference data and open activities."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pipelines.errors import Bitrix24Error
 def snapshot_versions(
     sync: Sync, table: Table, rows: Sequence[Mapping[str, Any]]
 ) -> Iterator[pl.DataFrame]:
-    """Changed rows, and tombstones of those that left the table."""
+    """Changed rows, and tombstones of rows that are gone."""
     counts = sync.counts[table.name]
     key = list(table.key)
     frame = table.typed(rows, sync.refresh_no)
     if frame.select(key).is_duplicated().any():
-        raise Bitrix24Error(f"{table.method} gave a row twice: run the refresh again")
+        raise Bitrix24Error(f"{table.method} returned a row twice: run the refresh again")
     counts.rows_read += frame.height
     counts.rows_living = frame.height
     counts.portal_total = frame.height
@@ -30,7 +30,7 @@ def snapshot_versions(
 
 
 def open_activities(sync: Sync) -> Iterator[pl.DataFrame]:
-    """All of them; a part of a first load that others follow leaves them to the last one."""
+    """All open activities; the parts of a first load leave them to the last one."""
     if sync.part.goes_on and sync.last is not None:
         sync.counts[ACTIVITIES.name].rows_living = sync.previous(ACTIVITIES).height
         return

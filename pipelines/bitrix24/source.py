@@ -1,9 +1,9 @@
-"""The dlt source: a resource for each raw table, in the order in which they are read.
+"""The dlt source: a resource for each raw table, in the order of the sync.
 
 Every raw table is a log of versions: only rows whose content differs from their last version are
 appended, and what left the portal gets a tombstone (`is_deleted`). Companies and contacts come
-before the leads and deals that name them, items before their histories, and `refreshes` last, so
-that a sync that was stopped stays invisible.
+before the leads and deals that link to them, items before their stage history, and `refreshes`
+last, so that a stopped sync stays invisible.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pipelines.bitrix24.sync import Sync
 
 
 def logs(sync: Sync) -> Iterator[tuple[str, Table, Iterator[pl.DataFrame]]]:
-    """What is appended to each raw table: name of the resource, table, versions."""
+    """What is appended to each raw table: resource name, table, versions."""
     for table in (FIELDS, *REFERENCE):
         yield table.name, table, snapshot_versions(sync, table, sync.reference[table.name])
     for entity in SYNC_ORDER:
@@ -54,7 +54,7 @@ def bitrix24(sync: Sync, on_start: Callable[[], None]) -> Iterator[DltResource]:
     """The raw tables of one sync.
 
     Args:
-        on_start: is called once dlt has begun.
+        on_start: called once dlt has started.
     """
     for name, table, versions in logs(sync):
         yield _resource(name, table, sync.counted(table, versions), on_start)
@@ -90,7 +90,7 @@ def _resource(
 
 
 def _key(*names: str) -> dict[str, TColumnSchema]:
-    """The key of a raw table. That no value of it is missing is for the checks to say."""
+    """The key of a raw table; nullable, since the checks look for missing keys."""
     return {name: {"primary_key": True, "nullable": True} for name in names}
 
 

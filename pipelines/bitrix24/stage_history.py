@@ -1,4 +1,4 @@
-"""Stage history: whole for each item that changed, since Bitrix24 deletes and rewrites its rows."""
+"""Stage history: read in full for each changed item, since Bitrix24 deletes and rewrites rows."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ OWNERS_A_ROUND = 20_000
 
 
 def history_versions(sync: Sync, table: OwnedTable) -> Iterator[pl.DataFrame]:
-    """Changed rows and those that are gone: of all items in a full sync, else of what changed.
+    """Changed rows and tombstones: of all items in a full sync, else of changed items.
 
-    Of a part of the history it is read by items too.
+    Parts of a first load are read by items too.
     """
     items = sync.items[table.owner]
     owners: pl.DataFrame | None = None
@@ -47,7 +47,7 @@ def history_versions(sync: Sync, table: OwnedTable) -> Iterator[pl.DataFrame]:
     read = pl.concat(seen) if seen else pl.Series("id", [], dtype=pl.Int64())
     if read.is_duplicated().any():
         raise Bitrix24Error(f"{table.name}: a row came twice: run the refresh again")
-    # Rows of deleted items are left as they are: their item's tombstone hides them.
+    # Rows of deleted items stay as they are: the item's tombstone hides them.
     vanished = previous.join(pl.DataFrame({"id": read}), on="id", how="anti").join(
         _owners(items.living), on="owner_id", how="semi"
     )
@@ -57,7 +57,7 @@ def history_versions(sync: Sync, table: OwnedTable) -> Iterator[pl.DataFrame]:
 
 
 def _refuse_hidden_owners(sync: Sync, table: OwnedTable, owners: Sequence[int]) -> None:
-    """An item that was hidden since it was read takes its history along."""
+    """Checks for hidden items: if an item was hidden after it was read, its history is gone too."""
     entity = next(entity for entity in ENTITIES if entity.name == table.owner)
     pages = rows_by_id(sync.client, entity, owners, ["id"])
     living = {number_of(row, "id", entity.method) for rows in pages for row in rows}
@@ -73,7 +73,7 @@ def _owners(ids: set[int]) -> pl.DataFrame:
 def _histories_of(
     client: Client, table: OwnedTable, owners: Sequence[int]
 ) -> Iterator[list[dict[str, Any]]]:
-    """Whole histories of the given items; a full page is followed to its end."""
+    """Full history of the given items; after a full page the next one is read."""
     pending = [(list(piece), 0) for piece in chunked(owners, OWNERS_A_PAGE)]
     while pending:
         pages = client.lists(

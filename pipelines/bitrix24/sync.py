@@ -1,4 +1,4 @@
-"""One sync of a portal: what it began with, and what its parts tell one another."""
+"""One sync of a portal: its initial state, and what its parts share."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Counts:
-    """What one refresh did with one table; `portal_total` None where the API tells no total.
+    """What one refresh did with one table; `portal_total` is None if the API gives no total.
 
-    While only a part of the history is loaded, totals and living rows are those with an ID above
-    `unread_to_id`; `rows_unread` are the others.
+    While only a part of the history is loaded, totals and living rows cover IDs above
+    `unread_to_id`; `rows_unread` covers the rest.
     """
 
     portal_total: int | None = None
@@ -57,9 +57,9 @@ class Items:
     """IDs of one entity's records.
 
     Attributes:
-        living: those on the portal.
-        changed: those of which more changed than their activity.
-        vanished: those that earlier refreshes knew and this one found gone.
+        living: records on the portal.
+        changed: records in which more than the activity changed.
+        vanished: records known to earlier refreshes that this one found deleted.
     """
 
     living: set[int] = field(default_factory=set)
@@ -76,8 +76,8 @@ class Sync:
         part_rows: rows of a part of a first load.
         upper: entity → the highest ID when the sync began.
         leads_of_deals: leads that deals came from.
-        reference: rows of the tables that are read whole before all others.
-        warnings: what makes the reports other than they look, each in one line.
+        reference: rows of the tables that are read in full before all others.
+        warnings: what a reader of the reports must know, each in one line.
     """
 
     client: Client
@@ -104,7 +104,7 @@ class Sync:
 
     @property
     def kind(self) -> str:
-        """As `raw.refreshes` has it."""
+        """The kind as stored in `raw.refreshes`."""
         return "full" if self.full else "incremental"
 
     @property
@@ -114,14 +114,14 @@ class Sync:
 
     @property
     def since(self) -> str | None:
-        """What changed since then is to be read, as filters of list methods name it; None: all."""
+        """Changes since this time are read (as a filter value); None: read everything."""
         if self.full or self.last is None:
             return None
         overlap = dt.timedelta(minutes=self.settings.refresh_overlap_minutes)
         return filter_time(self.last.as_of - overlap)
 
     def plan(self) -> None:
-        """How far back this sync goes."""
+        """Plans how far back this sync goes."""
         self.upper = last_ids(self.client, ENTITIES)
         self.part = plan(
             self.client,
@@ -142,7 +142,7 @@ class Sync:
         """The key and other columns of a table's living rows before this sync.
 
         Args:
-            owners: for histories, a frame `owner_id` of the items whose rows are wanted.
+            owners: for stage history, a frame `owner_id` that limits the rows.
         """
         names = [*table.key, *columns]
         rows = self.warehouse.latest_versions(table.name, names, table.key, owners)
@@ -153,7 +153,7 @@ class Sync:
     def chunks(
         self, table: Table, params: Mapping[str, Any], to_id: int | None, last_id: int = 0
     ) -> Iterator[list[dict[str, Any]]]:
-        """Pages of a walk gathered into chunks, with progress on a terminal."""
+        """Pages of a walk collected into chunks, with progress on a terminal."""
         if to_id is not None and to_id <= last_id:
             return
         chunk: list[dict[str, Any]] = []
@@ -173,15 +173,15 @@ class Sync:
     def window(
         self, table: Table, params: Mapping[str, Any], entity: str, to_id: int
     ) -> Iterator[list[dict[str, Any]]]:
-        """All rows of this part: in a full sync to the last ID, else to what is read already."""
+        """All rows of this part: up to the last ID in a full sync, else up to what is read."""
         to = to_id if self.full else self.part.read_to[entity]
         yield from self.chunks(table, params, to, self.part.floors[entity])
 
     def counted(self, table: Table, frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-        """The versions of a table, with its counts kept."""
+        """The versions of a table; updates its counts."""
         counts = self.counts[table.name]
         before = self.client.requests
-        # An empty frame makes the table with its types on the first refresh.
+        # An empty frame creates the table with its types on the first refresh.
         yield pl.DataFrame(schema=table.schema)
         for frame in frames:
             counts.requests += self.client.requests - before
@@ -200,7 +200,7 @@ class Sync:
         )
 
     def refuse_changed_portal(self) -> None:
-        """At the end: what was hidden meanwhile would look as if it had never been there.
+        """Checks the portal at the end: records hidden meanwhile would look deleted.
 
         Raises:
             Bitrix24Error: rights are lost, another portal answers, or its clock went back.
@@ -210,9 +210,9 @@ class Sync:
         self.known.refuse_another_portal(self.client, self.written_times, self.options.accept_loss)
         if not self.full and self.clock_fell_meanwhile:
             raise Bitrix24Error(
-                f"the portal's clock went back by {self.client.clock_fell / 60:,.0f} minutes while"
-                " it was read, and no filter by time finds what changed then: run the refresh"
-                " again, it reads everything"
+                f"the portal's clock went back by {self.client.clock_fell / 60:,.0f} minutes during"
+                " the sync, and no filter by time finds what changed then: run the refresh again,"
+                " it reads everything"
             )
 
 
@@ -230,7 +230,7 @@ def open_sync(
 
     Raises:
         Bitrix24Error: it is not the portal of earlier refreshes, or does not show everything.
-        SettingsError: the settings name what the portal never had.
+        SettingsError: the settings name something that the portal never had.
     """
     client.watch_clock()
     counts = {table.name: Counts() for table in TABLES}
@@ -238,7 +238,7 @@ def open_sync(
     written_times = WrittenTimes()
     written_times.note(portal.server_time)
     if portal.lost_time(last, _clock_allowed(settings)):
-        warehouse.owe_full_reading(refresh_no)
+        warehouse.require_full_sync(refresh_no)
     stored = warehouse.known([table.name for table in ENTITIES], KNOWN_RECORDS)
     of_table = {table.name: stored.get(table.name, Known({}, set())) for table in ENTITIES}
     known = KnownRecords({name: found.records for name, found in of_table.items()})
@@ -260,7 +260,7 @@ def open_sync(
         reference[table.name] = client.pages(table.method, table.params, table.items_key)
         counts[table.name].requests = client.requests - before
     for table in (FIELDS, *REFERENCE):
-        # Names are looked for in them before they are stored.
+        # Names are looked up in them before they are stored.
         table.typed(reference[table.name], refresh_no)
     refuse_unknown_names(reference, settings, warehouse, client)
     return Sync(
@@ -282,16 +282,16 @@ def open_sync(
 
 
 def _clock_allowed(settings: Settings) -> dt.timedelta:
-    """What the overlap of refreshes makes up for, and more."""
+    """How far the clock may fall: half of the overlap of refreshes."""
     return dt.timedelta(minutes=settings.refresh_overlap_minutes / 2)
 
 
 def only_changed(table: Table, frame: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
-    """Rows whose content differs from their last version, or that have none."""
+    """Rows whose content differs from their last version, and new rows."""
     key = [*table.key, "row_hash"]
     return frame.join(previous.select(key), on=key, how="anti")
 
 
 def filter_time(moment: dt.datetime) -> str:
-    """A moment as filters of list methods name it."""
+    """A moment as filters of list methods expect it."""
     return moment.astimezone(dt.UTC).isoformat(timespec="seconds")

@@ -1,8 +1,8 @@
-"""One decoder of the portal's values: lists and objects as PHP sends them, numbers, days, times.
+"""Decodes the portal's values: lists and objects as PHP sends them, numbers, days, times.
 
-PHP sends a list with gaps as an object ({"0": 5, "2": 7}), an empty object as an empty list, one
-value of a multiple field bare, and "nothing" as null, "", false or []. Decoders raise one of
-`BAD_VALUE`, which the caller turns into an error that names record and field.
+PHP sends a list with gaps as an object ({"0": 5, "2": 7}), an empty object as an empty list, a
+single value of a multiple field without a list, and "nothing" as null, "", false or []. Decoders
+raise one of `BAD_VALUE`; the caller turns it into an error that names record and field.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def mapping(value: Any) -> dict[str, Any]:
     if isinstance(value, list):
         return {str(index): item for index, item in enumerate(value)}
     if not isinstance(value, dict):
-        raise TypeError("no object")
+        raise TypeError("not an object")
     return value
 
 
 def text(value: Any) -> str | None:
-    """A text, readable; an empty one is null."""
+    """A text with readable characters; an empty one is null."""
     if not isinstance(value, str | None):
-        raise TypeError("no text")
+        raise TypeError("not a text")
     return readable(value) or None
 
 
@@ -58,7 +58,7 @@ def decimal(value: Any) -> Decimal | None:
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not _NUMBER.fullmatch(str(value)):
-        raise ValueError("no number")
+        raise ValueError("not a number")
     return Decimal(str(value))
 
 
@@ -68,7 +68,7 @@ def integer(value: Any) -> int | None:
     if number is None:
         return None
     if number != int(number):
-        raise ValueError("no whole number")
+        raise ValueError("not a whole number")
     return int(number)
 
 
@@ -78,7 +78,7 @@ def link(value: Any) -> int | None:
 
 
 def boolean(value: Any) -> bool | None:
-    """Yes or no; null where nothing is given."""
+    """Yes or no; null if nothing is given."""
     if value is None or value == "":
         return None
     return {"Y": True, "1": True, "N": False, "0": False, True: True, False: False}[value]
@@ -89,7 +89,7 @@ def instant(value: Any) -> dt.datetime | None:
     if not value or value == []:
         return None
     if not isinstance(value, str):
-        raise TypeError("no time")
+        raise TypeError("not a time")
     if value.startswith(_NO_DATE):
         return None
     moment = dt.datetime.fromisoformat(value)
@@ -99,9 +99,9 @@ def instant(value: Any) -> dt.datetime | None:
 
 
 def day(value: Any) -> dt.date | None:
-    """A day: midnight UTC written in the server's offset, so it is the UTC day of that moment.
+    """A day, sent as midnight UTC in the server's offset: it is the UTC day of that moment.
 
-    West of UTC the text names the day before. A text without a time names the day itself.
+    West of UTC the text shows the day before. A text without a time is the day itself.
     """
     if isinstance(value, str) and len(value) == 10 and not value.startswith(_NO_DATE):
         if match := _RUSSIAN_DAY.fullmatch(value):
@@ -113,19 +113,19 @@ def day(value: Any) -> dt.date | None:
 
 @dataclass(frozen=True)
 class UserField:
-    """What crm.item.fields says of a user field."""
+    """Metadata of a user field from crm.item.fields."""
 
     type: str = ""
     is_multiple: bool = False
     settings: Any = None
 
     def decode(self, value: Any) -> Any:
-        """A value as plain JSON, the same whichever shape PHP gave it: a list where it is multiple.
+        """A value as plain JSON, whatever shape PHP gave it; a list if the field is multiple.
 
-        Numbers of list items, employees, elements, sections, resources and files are whole numbers;
-        of a file only its number is known. Days are YYYY-MM-DD, times ISO 8601 in UTC, decimals
-        their digits, money "1500.50 RUB", links to CRM elements "C_5" (contact), an address its
-        text without coordinates.
+        IDs of list items, employees, elements, sections, resources and files are whole numbers;
+        only the ID of a file is kept. Days are YYYY-MM-DD, times ISO 8601 in UTC, decimals their
+        digits, money "1500.50 RUB", links to CRM elements "C_5" (contact), an address its text
+        without coordinates.
         """
         if self.type == "boolean" and value is False:
             return False
@@ -140,7 +140,7 @@ class UserField:
         return parts[0] if parts else None
 
     def _crm(self, value: Any) -> str | None:
-        """Code of the kind and number; a field that allows one kind gives the number alone."""
+        """Code of the kind and ID; Bitrix24 sends only the ID if the field allows one kind."""
         if isinstance(value, str) and "_" in value:
             return text(value)
         number = link(value)
@@ -163,13 +163,13 @@ _CRM_CODES = {
 
 
 def _crm_code(kind: str) -> str:
-    """DYNAMIC_128, a smart process, is T80: its number in hexadecimal."""
+    """The code of a kind; DYNAMIC_128, a smart process, is T80: its number in hexadecimal."""
     number = kind.removeprefix("DYNAMIC_")
     return f"T{int(number):x}" if number.isdecimal() else _CRM_CODES.get(kind, "")
 
 
 def _file(value: Any) -> int | None:
-    """Of a file its number alone."""
+    """Only the ID of a file."""
     if isinstance(value, Mapping):
         value = next((value[key] for key in ("id", "ID", "fileId") if key in value), None)
     return link(value)
@@ -220,7 +220,7 @@ def _instant_text(value: Any) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """Types that we do not know: applications bring their own."""
+    """A value of an unknown type: applications add their own types."""
     if isinstance(value, Decimal):
         return _shown(value)
     if isinstance(value, str):

@@ -18,8 +18,8 @@ from pipelines.errors import ReportFailed
 from pipelines.metric_sql import CHOSEN_GRAIN, MetricQuery, SemanticLayer, UnknownName, filled
 from pipelines.site.choice import SHOWN, Choice
 
-# `${inputs.name}` and `${inputs.name.value}`, with the quotes that a page may set around it.
-INPUT = re.compile(r"('?)\$\{\s*inputs\.(\w+)(?:\.value)?\s*\}\1")
+# A comment, a quote, an input, or what stands between them.
+SIGNS = re.compile(r"(--[^\n]*|'|\$\{\s*inputs\.(\w+)(?:\.(\w+))?\s*\}|[^-'$]+|.)")
 # In `by`: a breakdown by each user field.
 USER_FIELDS = "__user_fields"
 # The column of a time axis.
@@ -213,8 +213,8 @@ class Figures:
     def _written(
         self, block: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, Any]:
-        """A block that is SQL; one that waits for a choice of the page has nothing to show yet."""
-        sql = _whole(block, others)
+        """A block that is SQL; one that waits for a choice or only others name has no rows."""
+        sql = None if block.get("inner") else _whole(block, others)
         if sql is None:
             return {}
         listed = block.get("list")
@@ -234,9 +234,11 @@ class Figures:
         return {"": answer | {"total": total}}
 
     def named(self, sql: str) -> str:
-        """SQL with the places that only pages have: `[[as_of_date]]`, `[[set leads]]`,
-        `[[user_fields lead]]`."""
+        """SQL with the places that only pages have: `[[as_of_date]]`, `[[period_start]]`,
+        `[[period_end]]`, `[[set leads]]`, `[[user_fields lead]]`."""
         sql = sql.replace("[[as_of_date]]", f"date '{self.choice.as_of:%Y-%m-%d}'")
+        for place, day in zip(("start", "end"), self.choice.period, strict=True):
+            sql = sql.replace(f"[[period_{place}]]", f"date '{day}'")
         sql = re.sub(r"\[\[set \w+\]\]", "[[period created_date | created_at]]", sql)
         for entity in ("lead", "deal"):
             columns = "".join(
@@ -262,10 +264,9 @@ class Figures:
 
 
 def _whole(block: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> str | None:
-    defaults = block.get("defaults") or {}
-    if any(defaults.get(name) is None for name in block.get("inputs") or ()):
+    sql = _chosen(block["sql"], block.get("defaults") or {})
+    if sql is None:
         return None
-    sql = INPUT.sub(lambda found: _literal(defaults[found[2]], found[1] != ""), block["sql"])
     for name in block.get("chain") or ():
         inner = _whole(others[name], others) if others[name]["kind"] == "sql" else None
         if inner is None:
@@ -275,10 +276,24 @@ def _whole(block: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) ->
     return str(sql)
 
 
-def _literal(value: Any, in_quotes: bool) -> str:
-    """The first value of an input as SQL; where the page quotes it itself, its text."""
-    text = str(value).replace("'", "''")
-    return f"'{text}'" if in_quotes or not isinstance(value, int | float) else text
+def _chosen(sql: str, defaults: Mapping[str, Any]) -> str | None:
+    """SQL with the inputs' first values, quoted as the shell does; None where one has none."""
+    parts, in_quotes = [], False
+    for text, name, part in SIGNS.findall(sql):
+        if not name:
+            in_quotes ^= text == "'"
+            parts.append(text)
+            continue
+        value = defaults.get(name)
+        if value is not None and part in ("start", "end"):
+            value = str(value).split("..")[part == "end"] if ".." in str(value) else None
+        # Labels are known to the shell alone.
+        if value is None or part == "label":
+            return None
+        escaped = str(value).replace("'", "''")
+        is_plain = in_quotes or isinstance(value, int | float)
+        parts.append(escaped if is_plain else f"'{escaped}'")
+    return "".join(parts)
 
 
 def _json(value: Any) -> Any:

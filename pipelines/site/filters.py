@@ -2,7 +2,8 @@
 
 Rows are named by targets: `leads` and `deals` by their own values, `lead_deals` the deals by those
 of their lead, `stages` the visits to stages by the stage, `stages_leads` and `stages_deals` by the
-lead or deal that came there.
+lead or deal that came there, `issues` and `reversals` what the page of data quality tells,
+`bridge_leads` and `bridge_deals` the records of the bridge to the portal's figures.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import duckdb
 from pipelines.metric_sql import SemanticLayer
 
 OPTIONS = 1000
+BRIDGE = ("bridge_leads", "bridge_deals")
 UTM = tuple(f"utm_{label}" for label in ("source", "medium", "campaign", "content", "term"))
 
 
@@ -26,25 +28,36 @@ class Filter:
         name: In the address.
         columns: Target → dimension of its semantic model, or column of its fact.
         of_lead: Column of leads by which the filter narrows deals, where deals have it not.
+        options: SQL of the values that a filter of other rows offers: `value`, and maybe
+            `label_ru`, `label_en`. Only pages that name such a filter have it.
         stages_of: Its values are stages of leads or deals and stand in the order of the funnel.
     """
 
     name: str
     columns: dict[str, str] = field(default_factory=dict)
     of_lead: str | None = None
+    options: str | None = None
     stages_of: str | None = None
 
 
-def _own(name: str, column: str, lead_deals: bool = True) -> Filter:
+def _own(name: str, column: str, lead_deals: bool = True, also: tuple[str, ...] = ()) -> Filter:
     """Leads and deals by a column that both have."""
-    both = dict.fromkeys(("leads", "deals", "stages_leads", "stages_deals"), column)
+    both = dict.fromkeys(("leads", "deals", "stages_leads", "stages_deals", *also), column)
     return Filter(name, both | ({"lead_deals": f"lead_{column}"} if lead_deals else {}))
 
 
+def _codes(name: str, columns: dict[str, str], *codes: str) -> Filter:
+    """Rows of other tables by codes, in this order."""
+    return Filter(name, columns, options=f"select unnest({list(codes)}) as value")
+
+
 FILTERS = (
-    Filter("pipeline", {"deals": "pipeline_name", "stages": "pipeline_name"}),
-    _own("manager", "manager_name"),
-    _own("source", "source_name"),
+    Filter(
+        "pipeline",
+        {"deals": "pipeline_name", "stages": "pipeline_name", "bridge_deals": "pipeline_name"},
+    ),
+    _own("manager", "manager_name", also=("issues", "reversals", *BRIDGE)),
+    _own("source", "source_name", also=BRIDGE),
     _own("city", "city"),
     _own("department", "department_name", lead_deals=False),
     Filter("deal_stage", {"deals": "pipeline_stage_name"}, stages_of="deal"),
@@ -59,8 +72,37 @@ FILTERS = (
     *(_own(label, label) for label in UTM),
     Filter("lead_source", {"deals": "lead_source_name", "leads": "source_name"}),
     *(Filter(f"lead_{label}", {"deals": f"lead_{label}", "leads": label}) for label in UTM),
+    Filter(
+        "issue_kind",
+        {"issues": "kind"},
+        options="select kind as value, label_ru, label_en from quality.issue_kinds"
+        " where kind in (select kind from quality.issues) order by sort_order",
+    ),
+    _codes("severity", {"issues": "severity"}, "error", "warning", "info"),
+    Filter(
+        "issue_entity",
+        {"issues": "entity", "reversals": "entity"},
+        options="select entity as value from (select entity from quality.issues"
+        " union all select entity from marts.fct_reversals) group by entity order by count(*) desc",
+    ),
+    Filter(
+        "reversal",
+        {"reversals": "kind"},
+        options="select kind as value from marts.fct_reversals group by kind"
+        " order by count(*) desc, kind",
+    ),
+    _codes(
+        "bridge_line",
+        {"bridge_lines": "line"},
+        *("ours", "backlog", "legacy", "other_pipeline", "template", "deleted"),
+    ),
+    _codes(
+        "bridge_success",
+        {"bridge_success_lines": "success_line"},
+        *("ours", "ours_only", "portal_only", "legacy", "other_pipeline"),
+    ),
 )
-# The semantic model whose rows a target narrows.
+# The semantic model whose rows a target narrows; the other targets are tables.
 MODELS = {
     "leads": "leads",
     "deals": "deals",
@@ -71,7 +113,9 @@ MODELS = {
 }
 
 
-def described(connection: duckdb.DuckDBPyConnection, layer: SemanticLayer) -> list[dict[str, Any]]:
+def described(
+    connection: duckdb.DuckDBPyConnection, layer: SemanticLayer, language: str
+) -> list[dict[str, Any]]:
     """The filters as `meta.json` holds them, with the values that they offer, the most frequent
     first; one with nothing to choose from is left out.
 
@@ -83,6 +127,17 @@ def described(connection: duckdb.DuckDBPyConnection, layer: SemanticLayer) -> li
         columns: dict[str, Any] = {
             target: _sql(layer, target, column) for target, column in one.columns.items()
         }
+        if one.options:
+            found.append(
+                {
+                    "name": one.name,
+                    "columns": columns,
+                    "dimensions": [],
+                    "where_named": True,
+                    "options": _options(connection, one.options, language),
+                }
+            )
+            continue
         values = _values(connection, columns)
         if len(values) < 2:
             continue
@@ -115,6 +170,8 @@ def columns(layer: SemanticLayer) -> list[str]:
 
 
 def _sql(layer: SemanticLayer, target: str, column: str) -> str:
+    if target not in MODELS:
+        return column
     return layer.column(MODELS[target], column)
 
 
@@ -122,6 +179,8 @@ def _dimensions(one: Filter) -> list[str]:
     """Breakdowns by which a click on a row sets the filter."""
     names = []
     for target, column in one.columns.items():
+        if target not in MODELS:
+            continue
         entity = MODELS[target].removesuffix("s")
         names += [column, f"{entity}__{column}"]
     return list(dict.fromkeys(names))
@@ -138,6 +197,16 @@ def _values(connection: duckdb.DuckDBPyConnection, columns: dict[str, str]) -> l
         f" order by count(*) desc, value limit {OPTIONS}"
     ).fetchall()
     return [row[0] for row in rows]
+
+
+def _options(
+    connection: duckdb.DuckDBPyConnection, sql: str, language: str
+) -> list[dict[str, Any]]:
+    rows = connection.sql(sql).to_arrow_table().to_pylist()
+    label = f"label_{language}"
+    return [
+        {"value": row["value"]} | ({"label": row[label]} if row.get(label) else {}) for row in rows
+    ]
 
 
 def _in_funnel_order(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +17,8 @@ from pipelines.site.words import WORDS
 # A rate of fewer records is not shaded.
 MIN_SAMPLE = 30
 FORMATS = {"rate": "percent"}
+# Counts that only averages are divided by.
+DIVISORS = re.compile(r"_with_(age|amount|dated_sale|close_date|lead_days)(_|$)")
 LISTS = {"marts.fct_leads": "leads", "marts.fct_deals": "deals"}
 # Names of the lists in the addresses of earlier versions: they stand in mails and bookmarks.
 EARLIER_NAMES = {
@@ -99,7 +102,9 @@ def described(
         "forgotten_lead_days": settings.forgotten_lead_days,
         "forgotten_deal_days": settings.forgotten_deal_days,
         "planned_is_not_forgotten": settings.planned_is_not_forgotten,
-        "filters": _with_labels(filters.described(connection, layer), settings.report_lang),
+        "filters": _with_labels(
+            filters.described(connection, layer, settings.report_lang), settings.report_lang
+        ),
         "dimensions": _dimensions(layer, settings.report_lang)
         | {
             f"{one['entity']}__{one['name'].lower()}": {"label": one["label"]}
@@ -124,9 +129,11 @@ def user_fields(connection: duckdb.DuckDBPyConnection) -> list[dict[str, str]]:
             "entity": entity,
             "name": name,
             "label": label,
-            "sql": "(select string_agg(field_value, ', ' order by field_value)"
-            f" from marts.fct_user_field_values where entity = '{entity}'"
-            f" and field_name = '{name}' and item_id = {entity}_id)",
+            # The record's own column must not be one of the values' table.
+            "sql": "(select string_agg(field_value, ', ' order by field_value) from ("
+            "select item_id as valued_id, field_value from marts.fct_user_field_values"
+            f" where entity = '{entity}' and field_name = '{name}') as field_values"
+            f" where valued_id = {entity}_id)",
         }
         for entity, name, label in rows
     ]
@@ -194,22 +201,38 @@ def _list(layer: SemanticLayer, metric: str) -> str | None:
 def _record_sets(
     connection: duckdb.DuckDBPyConnection, layer: SemanticLayer, language: str
 ) -> dict[str, list[dict[str, Any]]]:
-    """Per list the records of each metric: those of the period, and those of now."""
-    labels = dict(
-        connection.execute(
-            f"select metric_name, label_{language} from marts.dim_metrics"
-        ).fetchall()
-    )
-    now = WORDS[language]["now"]
+    """Per list the records of each metric: those of the period, and those of now.
+
+    All of them can be opened from a figure; the chooser of a list offers counts alone, as of now
+    those that are read so.
+    """
+    rows = connection.execute(
+        f"select metric_name, label_{language}, value_format, time_view from marts.dim_metrics"
+    ).fetchall()
+    now, created = WORDS[language]["now"], WORDS[language]["of_created"]
     found: dict[str, list[dict[str, Any]]] = {"leads": [], "deals": []}
-    for name, label in labels.items():
+    for name, label, value_format, view in rows:
         shown = _list(layer, name)
         if shown is None:
             continue
         listed = shown.split("/")[0]
         records = layer.records(name)
-        of_period = {"name": name, "label": label, "sql": records.condition, "day": records.day}
-        of_now = of_period | {"name": f"{name}_now", "label": f"{label}, {now}", "day": None}
+        is_count = value_format == "count" and not name.endswith("_unknown")
+        is_offered = is_count and not DIVISORS.search(name)
+        is_stock = view == "stock" or name.endswith("_in_work")
+        of_period = {
+            "name": name,
+            "label": f"{label}, {created}" if is_stock else label,
+            "sql": records.condition,
+            "day": records.day,
+            "offered": is_offered,
+        }
+        of_now = of_period | {
+            "name": f"{name}_now",
+            "label": f"{label}, {now}",
+            "day": None,
+            "offered": is_offered and is_stock,
+        }
         found[listed] += [of_period, of_now]
     for listed, sets in found.items():
         earlier = EARLIER_NAMES[listed]
@@ -237,6 +260,12 @@ def texts(layer: SemanticLayer, names: Iterable[str]) -> list[str]:
         *found,
         "select * from quality.refreshes",
         "select * from marts.dim_metrics",
+        "select kind, entity, severity, manager_name from quality.issues",
+        "select kind, sort_order, label_ru, label_en from quality.issue_kinds",
+        "select kind, entity, manager_name from marts.fct_reversals",
+        # The search in the header of every page.
+        "select entity, item_id, title, stage_name, manager_name, created_date"
+        " from marts.fct_portal_bridge",
         "select entity, pipeline_id, pipeline_name, stage_id, stage_name, sort_order"
         " from marts.dim_stages",
         "select entity, item_id, field_name, field_label, field_value"

@@ -24,7 +24,7 @@ function blocksOf(pages) {
 			route: page.route,
 			place: `${place.file}:${place.line}`,
 			...block,
-			...(block.kind === 'sql' ? { defaults: Object.fromEntries((block.inputs ?? []).map((name) => [name, page.inputs[name]])) } : {}),
+			...(block.kind === 'sql' ? { defaults: Object.fromEntries((block.inputs ?? []).map((name) => [name, page.several.has(name) ? null : page.inputs[name]])) } : {}),
 		}))
 	);
 }
@@ -47,7 +47,7 @@ function htmlOf(page, manifest) {
 	};
 	visit(main);
 	visit(chunk);
-	const own = words.pages[page.route.replace(/(.)\/$/, '$1')] ?? page.head.title;
+	const own = words.pages[page.route.replace(/(.)\/$/, '$1')] ?? words.otherPages[page.route] ?? page.head.title;
 	const title = own ? `${own} — ${words.title}` : words.title;
 	const preload = [...scripts].filter((file) => file !== main.file).map((file) => `<link rel="modulepreload" href="${up}${file}">`);
 	const early = `const root=document.documentElement;try{const theme=localStorage.getItem('theme');if(theme)root.dataset.theme=theme}catch{}const json=(r)=>{if(!r.ok)throw new Error(r.status);return r.json()};const status=fetch('${up}status.json',{cache:'no-store'}).then(json);const folder=status.then((s)=>'${up}data/'+s.publication+'/');window.__early={route:'${page.route}',status,meta:folder.then((f)=>fetch(f+'meta.json')).then(json),page:folder.then((f)=>fetch(f+'pages/${pageFile(page.route)}.json')).then(json).catch(()=>null)};window.__early.meta.catch(()=>{})`;

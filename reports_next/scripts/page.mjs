@@ -12,7 +12,7 @@ const RESERVED = ['t', 'inputs', 'page', 'meta', 'fmt'];
 const PLACEHOLDER = /\$\{([^}]*)\}/g;
 /** A word in double brackets that is no placeholder of shell/sql.js is a slip of the pen. */
 const BRACKETS = /\[\[\s*([a-z_]+)(?:\s+\w+)*\s*\]\]/g;
-const PLACEHOLDERS = ['where', 'period', 'window', 'grain', 'set', 'user_fields', 'as_of_date'];
+const PLACEHOLDERS = ['where', 'period', 'period_start', 'period_end', 'window', 'grain', 'set', 'user_fields', 'as_of_date'];
 const INPUT = /^inputs\.([A-Za-z_]\w*)(?:\.[A-Za-z_]\w*)?$/;
 
 /** All pages: the project's own and those in pages/custom/, by route. */
@@ -201,15 +201,18 @@ function takeMetrics(page) {
 /** Inputs with the value that they begin with, where the page itself says it. */
 function takeInputs(page) {
 	page.inputs = {};
-	for (const token of page.tokens.filter(({ kind, name, closing }) => kind === 'tag' && !closing && ['Dropdown', 'ButtonGroup', 'DateRange', 'TextInput'].includes(name))) {
+	/** Inputs of several values: only their component knows how they begin. */
+	page.several = new Set();
+	for (const token of page.tokens.filter(({ kind, name, closing }) => kind === 'tag' && !closing && ['Dropdown', 'ButtonGroup', 'DateRange', 'TextInput', 'Parameter'].includes(name))) {
 		const get = (wanted) => literal(token.attributes.find(({ name }) => name === wanted)?.value);
 		const name = get('name');
 		if (typeof name !== 'string' || !NAME.test(name)) {
 			throw new PageError(page.placeAt(token.start), `<${token.name}>: attribute name must be a word`);
 		}
 		const range = token.name === 'DateRange' && get('start') && get('end') ? `${get('start')}..${get('end')}` : undefined;
+		if (token.attributes.some((one) => one.name === 'multiple')) page.several.add(name);
 		const value = get('defaultValue') ?? range ?? firstItem(page, token);
-		page.inputs[name] = token.name === 'TextInput' ? (value ?? '') : (value ?? null);
+		page.inputs[name] = ['TextInput', 'Parameter'].includes(token.name) ? (value ?? '') : (value ?? null);
 	}
 }
 
@@ -256,6 +259,11 @@ function checkBlocks(page) {
 		for (const name of block.chain ?? []) visit(byId.get(name), [...path, block.id]);
 	};
 	for (const block of page.blocks) visit(block, []);
+	// A query that only other queries name is never run by itself.
+	const shown = [page.text, ...page.scripts.map(({ code }) => code)].join('\n');
+	for (const name of new Set(page.blocks.flatMap(({ chain }) => chain ?? []))) {
+		if (!new RegExp(`\\b${name}\\b`).test(shown)) byId.get(name).inner = true;
+	}
 	for (const token of page.tokens.filter(({ kind, name, closing }) => kind === 'tag' && !closing && /^[A-Z]/.test(name))) {
 		const get = (wanted) => token.attributes.find(({ name }) => name === wanted)?.value;
 		const block = byId.get(get('data')?.code);

@@ -1,6 +1,9 @@
 // <Column> children of a table, as columns of the grid.
 import { formatValue, textOf } from './format.js';
 import { describe, dimensionText, filterByName } from './metrics.js';
+import { cardHref } from './records.js';
+
+const ENTITIES = ['lead', 'deal'];
 
 /**
  * @param {any} given attributes of <Column>; empty where the page names none
@@ -12,6 +15,7 @@ export function toGrid(given, column, table = {}) {
 	const isLink = given.contentType === 'link';
 	const link = given.link ?? table.link;
 	const filter = given.filter && filterByName(given.filter);
+	const href = hrefOf(given, column.name, isLink ? column.name : link);
 	return {
 		...base,
 		metric: given.metric ?? base.metric,
@@ -21,11 +25,19 @@ export function toGrid(given, column, table = {}) {
 		bar: given.contentType === 'bar',
 		alert: given.alert,
 		group: given.colGroup,
-		href: isLink ? (row) => address(row[column.name]) : link ? (row) => address(row[link]) : undefined,
-		external: isLink || Boolean(given.link),
+		href,
+		external: !given.card && (isLink || Boolean(given.link)),
 		text: isLink && given.linkLabel ? (_, row) => String(row[given.linkLabel] ?? given.linkLabel) : filter ? (value) => dimensionText(value, filter) : given.texts ? (value) => textOf(given.texts, value) ?? formatValue(value) : undefined,
 	};
 }
 
 /** An address that a text of the CRM may be: never a script. */
 const address = (text) => (/^(https?:\/\/|\/(?!\/)|\.{0,2}\/|[?#])/i.test(text ?? '') ? text : undefined);
+
+/** Where a cell leads: to the card of its record, or to the address in a column. */
+function hrefOf({ card }, name, link) {
+	const toLink = link ? (row) => address(row[link]) : undefined;
+	if (!card) return toLink;
+	const entityOf = (row) => (ENTITIES.includes(card) ? card : row[card]);
+	return (row) => (ENTITIES.includes(entityOf(row)) && row[name] !== null ? cardHref(entityOf(row), row[name]) : toLink?.(row));
+}

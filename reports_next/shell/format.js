@@ -55,6 +55,9 @@ export function formatMoney(value, code = currency) {
 /** @param {string} day YYYY-MM-DD */
 export const formatDay = (day) => (day ? String(day).slice(0, 10).split('-').reverse().join('.') : DASH);
 
+/** An instant to the minute. @param {string} moment YYYY-MM-DD HH:MM:SS */
+export const formatMoment = (moment) => (moment ? `${formatDay(moment)} ${String(moment).slice(11, 16)}` : DASH);
+
 /** Two days as a reader says them; one day where they are the same. */
 export const formatDays = (start, end) => (start === end ? formatDay(start) : `${formatDay(start)} – ${formatDay(end)}`);
 
@@ -84,6 +87,7 @@ export function formatChange(value, before, format) {
 	}
 	if (!before) return '';
 	const change = value / before - 1;
+	if (change === 0) return `0${THIN}%`;
 	// A thousand percent says nothing.
 	if (change >= 10) return `×${number(value / before, decimals(0))}`;
 	return `${signed(change, number(Math.abs(change) * 100, decimals(Math.abs(change) < 0.1 ? 1 : 0)))}${THIN}%`;
@@ -135,6 +139,8 @@ export function formatValue(value, format, { exact = false } = {}) {
 			return exact ? formatExact(value) : formatCount(value);
 		case 'day':
 			return formatDay(value);
+		case 'moment':
+			return formatMoment(value);
 		case 'text':
 			return String(value);
 		default:

@@ -3,7 +3,7 @@ import { t } from './texts/index.js';
 import { currencySymbol, isNumeric } from './format.js';
 import { site } from './site.svelte.js';
 
-const FORMATS = { number: 'exact', day: 'day', time: 'text', text: 'text', boolean: 'boolean' };
+const FORMATS = { number: 'exact', day: 'day', time: 'moment', text: 'text', boolean: 'boolean' };
 
 export const metric = (name) => (Object.hasOwn(site.meta.metrics, name) ? site.meta.metrics[name] : undefined);
 export const filterByName = (name) => site.meta.filters.find((filter) => filter.name === name);
@@ -21,6 +21,12 @@ export function inOrder(values, filter) {
 	const places = new Map(filter.options.map(({ value }, i) => [value, i]));
 	const place = (value) => places.get(value ?? '') ?? places.size;
 	return [...values].sort((one, other) => place(one) - place(other));
+}
+
+/** Values of a series in the order of the filter's options, which is the same on every chart. */
+export function orderOf(values, filter) {
+	const place = new Map((filter?.options ?? []).map(({ value }, i) => [value, i]));
+	return [...values].sort((one, other) => (place.get(one ?? '') ?? place.size) - (place.get(other ?? '') ?? place.size));
 }
 
 /** `a=text | b=text` of an attribute, or the same as an object. */

@@ -106,7 +106,7 @@ class Block extends Query {
 	get scope() {
 		const sql = this.spec.kind === 'sql' ? (this.written() ?? '') : (this.stored?.variants[this.variant]?.sql ?? '');
 		const targets = [...sql.matchAll(/\[\[(?:where|of)\s+(\w+)/g)].map(([, target]) => this.page.target(target));
-		return { targets: [...new Set(targets)], hasPeriod: /\[\[(period|window|set)\b/.test(sql) };
+		return { targets: [...new Set(targets)], hasPeriod: /\[\[(period|window)/.test(sql) || [...sql.matchAll(/\[\[set\s+(\w+)/g)].some(([, list]) => recordSet(list)?.day) };
 	}
 
 	#fill(sql, period, window) {
@@ -142,7 +142,7 @@ class Block extends Query {
 
 	#texts() {
 		if (this.spec.kind === 'sql') {
-			if (this.spec.list) return null;
+			if (this.spec.list || this.spec.inner) return null;
 			const sql = this.present();
 			return sql === undefined ? null : { main: sql };
 		}
@@ -237,7 +237,7 @@ class Page {
 	/** Whether the page has a filter; one without a list of its own has all. */
 	offers(name) {
 		const { filters, moreFilters } = this.spec;
-		if (filters.length + moreFilters.length === 0) return true;
+		if (filters.length + moreFilters.length === 0) return !site.meta.filters.find((filter) => filter.name === name)?.where_named;
 		if (filters.includes(name) || moreFilters.includes(name)) return true;
 		return Boolean(site.meta.filters.find((filter) => filter.name === name)?.user_field);
 	}

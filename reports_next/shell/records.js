@@ -1,4 +1,4 @@
-// Links from a figure to the records that it counts.
+// Links from a figure to the records that it counts, and to the card of a record.
 import { query } from './choice.svelte.js';
 import { siteUrl } from './site.svelte.js';
 
@@ -17,3 +17,6 @@ export function recordsHref(records, extra = {}) {
 	address.set('show', set);
 	return `${siteUrl(`/${list}/`)}?${address}`;
 }
+
+/** The card of a lead or deal; the filters of the reader go along. */
+export const cardHref = (entity, id) => siteUrl('/card/') + query({ withView: false, extra: { [entity]: id } });

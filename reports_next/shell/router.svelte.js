@@ -49,6 +49,12 @@ export async function go(href) {
 	document.getElementById('content')?.focus({ preventScroll: true });
 }
 
+/** One step back in the history, where that stays on the site; else to a page. */
+export function back(route) {
+	if (current.visit > 1) history.back();
+	else go(pageHref(route));
+}
+
 /** Whether a click on a link is ours to answer. */
 function ownLink(event) {
 	const link = event.target.closest?.('a[href]');

@@ -3,6 +3,7 @@
 //   [[where leads]]                     filters on a target; true where none is chosen
 //   [[of stages_leads lead_id marts.fct_leads lead_id]]  the same for rows that are of leads
 //   [[period created_date | created_at]]  the chosen period, or the one compared with
+//   [[period_start]], [[period_end]]     its first and last day
 //   [[window created_date | created_at]]  the days of a time axis
 //   [[grain created_date]]              start of the day, week, month … of the time axis
 //   [[set leads]]                       the records that a list shows
@@ -10,7 +11,7 @@
 //   [[as_of_date]]                      the day of the data
 //   ${inputs.x}, ${inputs.x.value}      a choice made on the page
 //   ${other_query}                      another query of the page, in parentheses
-const PLACEHOLDER = /\[\[(where|of|period|window|grain|set|user_fields|as_of_date)\b([^\]]*)\]\]/g;
+const PLACEHOLDER = /\[\[(where|of|period_start|period_end|period|window|grain|set|user_fields|as_of_date)\b([^\]]*)\]\]/g;
 
 /** A text as SQL literal. */
 export const quoted = (text) => `'${String(text).replaceAll("'", "''")}'`;
@@ -104,6 +105,10 @@ export function fillPlaceholders(sql, choice) {
 			}
 			case 'period':
 				return between(day, choice.period, instant);
+			case 'period_start':
+				return `date '${choice.period.start}'`;
+			case 'period_end':
+				return `date '${choice.period.end}'`;
 			case 'window':
 				return between(day, choice.window);
 			case 'grain':

@@ -28,6 +28,12 @@ test('blocks: order, chains, inputs, lists', () => {
 	assert.deepEqual(page.inputs, { x: 'a' });
 });
 
+test('queries that only others name are not run; a parameter begins empty', () => {
+	const page = read('<Parameter name="lead" />\n```sql inner\nselect 1 as a where 2 = ${inputs.lead}\n```\n```sql shown\nselect * from ${inner}\n```\n<DataTable data={shown} />');
+	assert.deepEqual(page.blocks.map(({ id, inner }) => [id, inner]), [['inner', true], ['shown', undefined]]);
+	assert.deepEqual(page.inputs, { lead: '' });
+});
+
 test('metric blocks', () => {
 	const [block] = read('<Metrics name="m" metrics="a, b" by="lead.source, lead.city | lead.manager" grain="month | year" order="-a" compare line />').blocks;
 	assert.deepEqual(block.by, [['lead.source', 'lead.city'], ['lead.manager']]);

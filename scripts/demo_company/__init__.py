@@ -11,7 +11,7 @@ from typing import Any, Literal
 import polars as pl
 import pyarrow.parquet as pq
 
-from scripts.demo_company import directories
+from scripts.demo_company import reference_data
 from scripts.demo_company import reference_month as march
 from scripts.demo_company.deals import plan_deals
 from scripts.demo_company.leads import plan_leads
@@ -49,13 +49,13 @@ def generate(
     """Write a portal data directory; the same arguments write the same bytes.
 
     Args:
-        out_dir: directory, made where it is missing; files of an earlier company are replaced.
+        out_dir: folder, created if missing; files of an earlier company are replaced.
         leads: number of leads; by default 5000, with `reference_month` 18 000.
         seed: of all random draws.
         until: the portal's now, with an offset; nothing was created or changed later.
         months: length of the company's history, the month of `until` included.
         reference_month: March 2026 gets the figures of the reference month.
-        file_format: of the big files; the directories are always JSON Lines.
+        file_format: of the big files; reference data are always JSON Lines.
 
     Raises:
         ValueError: arguments that do not fit; the text says what to do.
@@ -83,7 +83,7 @@ def generate(
                 (row for frame in frames for row in frame.iter_rows(named=True)),
             )
     for name in SMALL:
-        _write_lines(folder / f"{name}.jsonl", getattr(directories, name)(), keep_null=True)
+        _write_lines(folder / f"{name}.jsonl", getattr(reference_data, name)(), keep_null=True)
     portal = {
         "now": until.isoformat(timespec="seconds"),
         "utc_offset": plan.clock.offset,

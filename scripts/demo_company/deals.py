@@ -399,7 +399,7 @@ def _details(plan: Plan, deals: pl.DataFrame) -> pl.DataFrame:
     customer = deals["customer"].to_numpy()
     first = np.zeros(count, dtype=bool)
     first[np.unique(customer, return_index=True)[1]] = True
-    # The portal's flag is wrong now and then.
+    # The portal's flag is sometimes wrong.
     returning = ((customer >= 0) & ~first) ^ (rng.random(count) < 0.02)
     return deals.with_columns(
         amount=amount, currency=currency, returning=returning, last_activity=activity

@@ -1,6 +1,6 @@
-"""What real portals hold and no tidy model expects, in small numbers.
+"""Rare data of real portals that a simple model does not expect, in small numbers.
 
-Edge cases that are a way through the stages (reopened, moved to another pipeline, created closed,
+Edge cases that are a path through the stages (reopened, moved to another pipeline, created closed,
 on a stage since deleted) are rare paths in `stages`. The others are here.
 """
 

@@ -20,7 +20,7 @@ from scripts.demo_company.timeline import HOUR, Integers, Mask, Times, pick, to_
 from scripts.demo_company.vocabulary import CAMPAIGNS, SOURCES
 
 RETURNING = 0.10
-# Share that nobody brings to an end.
+# Share that nobody finishes.
 STUCK = 0.035
 FORGOTTEN = 0.25
 

@@ -1,6 +1,6 @@
 """What happened to the company, as numbers, before it becomes rows of an API.
 
-Frames hold one row per item in the order of creation. Links are row numbers; -1 is no link.
+Frames hold one row per item in the order of creation. Links are row numbers; -1 means none.
 Times are seconds of the portal's wall clock (see `timeline`).
 """
 
@@ -54,7 +54,7 @@ class Plan:
     deal_history: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     def rng(self, purpose: str) -> np.random.Generator:
-        """A generator of its own for each purpose: a change of one leaves the others alone."""
+        """A separate generator for each purpose: a change of one does not affect the others."""
         return np.random.default_rng([self.seed, *purpose.encode()])
 
 

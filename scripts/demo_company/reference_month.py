@@ -1,4 +1,4 @@
-"""The reference month: March 2026 with figures that are known by heart.
+"""The reference month: March 2026 with known figures.
 
 Leads received 1398 (junk 896, quality 253, in work 249), processed in 5 days on average; 373 deals
 created in the Sales pipeline, 15 of the month's deals forgotten; 11 sales, all of them first sales
@@ -110,7 +110,7 @@ def deal_outcomes(
 ) -> pl.DataFrame:
     """Deals (`created, due, outcome, lead, category, imported, recurring, fixed`) with the sales.
 
-    Whatever would be sold in March fails or stays in work; then, where `sales` is set, eleven
+    Deals that would be sold in March fail or stay in work; then, where `sales` is set, eleven
     deals created before March, the only deals of leads created before March, are sold in working
     hours of the month.
     """

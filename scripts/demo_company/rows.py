@@ -300,7 +300,7 @@ class Rows:
         )
         surname = rng.integers(0, len(LAST_NAMES), count)
         lead = customers["lead"].to_numpy()[owner]
-        # The code 000 is not in use, so that nobody's number comes up.
+        # The code 000 is not in use, so that no real number appears.
         phone = rng.integers(1_000_000, 9_999_999, count)
         for part in _chunks(count):
             number = pl.Series(phone[part]).cast(pl.String)

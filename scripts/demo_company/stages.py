@@ -28,7 +28,7 @@ CATEGORIES = ((SALES, "Продажи"), (PARTNERS, "Партнёры"), (DELIVE
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage; `semantics` None is in process, `deleted` is absent from the directory."""
+    """A stage; `semantics` None is in process, `deleted` is not in the reference data."""
 
     code: str
     name: str

@@ -48,9 +48,9 @@ SOURCES = (
     Source(None, "", 0.04, "office", 0.12, 0.8, 1.0, "Лид"),
 )
 REPEAT_SOURCE = "REPEAT_SALE"
-# In the directory, although no lead is received from it now.
+# In the reference data, although no lead comes from it now.
 IDLE_SOURCE = ("UC_RADIO", "Радио")
-# Named by a few leads, no longer in the directory.
+# Named by a few leads, no longer in the reference data.
 DELETED_SOURCE = "UC_FLYERS"
 
 
@@ -351,7 +351,7 @@ CURRENCIES = (
     ("EUR", 0.022, 100.1),
     ("KZT", 0.008, 0.1785),
 )
-# Used by a few deals, absent from the portal's directory.
+# Used by a few deals, not in the portal's reference data.
 UNKNOWN_CURRENCY = "BYN"
 
 ACTIVITY_SUBJECTS = (

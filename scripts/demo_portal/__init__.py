@@ -11,31 +11,30 @@ until it is stopped; in Python::
 served. ``create``, ``change`` and ``move`` are what people do to leads and deals, ``merge`` to
 contacts and companies.
 
-``inject`` lets things go wrong, by chance, repeatably and counted; ``FAULTS`` lists them, and
-``python -m scripts.demo_portal DATA_DIR --fault http_502 --fault short_page --seed 7`` lets them
+``inject`` adds random faults that can be repeated and are counted; ``FAULTS`` lists them, and
+``python -m scripts.demo_portal DATA_DIR --fault http_502 --fault short_page --seed 7`` makes them
 happen in one of ten requests::
 
     portal.inject(Fault("http_502", times=3), Fault("short_page", chance=0.2), seed=7)
     portal.faults.counts["http_502"]
     portal.faults.clear()
 
-What it does as Bitrix24 does: pages of 50 with ``next`` and ``total``, ``start=-1``, all filter
+What it does like Bitrix24: pages of 50 with ``next`` and ``total``, ``start=-1``, all filter
 prefixes, ``select``, ``order``, ``batch`` with ``$result[...]`` and ``halt``, value formats of each
 method family, error bodies and statuses, the request bucket (503) and the operating-time limit
-(429), the rotating tokens of an application in the webhook's place (``oauth``), stage history and
-activities that go with their deal, links that follow a merged or deleted contact without a time of
-change, pipelines and deals hidden from who was let in. Facts come from
-apidocs.bitrix24.com.
+(429), the rotating tokens of an application instead of the webhook (``oauth``), stage history and
+activities that are deleted with their deal, links that follow a merged or deleted contact without a
+time of change, pipelines and deals hidden from the caller. Facts come from apidocs.bitrix24.com.
 
-Where it departs, or the documentation leaves a choice:
+Where it differs, or the documentation leaves a choice:
 
 - the authorisation server is on the portal's own address, not on oauth.bitrix.info;
 - webhooks answer over plain HTTP (``require_https`` brings the cloud's refusal back);
 - ``select`` of ``crm.item.list`` returns the named fields only, so ``id`` has to be named; the
   upper-case lists add ``ID`` by themselves, as their documented samples show;
-- a ``$result`` reference that does not resolve becomes an empty value, ``>id`` of which is ``>0``;
-- an unknown filter field of an upper-case list is passed over, a date that is none finds nothing;
-- text is compared by case in ``=`` and ``@``, without case in the LIKE prefixes;
+- a ``$result`` reference that does not resolve becomes an empty value, so ``>id`` becomes ``>0``;
+- an unknown filter field of an upper-case list is ignored, an invalid date finds nothing;
+- ``=`` and ``@`` compare text by case, the LIKE prefixes ignore case;
 - the offset of the portal is fixed: no daylight saving.
 """
 

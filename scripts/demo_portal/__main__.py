@@ -43,7 +43,7 @@ from scripts.demo_portal.values import DataError
     help="operating and operating_reset_at in the time block.",
 )
 @click.option(
-    "--present-history", is_flag=True, help="Of a deal's history, its present pipeline's rows only."
+    "--present-history", is_flag=True, help="Return a deal's history for its present pipeline only."
 )
 @click.option("--require-https", is_flag=True, help="Answer plain HTTP with 400, as the cloud.")
 @click.option(
@@ -52,10 +52,10 @@ from scripts.demo_portal.values import DataError
     multiple=True,
     type=click.Choice(list(FAULTS)),
     metavar="NAME",
-    help="Let it happen in one of ten requests; may be given again. " + ", ".join(FAULTS) + ".",
+    help="A fault in one of ten requests; may be repeated. " + ", ".join(FAULTS) + ".",
 )
-@click.option("--seed", default=0, help="Of the faults' draws.")
-@click.option("--oauth", is_flag=True, help="An application's tokens in place of the webhook.")
+@click.option("--seed", default=0, help="Seed of the faults.")
+@click.option("--oauth", is_flag=True, help="An application's tokens instead of the webhook.")
 def main(
     data_dir: Path,
     port: int,

@@ -1,7 +1,7 @@
 """``python -m scripts.demo_portal.benchmark``: memory and speed of the portal at a million leads.
 
-Makes the leads as a Parquet data directory in a temporary folder, serves them and asks over HTTP
-for what an extraction asks for.
+Writes the leads as a Parquet data directory in a temporary folder, serves them and sends the
+requests of an extraction over HTTP.
 """
 
 from __future__ import annotations

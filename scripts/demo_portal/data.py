@@ -243,7 +243,7 @@ class PortalData:
             self.entities[type_id] = Entity(type_id, table, fields)
         for table in self.tables.values():
             table.load(directory)
-        # Of a deal that was in several pipelines, only the rows of the present one are told.
+        # For a deal that was in several pipelines, only rows of the present one are returned.
         self.present_history = present_history
 
     @staticmethod
@@ -300,7 +300,7 @@ class PortalData:
     def delete(self, name: str, ids: int | Iterable[int]) -> None:
         """Delete rows; a lead or a deal takes its history and its own activities with it.
 
-        What named a contact or company no longer does.
+        Links to a deleted contact or company are removed.
         """
         table = self.table(name)
         gone = [ids] if isinstance(ids, int) else [int(number) for number in ids]
@@ -320,10 +320,10 @@ class PortalData:
         activities.delete(owned & set(activities.ids_where("OWNER_TYPE_ID", [type_id])))
 
     def rebind(self, name: str, gone: Collection[int], other: int | None = None) -> None:
-        """Leads, deals and contacts that name contacts or companies name another one, or none.
+        """Replaces or removes links of leads, deals and contacts to contacts or companies.
 
-        No time of theirs moves: the vendor's DealContactTable::rebindAllDeals and unbindAllDeals
-        write the bindings alone. Where the first contact goes, the lowest of the others is it.
+        Their times do not change: the vendor's DealContactTable::rebindAllDeals and unbindAllDeals
+        only write the bindings. If the first contact goes, the lowest of the others replaces it.
         """
         first, several = CUSTOMER_FIELDS[name]
         for table in (self.tables["leads"], self.tables["deals"], self.tables["contacts"]):
@@ -337,7 +337,7 @@ class PortalData:
                 table.upsert(row)
 
     def replace(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Put ``rows`` in the place of all rows of a file."""
+        """Replace all rows of a file with ``rows``."""
         self.table(name).replace(list(rows))
 
     def table(self, name: str) -> Table:
@@ -362,8 +362,8 @@ class PortalData:
         """SQL condition of the rows of a table that the webhook's owner may see.
 
         A hidden deal, and any of a hidden pipeline, is hidden with its stage history and its
-        activities. Where only the present pipeline's history is told, the rows of former ones are
-        hidden too.
+        activities. If only the present pipeline's history is returned, rows of former pipelines
+        are hidden too.
         """
         deals, table, rights = self.tables["deals"], self.tables[name], self.rights
         pipeline, owner = deals.sql("categoryId"), table.sql("OWNER_ID")

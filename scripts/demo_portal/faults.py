@@ -1,9 +1,9 @@
-"""What goes wrong with a portal, on purpose: seeded, so that it can be repeated, and counted.
+"""Injected faults of a portal: seeded, so that they can be repeated, and counted.
 
 ``FaultyPortal.inject`` adds faults; each strikes by chance and at most so many times, and what
 struck is in ``FaultyPortal.faults.counts``. Sources: apidocs.bitrix24.com ("System errors", "REST
-API limits", "Batch", "Change of the portal's address"); 5xx bodies are the pages of nginx, which
-stand before the portal (github.com/leshchenko1979/fast_bitrix24/issues/216).
+API limits", "Batch", "Change of the portal's address"); 5xx bodies are the pages of nginx in front
+of the portal (github.com/leshchenko1979/fast_bitrix24/issues/216).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ FAULTS = {
     "another_portal": "another portal answers: other records under the same IDs",
     "new_user_field": "leads and deals get a user field, and some of them its values",
     "vanished_field": "the field `value` of leads and deals (else a user field) is gone",
-    "deleted_stages": "stages on which records stand leave the directory",
+    "deleted_stages": "stages that records are on disappear from the reference data",
     "renamed_stages": "stages get other names",
     "clock": "the portal's clock jumps by `seconds`",
     "utc_offset": "the portal's offset becomes `value` hours (-5)",
@@ -82,10 +82,10 @@ class Fault:
 
     Attributes:
         name: one of ``FAULTS``.
-        times: how often at most; None without end.
+        times: how often at most; None: unlimited.
         chance: of each request, call or batch that it could strike.
         after: how many of these pass first.
-        every: of those that follow it could strike each so many-th alone.
+        every: of those that follow, only every so many-th can fail.
         method: only calls of this method (``batch``: the request of a batch).
         seconds: see ``FAULTS``.
         value: see ``FAULTS``.
@@ -123,13 +123,13 @@ class Faults:
         self._struck: Counter[int] = Counter()
 
     def add(self, faults: Iterable[Fault], seed: int | None = None) -> None:
-        """Add faults; a seed begins the draws anew."""
+        """Add faults; a seed restarts the draws."""
         if seed is not None:
             self.random = random.Random(seed)
         self._faults += faults
 
     def clear(self) -> None:
-        """Nothing goes wrong any longer; what has happened to the records stays."""
+        """Remove all faults; changes that they made to records stay."""
         self._faults.clear()
         self._passed.clear()
         self._struck.clear()
@@ -141,7 +141,7 @@ class Faults:
         """The faults among ``names`` that strike now.
 
         Args:
-            fields: fields that there are; a fault whose value is none of them passes.
+            fields: existing fields; a fault for another field is skipped.
         """
         for index, fault in enumerate(self._faults):
             if fault.name not in names or fault.method not in ("", method):
@@ -160,7 +160,7 @@ class Faults:
 
 
 class FaultyPortal(Portal):
-    """A portal with which things go wrong on purpose.
+    """A portal with injected faults.
 
     Attributes:
         faults: what goes wrong.
@@ -171,12 +171,12 @@ class FaultyPortal(Portal):
         self.faults = Faults()
 
     def inject(self, *faults: Fault, seed: int | None = None) -> None:
-        """Let faults happen from now on; a seed begins their draws anew."""
+        """Let faults happen from now on; a seed restarts their draws."""
         with self._lock:
             self.faults.add(faults, seed)
 
     def respond(self, request: HttpRequest) -> HttpAnswer:
-        """The answer to a request, or what comes in its place."""
+        """The answer to a request, or the fault instead of it."""
         strikes = self.faults.strikes
         method = request.path.strip("/").rsplit("/", 1)[-1].removesuffix(".json").lower()
         for fault in strikes(EVENTS, method):
@@ -209,7 +209,7 @@ class FaultyPortal(Portal):
         return answered
 
     def run(self, method: str, params: Params) -> Reply:
-        """Run a method, or refuse it; change what a list method gives."""
+        """Run a method, or refuse it; change the rows of a list method."""
         self._refuse(method)
         if "filter" in params:
             for _ in self.faults.strikes(("ignored_time",), method):
@@ -262,7 +262,7 @@ class FaultyPortal(Portal):
 
 
 def _of_another_type(value: Any) -> list[Any]:
-    """Values that JSON tells apart from those of the field; a text may be a time or a number."""
+    """Values of another JSON type than the field's; a text may be a time or a number."""
     others: list[Any] = [["a list"], {"an": "object"}]
     if not isinstance(value, bool):
         others.append(True)

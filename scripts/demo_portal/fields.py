@@ -23,7 +23,7 @@ class Field:
         legacy: name in ``crm.lead.list`` and the like ("" where only ``crm.item.*`` has it).
         type: type as ``crm.item.fields`` tells it.
         flags: ``r`` read-only, ``i`` immutable, ``m`` multiple, ``x`` deprecated.
-        status_type: ``ENTITY_ID`` of the directory of a ``crm_status`` field.
+        status_type: ``ENTITY_ID`` of the reference data of a ``crm_status`` field.
     """
 
     name: str

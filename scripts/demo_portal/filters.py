@@ -63,7 +63,7 @@ def parse(
 
     Args:
         filters: the filter parameter.
-        column_of: the column of a field name, None where there is no such field.
+        column_of: the column of a field name; None if the field does not exist.
         unknown: called with the name of an unknown field (it raises, or lets it pass).
         nested: whether nested groups and ``logic`` are understood.
     """

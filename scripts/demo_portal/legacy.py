@@ -94,13 +94,13 @@ def select(
     default_order: str,
     extra: Iterable[Condition | Group] = (),
 ) -> Selection:
-    """The rows that an upper-case list is asked for.
+    """The rows of an upper-case list for a request.
 
     Args:
-        extra: conditions beside those of the filter.
+        extra: conditions besides those of the filter.
 
     Raises:
-        RestError: order or filter is no array.
+        RestError: order or filter is not an array.
     """
     for name in ("order", "filter"):
         if as_mapping(either(params, name) or {}) is None:
@@ -115,7 +115,7 @@ def select(
     try:
         return table.select(group, order or [(default_order, False)], data.seen(table.name))
     except BadFilterValue:
-        # What the older lists do with a value that is no date is not documented; user.get says
+        # What legacy methods do with a value that is not a date is not documented; user.get says
         # that such a condition retrieves no records.
         return Selection("false")
 

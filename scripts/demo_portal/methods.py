@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from scripts.demo_portal.data import PortalData
-from scripts.demo_portal.directories import DirectoryMethods
 from scripts.demo_portal.errors import RestError
 from scripts.demo_portal.items import ItemMethods
 from scripts.demo_portal.legacy import LegacyMethods
 from scripts.demo_portal.limits import Clock
 from scripts.demo_portal.pages import Method, Params, Reply
+from scripts.demo_portal.reference_data import ReferenceMethods
 
 _SCOPES = ("crm", "user", "department")
 
@@ -42,7 +42,7 @@ class Methods:
         for family in (
             ItemMethods(data, file_address),
             LegacyMethods(data, file_address),
-            DirectoryMethods(data, user_id),
+            ReferenceMethods(data, user_id),
         ):
             methods |= family.by_name
         self.by_name = {

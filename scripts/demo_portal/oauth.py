@@ -28,7 +28,7 @@ class Application:
     """A local application that an employee has authorised; its switches may be changed at will.
 
     Attributes:
-        refresh_token: the one that is good for the next renewal.
+        refresh_token: valid for the next renewal.
         renewals: how often a pair was given.
         installed: whether the application is on the portal.
         paid: whether its period is paid for.
@@ -99,7 +99,7 @@ class Application:
         """Let a call with this token in.
 
         Raises:
-            RestError: the token is none, is unknown or has expired, or the application may not.
+            RestError: the token is missing, unknown or expired, or the application has no access.
         """
         ends = self._access_ends.get(str(access_token))
         if ends is None:

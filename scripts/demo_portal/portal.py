@@ -37,16 +37,16 @@ class Options:
         bucket_drain: requests that leave it each second (Enterprise: 5).
         operating_limit: refuse methods over their execution time (429 OPERATION_TIME_LIMIT).
         operating_limit_seconds: execution time that a method has in ten minutes.
-        operating_fields: whether ``time`` tells ``operating`` and ``operating_reset_at``
+        operating_fields: whether ``time`` has ``operating`` and ``operating_reset_at``
             (self-hosted portals with the limiter off and older versions do not).
         operating_seconds: execution time charged for each call; None: the measured one.
         operating_charge: what a batch is charged to: its ``methods`` (the documentation) or
             ``batch`` itself (measured on a self-hosted portal).
         scopes: scopes granted to the webhook or the application.
         require_https: answer webhooks over plain HTTP with 400 INVALID_REQUEST, as the cloud does.
-        oauth: an application takes the webhook's place (``Portal.application``).
+        oauth: an application replaces the webhook (``Portal.application``).
         commercial: whether the plan has REST; else 403 ACCESS_DENIED.
-        present_history: tell of a deal's stage history only the rows of its present pipeline, as
+        present_history: return a deal's stage history only for its present pipeline, as
             real portals do (bitrix24/b24restdocs, issue 8, confirmed by the vendor).
         log: keep (method, parameters) of every call in ``Portal.log``.
     """
@@ -109,7 +109,7 @@ class Portal(Records):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that let a client in."""
+        """The environment variables of a client with access."""
         if self.application is None:
             return {"BITRIX24_WEBHOOK_URL": self.webhook_url}
         return {

@@ -41,7 +41,7 @@ class Records:
             self.data.delete(name, ids)
 
     def replace(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Put ``rows`` in the place of all rows of a file."""
+        """Replace all rows of a file with ``rows``."""
         with self._lock:
             self.data.replace(name, rows)
 
@@ -99,7 +99,7 @@ class Records:
             self.data.upsert(name, {"id": number, **values, "updatedTime": self._now})
 
     def move(self, name: str, number: int, stage: str) -> None:
-        """Move a lead or deal to a stage, where it does not stand there already."""
+        """Move a lead or deal to a stage, unless it is already there."""
         with self._lock:
             row = self.data.tables[name].row(number)
             if row["stageId"] == stage:
@@ -113,7 +113,7 @@ class Records:
     def merge(self, name: str, number: int, into: int) -> None:
         """Merge a contact or company into another one, as the list of duplicates does.
 
-        What named the one names the other, without a new time of change; the one is gone.
+        Links to the first then point to the second, without a new time of change.
         """
         with self._lock:
             self.data.rebind(name, [number], into)

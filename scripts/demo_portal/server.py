@@ -67,7 +67,7 @@ async def _cut(answer: HttpAnswer, send: Send) -> None:
         part = answer.body[: answer.cut_at]
         await send({"type": "http.response.body", "body": part, "more_body": True})
         await asyncio.sleep(0.01)
-    # ASGI has no word for a reset: this is uvicorn's own object of the request.
+    # ASGI does not support a reset: this is uvicorn's own request object.
     cycle: Any = send.__self__  # type: ignore[attr-defined]
     connection = cycle.transport.get_extra_info("socket")
     # Closed without lingering, a socket resets.
@@ -92,7 +92,7 @@ def serve(
         port: port on 127.0.0.1; 0 picks a free one.
         tls: serve HTTPS with the certificate of a test authority (``Portal.ca_file``).
         rate_limit: refuse requests over the bucket; off here, on from the command line.
-        operating_limit: refuse methods over their operating time; likewise.
+        operating_limit: refuse methods over their operating time; off here, too.
         **options: the other fields of ``Options``.
 
     Raises:

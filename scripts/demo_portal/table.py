@@ -54,7 +54,7 @@ class Table:
         name: file name without suffix, and name of the table.
         key: name of the ID column; "" where the rows have no numeric ID (currencies).
         kinds: what each column holds.
-        last_id: the highest ID that there ever was.
+        last_id: the highest ID ever used.
         zone: the portal's offset.
     """
 
@@ -91,7 +91,7 @@ class Table:
         """Read ``name.parquet`` or ``name.jsonl``; a missing file is an empty table.
 
         Raises:
-            DataError: both files exist, a line is no JSON object, a row has no ID, two rows have
+            DataError: both files exist, a line is not a JSON object, a row has no ID, two rows have
                 the same ID, or a value is not what the method returns.
         """
         parquet, jsonl = directory / f"{self.name}.parquet", directory / f"{self.name}.jsonl"
@@ -154,7 +154,7 @@ class Table:
         )
 
     def replace(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Put ``rows`` in the place of all rows."""
+        """Replace all rows with ``rows``."""
         self._database.execute(f"delete from {self.name}")
         self.kinds.clear()
         if rows:
@@ -178,7 +178,7 @@ class Table:
                 (seconds, offset),
             )
 
-    # Reading
+    # Queries
 
     def sql(self, column: str) -> str:
         """A column as the database keeps it, in SQL."""

@@ -1,7 +1,7 @@
 """Values of the data files: the kind of a column, and how the database keeps a value of it.
 
-Numbers and texts are kept as they are, times as the portal writes them, and what SQLite has no type
-for (true, false, lists, objects) as JSON in a blob.
+Numbers and texts are kept as they are, times as the portal writes them, and values that SQLite has
+no type for (true, false, lists, objects) as JSON in a blob.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def moment(text: str, zone: timezone | None) -> datetime:
         zone: zone of a text without offset; None: such a text is refused.
 
     Raises:
-        ValueError: it is no date.
+        ValueError: it is not a date.
     """
     text = text.strip()
     if text[2:3] == ".":
@@ -216,7 +216,7 @@ def midnight(text: str) -> datetime:
     its UTC date; a text without one means the date that it shows.
 
     Raises:
-        ValueError: it is no date.
+        ValueError: it is not a date.
     """
     return moment(text, UTC).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 

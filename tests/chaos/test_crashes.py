@@ -1,11 +1,11 @@
 """Crashes: `kill -9` at a random moment of each step, and the refresh that comes after.
 
-The portal changes, a refresh begins in a process group of its own, and the whole group is killed
-after a random share of the seconds that the step took last. Then what is published must be whole,
-and after the next whole refresh everything right to the row: nothing lost, nothing doubled. `npm`
-is stood in for, see `tests/support/whole_refreshes.py`.
+The portal changes, a refresh starts in a separate process group, and the whole group is killed
+after a random share of the seconds that the step took last. Then what is published must be
+complete, and after the next whole refresh every row right: nothing lost, nothing doubled. `npm` is
+replaced, see `tests/support/whole_refreshes.py`.
 
-CRASHES=100 CRASH_SEED=7 kills more often, and elsewhere.
+CRASHES=100 CRASH_SEED=7 kills more often, and at other moments.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def wait_for_lock(path: Path) -> None:
 def test_a_load_that_breaks_off_is_nothing_to_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """dlt loads tables side by side: the refresh may stand in the log before its leads do."""
+    """dlt loads tables in parallel: the refresh may be in the log before its leads are."""
 
     def dies(*_: object) -> None:
         raise RuntimeError("the power is cut")
@@ -94,7 +94,7 @@ def test_a_load_that_breaks_off_is_nothing_to_check(
             extract(Client(portal.webhook_url), warehouse, Settings.load())
         with warehouse.connect(read_only=False) as connection:
             connection.execute("delete from raw.leads; delete from raw.load_completeness")
-        with pytest.raises(ChecksFailed, match="nothing was extracted yet"):
+        with pytest.raises(ChecksFailed, match="nothing is extracted yet"):
             check(warehouse)
         extract(Client(portal.webhook_url), warehouse, Settings.load())
         check(warehouse)
@@ -102,7 +102,7 @@ def test_a_load_that_breaks_off_is_nothing_to_check(
 
 
 def test_a_step_that_outlives_its_refresh_keeps_the_lock(tmp_path: Path) -> None:
-    """Where the parent alone is killed, dbt goes on writing: no other refresh may begin."""
+    """If only the parent is killed, dbt continues to write: no other refresh may start."""
     warehouse = Warehouse(tmp_path / "data")
     program = f"""
 from pathlib import Path

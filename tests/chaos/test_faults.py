@@ -3,12 +3,12 @@
 A refresh under faults ends in one of two ways. It is completed, and then every record that was
 created up to `as_of` and lived throughout is in the raw log once, in a state that it had between
 start and end of the extraction; what was deleted meanwhile may be in or out. Or it fails with a
-message that names the cause, and what was completed before stands. The next quiet refresh equals
-the portal. The judge reads the portal's own tables after each request and the log by SQL of its
-own; nothing of `pipelines` is in it.
+message that names the cause, and what was completed before stays. The next quiet refresh equals
+the portal. The judge reads the portal's own tables after each request and the log with its own SQL;
+it uses nothing of `pipelines`.
 
 dbt takes most of a refresh's seconds, so the mixes and most rows of the matrix run extraction and
-raw checks in this process, with a plain loader in place of dlt's; the last tests run the whole
+raw checks in this process, with a plain loader instead of dlt's; the last tests run the whole
 `refresh` without workbooks and site. FAULT_MIXES and FAULT_SEED draw other mixes.
 """
 
@@ -58,10 +58,10 @@ LEADS, DEALS = 130, 60
 STAGES = ["NEW", "JUNK", "CONVERTED"]
 
 # What a message must say when the fault stops a refresh.
-HTTP_5XX = r"with HTTP 50\d and no JSON"
-LOST = r"are gone from the portal, more than|none of \d+ records that earlier refreshes read"
+HTTP_5XX = r"with HTTP 50\d and no valid JSON"
+LOST = r"are gone from the portal, more than|none of \d+ records from earlier refreshes"
 HIDDEN = r"are not deleted but hidden from .* --accept-loss"
-# The answer that held the new pair did not come whole, and the old one is spent.
+# The answer with the new pair was cut short, and the old pair is spent.
 LOST_PAIR = "invalid_grant; .* authorise the application again"
 CAUSES = {
     "http_500": HTTP_5XX,
@@ -72,20 +72,20 @@ CAUSES = {
     "timeout": "it did not answer in time",
     "slow": "it did not answer in time",
     "moved": r"has moved to renamed\.bitrix24\.ru: put (the new|its) address into BITRIX24_",
-    "broken_json": r"HTTP (200|400|401) and no JSON(, or a broken one|: try again later)",
+    "broken_json": r"HTTP (200|400|401) and no valid JSON: try again later",
     "request_limit": "QUERY_LIMIT_EXCEEDED",
     "expired_token": "expired_token",
     "operating_limit": "OPERATION_TIME_LIMIT",
     "failing_command": r"refused .* \((INTERNAL_SERVER_ERROR|ERROR_CORE)\)",
     "short_page": "the portal counts .* and lists",
-    "wrong_type": "cannot be read as|in an unknown form|is no number|came without|raw checks",
-    # A row of which only the ID was asked for is empty without it.
-    "missing_value": r"came without|with empty rows|is no number|raw checks",
+    "wrong_type": "cannot be read as|in an unknown form|is not a number|came without|raw checks",
+    # A row without its ID is empty if only the ID was requested.
+    "missing_value": r"came without|with empty rows|is not a number|raw checks",
     "missing_key": "left out 1 of .* commands",
     "high_total": "the portal counts .* and lists .* accept it once with --accept-difference",
     "changes": "run the refresh again",
-    # Records of a day that is not yet, by the clock before; a token of the clock before.
-    "clock": "raw checks failed|check its clock|clock went back by .* minutes while",
+    # Records and tokens of the earlier clock, which is ahead now.
+    "clock": "raw checks failed|check its clock|clock went back by .* minutes during",
     "rights_lost": f"not an administrator|{LOST}|{HIDDEN}",
     "hidden_deals": HIDDEN,
     "mass_disappearance": LOST,
@@ -143,7 +143,7 @@ def served(folder: Path, oauth: bool = False) -> Iterator[Portal]:
 
 @dataclass
 class Journal:
-    """What leads and deals were like since the portal last told its time, request by request."""
+    """States of leads and deals since the portal last gave its time, request by request."""
 
     portal: Portal
     throughout: dict[str, set[int]] = field(default_factory=dict)
@@ -163,14 +163,14 @@ class Journal:
         self._told = told
         return answered
 
-    def _note(self, anew: bool) -> None:
+    def _note(self, is_new: bool) -> None:
         for name in ("leads", "deals"):
             version = (self.portal.data.tables[name].version, self.portal.data.rights)
-            if not anew and version == self._versions.get(name):
+            if not is_new and version == self._versions.get(name):
                 continue
             self._versions[name] = version
             now = portal_states(self.portal, name)
-            if anew:
+            if is_new:
                 self.throughout[name], self.states[name] = set(now), {}
             self.throughout[name] &= now.keys()
             for number, state in now.items():
@@ -184,7 +184,7 @@ def visible(portal: Portal, name: str) -> list[dict[str, Any]]:
 def portal_states(
     portal: Portal, name: str, as_of: dt.datetime | None = None
 ) -> dict[int, tuple[str, Decimal]]:
-    """What the portal shows; a clock that was put back leaves records of a time to come."""
+    """What the portal shows; a clock that was put back leaves records in the future."""
     return {
         row["id"]: (
             row["stageId"],
@@ -199,7 +199,7 @@ def portal_states(
 
 
 def log(warehouse: Warehouse, table: str, columns: str, key: str = "id") -> list[tuple[Any, ...]]:
-    """The latest version of each key among completed refreshes, if it is no tombstone."""
+    """The latest version of each key among completed refreshes, if it is not a tombstone."""
     with duckdb.connect(str(warehouse.database), read_only=True) as connection:
         connection.execute("set timezone = 'UTC'")
         doubled = connection.execute(
@@ -341,7 +341,7 @@ class Company:
                 given["BITRIX24_PORTAL"],
                 given["BITRIX24_OAUTH_CLIENT_ID"],
                 given["BITRIX24_OAUTH_CLIENT_SECRET"],
-                # Of the first authorisation: what it brought stands in oauth.json since.
+                # Of the first authorisation: since then oauth.json has its pair.
                 self._first_token,
                 given["BITRIX24_OAUTH_TOKEN_URL"],
             )
@@ -408,8 +408,8 @@ def read_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
 def firm(tmp_path: Path, read_once: tuple[Path, float], plain_loader: None) -> Iterator[Company]:
     """A company that was read once, an hour before.
 
-    The portal's clock begins anew, and so does ours: else the later of many tests would find a
-    clock that lost the time which the earlier ones took.
+    The portal's clock and ours start again: otherwise the later of many tests would find a clock
+    that lost the time which the earlier ones took.
     """
     data, began = read_once
     shutil.copytree(data, tmp_path / "data")
@@ -422,7 +422,7 @@ def firm(tmp_path: Path, read_once: tuple[Path, float], plain_loader: None) -> I
 # -- the matrix
 
 RIGHT = ""
-# After these a refresh need not equal the portal: they may strike behind what is read already.
+# After these a refresh may differ from the portal: they may hit what is read already.
 CHANGING = {"changes", "new_user_field", "deleted_stages", "renamed_stages"}
 
 
@@ -539,7 +539,7 @@ MATRIX = [
 def test_each_fault(
     firm: Company, row: Row, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """People work; the fault strikes; what is completed is right, and so is the next refresh."""
+    """People work; the fault happens; what is completed is right, and so is the next refresh."""
     caplog.set_level(logging.DEBUG)
     people_work(firm.portal, random.Random(3), edits=12)
     firm.pass_time(3600)
@@ -615,7 +615,7 @@ def test_an_accepted_difference_is_named(tmp_path: Path, plain_loader: None) -> 
         client = Client(portal.webhook_url, sleep=portal.clock.move)
         summary = extract(client, warehouse, Settings.load(), Options(accept=[DIFFERENCE]))
         assert summary.warnings == [
-            "the portal's counts of crm.item.list and the rows that it lists differ by up to 4:"
+            "the portal's count and list of crm.item.list differ by up to 4 rows:"
             " accepted with --accept-difference"
         ]
 
@@ -666,8 +666,8 @@ def test_hidden_deals_leave_what_was_read_exact(firm: Company, full: bool) -> No
     firm.quiet()
 
 
-def test_deals_hidden_behind_their_reading_lose_no_history(firm: Company) -> None:
-    """A full reading has the deals already, and their history no longer comes."""
+def test_deals_hidden_after_they_were_read_lose_no_history(firm: Company) -> None:
+    """A full sync has read the deals already, and their history no longer comes."""
     answer = firm.portal.answer
 
     def hides(request: HttpRequest) -> HttpAnswer:
@@ -706,7 +706,7 @@ def test_records_that_appear_with_an_old_time_come_with_all_that_is_theirs(firm:
 
 
 def test_a_clock_that_was_put_back_hides_no_change(firm: Company) -> None:
-    """What people did then bears times before the last refresh."""
+    """What people did then has times before the last refresh."""
     firm.portal.clock.move(-7200)
     people_work(firm.portal, random.Random(5), edits=15)
     firm.pass_time(3 * 3600)
@@ -714,7 +714,7 @@ def test_a_clock_that_was_put_back_hides_no_change(firm: Company) -> None:
 
 
 def test_a_clock_that_went_back_and_on_again_hides_no_change(firm: Company) -> None:
-    """The refresh in between failed: what it knew of the clock stands."""
+    """The refresh in between failed: what it knew about the clock is kept."""
     firm.portal.clock.move(-7200)
     people_work(firm.portal, random.Random(5), edits=15)
     firm.portal.inject(Fault("http_500", times=None, after=4))
@@ -729,13 +729,13 @@ def test_a_clock_that_went_back_and_on_again_hides_no_change(firm: Company) -> N
 
 
 def test_a_clock_that_goes_back_while_it_is_read_stops_the_refresh(firm: Company) -> None:
-    """Back and on again, as at the end nothing is to be seen of it; the next reading is full."""
+    """Back and forward again, so at the end it does not show; the next sync is full."""
     firm.portal.inject(
         Fault("clock", seconds=-5400, after=8), Fault("clock", seconds=5400, after=14), seed=1
     )
     error = firm.run()
     assert firm.portal.faults.counts["clock"] == 2
-    assert re.search("clock went back by 90 minutes while", str(error))
+    assert re.search("clock went back by 90 minutes during", str(error))
     firm.quiet()
     assert firm.warehouse.last_refreshes()[0].kind == "full"
 
@@ -883,7 +883,7 @@ def test_whole_refreshes(
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """With dlt, marts and publication: a mix upon a published state, then a quiet one."""
+    """With dlt, marts and publication: a mix of faults on a published state, then a quiet one."""
     for name in ("pipelines", "dlt", "urllib3", "requests"):  # MetricFlow tells books at this level
         caplog.set_level(logging.DEBUG, logger=name)
     draw = random.Random(seed)
@@ -915,7 +915,7 @@ def test_whole_refreshes(
             before = completed(firm.warehouse)
             portal.faults.clear()
             portal.faults.counts.clear()
-            # The first load has but passing faults, so that something is published.
+            # The first load has only temporary faults, so that something is published.
             portal.inject(*(draw_faults(draw) if number else draw.sample(PASSING, 3)), seed=seed)
             error = run()
             portal.set_rights()

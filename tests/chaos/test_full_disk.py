@@ -1,6 +1,6 @@
-"""A disk that fills up within a step: what is told, what stays published, and the run after.
+"""A disk that fills up during a step: the message, what stays published, and the next run.
 
-The warehouse lies on a small file system in memory. When a step begins, a file takes all but a few
+The warehouse is on a small file system in memory. When a step starts, a file takes all but a few
 random KB of it. As in `tests/chaos/test_crashes.py`, FULL_DISKS=20 CRASH_SEED=7 draws more.
 """
 
@@ -38,7 +38,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(filler: Path, disk: Path, left: int = 0) -> None:
-    """Takes all room but `left` bytes, again where a refresh took some of it at that moment."""
+    """Takes all space but `left` bytes; again if a refresh took some of it at that moment."""
     for tried in range(50):
         with filler.open("wb") as file:
             try:
@@ -59,7 +59,7 @@ def test_a_disk_that_fills_within_a_step(tmp_path: Path, disk: Path) -> None:
         refreshes.wait_for(process, "extract")
         fill(filler, disk)
         process.communicate()
-        # The very first run finds no room either, and tells it.
+        # The very first run has no space either, and says so.
         run = json.loads(refreshes.warehouse.run_file.read_text())
         assert run["error"].startswith("the disk is full"), run["error"]
         assert process.returncode == 1
@@ -79,7 +79,7 @@ def test_a_disk_that_fills_within_a_step(tmp_path: Path, disk: Path) -> None:
             is_published = step == "report"
             assert process.returncode == (5 if is_published else 1), told
             assert told.startswith(f"the disk is full ({refreshes.warehouse.directory} has "), told
-            assert "make room and run again" in told
+            assert "free space and run again" in told
             assert "Traceback" not in told
             assert len(told) < 2000
             run = json.loads(refreshes.warehouse.run_file.read_text())

@@ -1,9 +1,9 @@
 """Readers that query what is published while refreshes run: no error, nothing half-new.
 
-Each reader is a process that asks in a loop until it is told to stop. One keeps `crm.duckdb` open,
-one opens it anew each time, one reads the Parquet files of the publication it began with and one
-those of the newest, whose link it follows once for all of its queries (docs/operations.md). In all
-of them leads and deals must tell of the same moment.
+Each reader is a process that queries in a loop until it must stop. One keeps `crm.duckdb` open, one
+opens it again each time, one reads the Parquet files of its first publication and one those of the
+newest, following the link once for all of its queries (docs/operations.md). For all of them leads
+and deals must be from the same moment.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def readers(published: Path, folder: Path) -> Iterator[dict[str, list[list[int]]
 
 @pytest.mark.timeout(1200)
 def test_readers_see_one_publication_at_a_time(tmp_path: Path) -> None:
-    """Also: of two refreshes at once, the second ends with 4 at once and the first goes on."""
+    """Also: of two refreshes at once, the second ends with 4 at once and the first continues."""
     with serve_company(tmp_path / "portal") as company:
         refreshes = Refreshes(tmp_path, company)
         refreshes.run()

@@ -47,7 +47,7 @@ COMPANY_KEYS = names(
 
 
 class Portal:
-    """Rows of a generated directory, by file."""
+    """Rows of a generated data directory, by file."""
 
     def __init__(self, folder: Path) -> None:
         self.rows: dict[str, list[Row]] = {
@@ -65,7 +65,7 @@ class Portal:
         self.stages = {(row["ENTITY_ID"], row["STATUS_ID"]): row for row in self.rows["statuses"]}
 
     def semantics(self, entity: str, row: Row) -> str:
-        """Own semantics, else the directory's, else P."""
+        """Own semantics, else the stage's, else P."""
         if "stageSemanticId" in row:
             return str(row["stageSemanticId"])
         category = row.get("categoryId", 0)
@@ -255,7 +255,7 @@ def test_final_items_are_closed(company: Portal) -> None:
 
 
 def test_history_ends_where_the_item_stands(company: Portal) -> None:
-    """But for the few items whose history has holes."""
+    """Except for the few items whose history has holes."""
     for entity, field, semantics in (
         ("lead", "STATUS_ID", "STATUS_SEMANTIC_ID"),
         ("deal", "STAGE_ID", "STAGE_SEMANTIC_ID"),
@@ -540,7 +540,7 @@ def test_reference_deals(reference: Portal) -> None:
     ]
     sales_pipeline = [row for row in of_march if row["categoryId"] == 0]
     assert len(sales_pipeline) == 373
-    # Other pipelines and a template are there to be told apart.
+    # There are other pipelines and a template that must not count.
     assert len(of_march) > 373
     forgotten = [
         row

@@ -504,7 +504,7 @@ def test_upper_case_filters(reader: Portal) -> None:
     assert found(f={"STATUS_ID": ["NEW", "JUNK"], ">OPPORTUNITY": 20}) == ["1", "2"]
     assert found(f={"!STATUS_ID": "NEW", "<=ID": 5}) == ["2", "5"]
     assert found(f={"UF_CRM_CITY": "Tver"}) == ["3"]
-    # There is no OR, and an unknown field passes in silence.
+    # There is no OR, and an unknown field is silently ignored.
     assert found(f={"NO_SUCH_FIELD": 1, "ID": 3}) == ["3"]
     assert found(f={">=DATE_CREATE": "yesterday"}) == []
 
@@ -578,7 +578,7 @@ def test_a_full_last_page_has_no_next(crowd: Portal) -> None:
 
 
 def test_start_between_pages(crowd: Portal) -> None:
-    # The newer engine takes it as an offset, the older lists go back to the page's beginning.
+    # The newer engine takes it as an offset, legacy methods go back to the start of the page.
     assert items(crowd, select=["id"], start=60)[0] == {"id": 122}
     body = ok(crowd, "crm.lead.list", start=60)
     assert body["result"][0]["ID"] == "102" and body["next"] == 100
@@ -640,7 +640,7 @@ def test_stage_history(reader: Portal) -> None:
     ] == [2]
 
 
-def test_directories(reader: Portal) -> None:
+def test_reference_data(reader: Portal) -> None:
     body = ok(reader, "crm.status.list", filter={"ENTITY_ID": "STATUS"})
     assert [row["STATUS_ID"] for row in body["result"]] == ["NEW", "JUNK"]  # 20 before 100
     assert body["total"] == 2 and body["result"][0]["ID"] == "2"
@@ -1074,7 +1074,7 @@ def test_history_of_the_present_pipeline_alone(folder: Path) -> None:
         return [row["ID"] for row in rows["result"]["items"]]
 
     assert told() == [9]
-    # Back where it came from, the rows of that pipeline are told again.
+    # Back in its first pipeline, the rows of that pipeline are returned again.
     portal.upsert("deals", {"id": 1, "categoryId": 0})
     assert told() == [1, 2]
 

@@ -55,8 +55,8 @@ def official_client(https_portal: Portal, monkeypatch: pytest.MonkeyPatch) -> Cl
 def get_all(portal: Portal, method: str, params: dict[str, Any] | None = None) -> Any:
     """All rows of a list by fast_bitrix24.
 
-    In a thread of its own: Playwright leaves a loop running in that of the tests, and where one
-    runs the client returns a task in the place of the rows.
+    In a separate thread: Playwright leaves a loop running in the tests' thread, and then the
+    client returns a task instead of the rows.
     """
     client = Bitrix(portal.webhook_url, verbose=False)
     with ThreadPoolExecutor(1) as thread:

@@ -1,9 +1,9 @@
 """What we send to Bitrix24 and what the demo portal answers, against the vendor's descriptions.
 
-The descriptions (github.com/bitrix-tools/b24-rest-docs, `_assets/simulator/spec/methods`, MIT) tell
-parameters, their types, which are required, the keys of the answer and an example of it. Readings
-and the doctor go to the demo portal; each call, commands of a batch too, and each answer is held to
-its method's description. What differs stands in `GAPS` with its reason, and nothing else may.
+The descriptions (github.com/bitrix-tools/b24-rest-docs, `_assets/simulator/spec/methods`, MIT) give
+parameters, their types, which are required, the keys of the answer and an example of it. Syncs and
+the doctor run on the demo portal; each call, commands of a batch too, and each answer is compared
+with its method's description. Differences are in `GAPS` with their reasons; no others are allowed.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ WITHOUT_DESCRIPTION = {
     "batch": "described among the settings of the REST API, not as a method",
     "crm.currency.base.get": "has a page, and no description",
     "profile": "one of the common methods, none of which is described",
-    "scope": "likewise",
-    "server.time": "likewise",
+    "scope": "the same",
+    "server.time": "the same",
 }
 
 MARKS_NOTHING = "its page marks nothing as required, the description then marks everything"
@@ -67,9 +67,9 @@ GAPS = {
     ("crm.currency.list", "field FULL_NAME"): OF_ADD.format("FULL_NAME", "the page's own example"),
     ("crm.currency.list", "field currency"): "the page's own request sorts by currency so written",
     ("crm.item.list", "field closed"): OF_ADD.format("closed", "«CRM object fields», of deals"),
-    ("crm.item.list", "field isRecurring"): "likewise, of deals",
-    ("crm.item.list", "field isRepeatedApproach"): "likewise, of deals",
-    ("crm.item.list", "field leadId"): "likewise, of deals, contacts and companies",
+    ("crm.item.list", "field isRecurring"): "the same, of deals",
+    ("crm.item.list", "field isRepeatedApproach"): "the same, of deals",
+    ("crm.item.list", "field leadId"): "the same, of deals, contacts and companies",
     ("crm.lead.list", "field DATE_MODIFY"): OF_ADD.format("DATE_MODIFY", "the page's own example"),
     ("crm.lead.list", "field ID"): OF_ADD.format("ID", "the page's own example"),
     ("crm.lead.list", "parameter order"): "lost with the bold type of its name; the page has it",
@@ -80,12 +80,12 @@ GAPS = {
     ("crm.stagehistory.list", "answer has next"): "left out; all lists that take start give it",
     ("crm.stagehistory.list", "answer has total"): "left out; the page's own example has it",
     ("crm.stagehistory.list", "field STATUS_ID"): "what history of leads has in place of STAGE_ID",
-    ("crm.stagehistory.list", "field STATUS_SEMANTIC_ID"): "likewise, of STAGE_SEMANTIC_ID",
+    ("crm.stagehistory.list", "field STATUS_SEMANTIC_ID"): "the same, of STAGE_SEMANTIC_ID",
     ("crm.stagehistory.list", "required parameters"): MARKS_NOTHING,
     ("crm.stagehistory.list", "type of parameter select"): "the page's own request sends a list",
     ("crm.stagehistory.list", "type of result"): "the page's own example is an object with items",
-    ("crm.status.list", "answer has next"): "portals give directories in pages all the same",
-    ("crm.status.list", "parameter start"): "likewise; sent only where an answer names a next page",
+    ("crm.status.list", "answer has next"): "portals return reference data in pages all the same",
+    ("crm.status.list", "parameter start"): "the same; sent only if an answer names a next page",
     ("department.get", "answer has next"): "left out; all lists that take start give it",
     ("department.get", "parameter start"): "START in its table, start in the text of that line",
     ("user.get", "type of result"): "the page's own example is a list",
@@ -126,7 +126,7 @@ def calls_of(request: HttpRequest, answered: HttpAnswer) -> Iterator[Call]:
 
 @pytest.fixture(scope="module")
 def calls(bitrix24_spec: Mapping[str, Any], tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
-    """All that readings of every kind and the doctor send, with the demo portal's answers."""
+    """All that syncs of every kind and the doctor send, with the demo portal's answers."""
     phone = {"ID": "1", "VALUE_TYPE": "WORK", "VALUE": "+79990000000", "TYPE_ID": "PHONE"}
     folder = write_portal(
         tmp_path_factory.mktemp("portal"),

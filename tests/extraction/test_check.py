@@ -127,14 +127,14 @@ TOMBSTONE = (
         (
             ["update raw.deals set stage_semantic_id = 'X'"],
             [
-                "deals: 1 rows whose stage semantics is none of P, S, F",
+                "deals: 1 rows whose stage semantics is not P, S or F",
                 f"  7 stage_semantic_id = X {DEAL}/7/",
             ],
         ),
         (
             ["update raw.leads set contact_id = -5 where id = 2"],
             [
-                "leads: 1 links to a record with a number below 1",
+                "leads: 1 links to a record with an ID below 1",
                 f"  2 contact_id = -5 {LEAD}/2/",
             ],
         ),
@@ -197,7 +197,7 @@ TOMBSTONE = (
         ),
         (
             ["update raw.load_completeness set rows_appended = 6 where entity = 'leads'"],
-            ["leads: 1 rows that were read and are not in the raw log (or are there twice)"],
+            ["leads: 1 rows that were read but are not in the raw log (or are there twice)"],
         ),
         (
             ["update raw.refreshes set as_of = now() + interval 30 hour"],
@@ -296,7 +296,7 @@ def test_a_hundred_records_of_a_check_are_kept_and_ten_shown(
     assert text[2] == f"  7 stage_semantic_id = ? {DEAL}/7/"
     assert text[11:] == [
         f"  108 stage_semantic_id = ? {DEAL}/108/",
-        "  … the first 100 stand in quality.check_failures of the warehouse",
+        "  … the first 100 are in quality.check_failures of the warehouse",
     ]
     assert rows(warehouse, "select count(*) from quality.check_failures") == [(100,)]
 
@@ -338,9 +338,9 @@ def test_each_check_has_a_name_in_both_languages() -> None:
 
 
 def test_a_difference_from_the_portal_is_accepted_once(warehouse: Warehouse) -> None:
-    """The portal counts 6 leads and 5 are here."""
+    """The portal counts 6 leads, the warehouse has 5."""
     change(warehouse, "update raw.load_completeness set portal_total = 6 where entity = 'leads'")
-    with pytest.raises(ChecksFailed, match=r"counts 6 and 5 are here, .*--accept-difference"):
+    with pytest.raises(ChecksFailed, match=r"counts 6, the warehouse has 5 .*--accept-difference"):
         check(warehouse)
     with pytest.raises(ChecksFailed, match="--accept-difference"):
         check(warehouse, accept=[DROP])
@@ -363,20 +363,20 @@ def test_a_difference_from_the_portal_is_accepted_once(warehouse: Warehouse) -> 
 
 
 def test_rows_that_the_log_has_not_are_a_difference(warehouse: Warehouse) -> None:
-    """The reading says it has all five, and one of them is not in the log."""
+    """The sync says it has all five, and one of them is not in the log."""
     change(
         warehouse,
         "delete from raw.leads where id = 5",
         "update raw.load_completeness set rows_appended = 4 where entity = 'leads'",
     )
-    with pytest.raises(ChecksFailed, match="leads: the portal counts 5 and 4 are here"):
+    with pytest.raises(ChecksFailed, match="leads: the portal counts 5, the warehouse has 4"):
         check(warehouse)
 
 
 def test_a_record_that_the_portal_lists_and_does_not_give_is_a_difference(
     portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lead 50 is shown again and counted; asked for by its number, it does not come."""
+    """Lead 50 is shown again and counted; requested by its ID, it does not come."""
     warehouse = Warehouse(tmp_path / "data")
     portal.delete("leads", 50)
     read(portal, warehouse)
@@ -384,12 +384,12 @@ def test_a_record_that_the_portal_lists_and_does_not_give_is_a_difference(
     portal.upsert("leads", lead(50))
     monkeypatch.setattr(items, "rows_by_id", lambda *_: iter(()))
     read(portal, warehouse)
-    with pytest.raises(ChecksFailed, match="leads: the portal counts 100 and 99 are here"):
+    with pytest.raises(ChecksFailed, match="leads: the portal counts 100, the warehouse has 99"):
         check(warehouse)
 
 
 def test_a_list_that_lacks_its_leads_is_a_drop(warehouse: Warehouse) -> None:
-    """A full reading of 50 leads, and 20 rows of their cities."""
+    """A full sync of 50 leads, and 20 rows of their cities."""
     change(
         warehouse,
         "insert into raw.leads select * exclude (n) replace (100 + n as id)"
@@ -398,7 +398,7 @@ def test_a_list_that_lacks_its_leads_is_a_drop(warehouse: Warehouse) -> None:
         " where entity = 'leads'",
         "update raw.load_completeness set rows_read = 20 where entity = 'lead_addresses'",
     )
-    with pytest.raises(ChecksFailed, match="lead_addresses: 50 rows were here and 20 came"):
+    with pytest.raises(ChecksFailed, match="lead_addresses: 20 rows were read, 50 before"):
         check(warehouse)
 
 
@@ -438,7 +438,7 @@ def test_a_sudden_drop_is_accepted_once(portal: Portal, tmp_path: Path) -> None:
     with pytest.raises(ChecksFailed) as caught:
         check(warehouse, accept=[DIFFERENCE])
     text = str(caught.value).splitlines()
-    assert text[1].startswith("statuses: 67 rows were here and 33 came, and max_drop_share (50%)")
+    assert text[1].startswith("statuses: 33 rows were read, 67 before: a drop of more than max_dr")
     assert text[1].endswith("accept it once with --accept-drop")
     assert text[2:4] == ["  126", "  127"]
     assert failed(check(warehouse, accept=[DROP])) == [("statuses", DROP, 34, True)]
@@ -448,7 +448,7 @@ def test_a_sudden_drop_is_accepted_once(portal: Portal, tmp_path: Path) -> None:
 
 
 def test_an_accepted_loss_is_shown(portal: Portal, tmp_path: Path) -> None:
-    """The extraction refuses a loss (test_extract.py); the check tells that it was accepted."""
+    """The extraction refuses a loss (test_extract.py); the check shows that it was accepted."""
     warehouse = Warehouse(tmp_path / "data")
     read(portal, warehouse)
     check(warehouse)

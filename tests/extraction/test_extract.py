@@ -93,7 +93,7 @@ def rows(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-def test_first_reading_takes_everything(portal: Portal, warehouse: Warehouse) -> None:
+def test_first_sync_reads_everything(portal: Portal, warehouse: Warehouse) -> None:
     summary = read(portal, warehouse)
 
     assert summary.kind == "full"
@@ -126,7 +126,7 @@ def test_unchanged_portal_appends_nothing(portal: Portal, warehouse: Warehouse) 
     assert summary.kind == "incremental"
     assert appended(summary) == {}
     assert summary.counts["leads"].rows_read == 0
-    # Opening, last IDs, fields, five directories; leads and deals: two walks and a count each;
+    # Opening, last IDs, fields, five reference tables; leads and deals: two walks and a count each;
     # contacts and companies: a walk and a count each; cities; open activities; known records at
     # both ends, and the profile once more.
     assert portal.requests - before == 3 + 5 + 6 + 4 + 1 + 1 + 3
@@ -137,7 +137,7 @@ def test_a_portal_with_another_offset_than_the_timezone_is_told(
 ) -> None:
     """Kyiv has +02:00 on 1 March 2026, when all was created, and +03:00 on 31 March, which is now.
 
-    A refresh that reads nothing new knows it from the records by which the portal is known again.
+    A refresh that reads nothing new knows it from the records that identify the portal.
     """
     kyiv = Settings.load().model_copy(update={"portal_timezone": "Europe/Kyiv"})
     client = Client(portal.webhook_url, retry_seconds=0.01)
@@ -206,14 +206,14 @@ def test_a_deleted_lead_is_found_by_the_counts(portal: Portal, warehouse: Wareho
 def test_the_newest_lead_is_missed_too_when_it_is_deleted(
     portal: Portal, warehouse: Warehouse, full: bool
 ) -> None:
-    """No ID that the portal still has is as high as that of the lead that went."""
+    """The deleted lead had a higher ID than all that the portal still has."""
     read(portal, warehouse)
     portal.delete("leads", [119, 120])
     leads = read(portal, warehouse, full=full).counts["leads"]
     assert (leads.rows_deleted, leads.rows_living, leads.portal_total) == (2, 118, 118)
 
 
-def test_a_deletion_and_a_change_missed_by_time_are_both_mended(
+def test_a_deletion_and_a_change_missed_by_time_are_both_fixed(
     portal: Portal, warehouse: Warehouse
 ) -> None:
     """Restored from the recycle bin, a lead has a new ID and its old updatedTime."""
@@ -269,7 +269,7 @@ def customers_portal(tmp_path: Path) -> Iterator[Portal]:
 def test_what_names_a_merged_contact_is_read_again(
     customers_portal: Portal, warehouse: Warehouse
 ) -> None:
-    """No time of change moves: the vanished contact is the only sign."""
+    """No time of change is updated: the deleted contact is the only sign."""
     portal = customers_portal
     read(portal, warehouse)
     portal.set_now(LATER)
@@ -388,7 +388,7 @@ def test_an_incomplete_refresh_stays_invisible_and_is_read_again(
     assert sources.filter(id=9)["source_id"].to_list() == ["WEB"]
 
 
-def test_a_full_reading_of_an_unchanged_portal_appends_nothing(
+def test_a_full_sync_of_an_unchanged_portal_appends_nothing(
     portal: Portal, warehouse: Warehouse
 ) -> None:
     read(portal, warehouse)
@@ -399,16 +399,16 @@ def test_a_full_reading_of_an_unchanged_portal_appends_nothing(
     assert appended(summary) == {}
 
 
-def test_a_full_reading_is_due_after_the_set_days(portal: Portal, warehouse: Warehouse) -> None:
+def test_a_full_sync_is_due_after_the_set_days(portal: Portal, warehouse: Warehouse) -> None:
     read(portal, warehouse)
     portal.set_now("2026-04-07T21:00:00+03:00")
     assert read(portal, warehouse).kind == "full"
 
 
-def test_a_full_reading_that_was_stopped_lets_changes_be_read_first(
+def test_after_a_stopped_full_sync_changes_are_read_first(
     portal: Portal, warehouse: Warehouse
 ) -> None:
-    """One that never ends in its time keeps out no other: the refresh after it reads changes."""
+    """One that never finishes does not block others: the refresh after it reads changes."""
     read(portal, warehouse)
     portal.set_now("2026-04-07T21:00:00+03:00")
     portal.inject(Fault("http_500", times=None, after=10))
@@ -419,7 +419,7 @@ def test_a_full_reading_that_was_stopped_lets_changes_be_read_first(
     assert kinds == ["incremental", "full", "incremental"]
 
 
-def test_where_every_reading_is_full_one_that_was_stopped_changes_nothing(
+def test_if_every_sync_is_full_a_stopped_one_changes_nothing(
     portal: Portal, warehouse: Warehouse
 ) -> None:
     """full_read_every_days: 0 is for portals whose filters by time miss changes."""
@@ -462,7 +462,7 @@ def test_hidden_deals_are_no_deleted_ones(portal: Portal, warehouse: Warehouse) 
     assert summary.counts["deals"].rows_deleted == 2
     assert summary.warnings == [
         "of 2 deals that the portal no longer lists 1 are not deleted but hidden from the webhook's"
-        " owner (ID 2): accepted with --accept-loss, the reports are without them"
+        " owner (ID 2): accepted with --accept-loss, the reports leave them out"
     ]
     portal.set_rights()
     summary = read(portal, warehouse)
@@ -472,13 +472,13 @@ def test_hidden_deals_are_no_deleted_ones(portal: Portal, warehouse: Warehouse) 
 def test_records_that_the_lists_leave_out_are_no_deleted_ones(
     portal: Portal, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The portal counts and lists less, and gives them by ID: an index behind its rows, say."""
+    """The portal counts and lists fewer, and returns them by ID: a stale index, for example."""
     read(portal, warehouse)
     portal.set_rights(hidden_deals=[2])
     monkeypatch.setitem(
         portal.methods.by_name, "crm.item.get", ("crm", lambda _: Reply({"item": {"id": 2}}))
     )
-    with pytest.raises(Bitrix24Error, match=r"1 are not deleted: it gives them by ID \(ID 2\)"):
+    with pytest.raises(Bitrix24Error, match=r"1 are not deleted: it returns them by ID \(ID 2\)"):
         read(portal, warehouse)
 
 
@@ -556,7 +556,9 @@ def test_a_user_field_that_does_not_come_is_no_empty_one(
 
     client = Client(with_user_fields.webhook_url)
     answer_without("ufCrm_PART2")
-    with pytest.raises(Bitrix24Error, match="leads 1 came without the field UF_CRM_PART2, which"):
+    with pytest.raises(
+        Bitrix24Error, match="leads 1 came without the requested field UF_CRM_PART2"
+    ):
         extract(client, warehouse, everything())
     answer_without("id", "createdTime")
     with pytest.raises(Bitrix24Error, match=r"crm\.item\.list with empty rows.* a proxy"):
@@ -583,7 +585,7 @@ def test_a_webhook_of_no_administrator_is_refused(tmp_path: Path, warehouse: War
     ("url", "message"),
     [
         ("", "is not set"),
-        ("https://acme.bitrix24.ru/", "has not the form"),
+        ("https://acme.bitrix24.ru/", "does not have the form"),
         ("http://acme.bitrix24.ru/rest/1/planted-secret/", "must start with https"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A first load in parts: the newest months first, resumable, marked while it is not whole."""
+"""A first load in parts: the newest months first, resumable, marked while it is incomplete."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def test_older_leads_of_deals_are_renewed_too(
         "select id, source_id, is_deleted from raw.leads where id < 371 and refresh_no = 2"
         " order by id",
     ) == [(360, "PARTNER", False), (365, None, True)]
-    # What no count tells of: the city has a time of change of its own.
+    # No count shows this: the city has its own time of change.
     portal.upsert("lead_addresses", {"ID": 360, "ADDRESS_CITY": "Омск"})
     load(portal, warehouse, history_from=since, full=True)
     cities = "select address_city from raw.lead_addresses where id = 360 order by refresh_no"
@@ -253,7 +253,7 @@ def test_a_part_that_begins_in_the_future_is_refused(portal: Portal, warehouse: 
 def test_a_portal_that_finds_nothing_by_creation_is_read_in_one_part(
     portal: Portal, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Parts of nothing would follow one another without end."""
+    """Empty parts would repeat forever."""
     created = first_load._created
     monkeypatch.setattr(
         first_load, "_created", lambda start: created(start and start + dt.timedelta(days=99_999))

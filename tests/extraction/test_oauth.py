@@ -186,7 +186,7 @@ def test_the_pair_is_stored_before_its_access_token_is_used(
 def test_a_pair_that_cannot_be_stored_is_not_used(
     portal: Portal, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """Before the answer nothing is lost; after it the message says how to go on."""
+    """Before the answer nothing is lost; after it the message says what to do."""
     reader = client(access(portal, warehouse))
     reader.call("profile")
     before, calls = stored(warehouse), portal.calls["profile"]
@@ -216,7 +216,7 @@ def test_other_credentials_do_not_take_the_pair(portal: Portal, warehouse: Wareh
     kept = stored(warehouse)
 
     # A wrong token in the settings is refused, and leaves the pair to the right one.
-    with pytest.raises(Bitrix24Error, match="of the settings is wrong or was used before"):
+    with pytest.raises(Bitrix24Error, match="in the settings is wrong or was used before"):
         client(access(portal, warehouse, first_refresh_token="wrong")).call("profile")
     assert stored(warehouse) == kept
     with pytest.raises(Bitrix24Error, match="check BITRIX24_OAUTH_CLIENT_ID"):
@@ -235,9 +235,9 @@ def test_tokens_of_another_portal_read_nothing(portal: Portal, warehouse: Wareho
     with pytest.raises(Bitrix24Error, match=r"belong to the portal 127\.0\.0\.1, not to https://o"):
         client(other).call("profile")
     assert portal.calls["profile"] == 0
-    # The pair is kept: with the address mended it goes on.
-    mended = access(portal, warehouse, first_refresh_token=other._first)
-    assert client(mended).call("profile").result["ADMIN"] is True
+    # The pair is kept: with the address fixed it works again.
+    fixed = access(portal, warehouse, first_refresh_token=other._first)
+    assert client(fixed).call("profile").result["ADMIN"] is True
 
 
 def test_a_token_that_expires_in_a_run_is_renewed_once(
@@ -354,11 +354,13 @@ def _after_the_pair(**switches: bool) -> Callable[[Portal, OAuth], None]:
         pytest.param(
             None,
             {"first_refresh_token": "planted"},
-            "invalid_grant; the refresh token of the settings is wrong or was used before:"
+            "invalid_grant; the refresh token in the settings is wrong or was used before:"
             " authorise the application again",
             id="wrong",
         ),
-        pytest.param(_renewed(180), {}, "has expired (it lives 180 days): auth", id="expired"),
+        pytest.param(
+            _renewed(180), {}, "has expired (it is valid for 180 days): auth", id="expired"
+        ),
         pytest.param(_renewed(3), {}, "was revoked, or used by another machine", id="revoked"),
         pytest.param(
             None,
@@ -487,16 +489,16 @@ def environment(**changed: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"WEBHOOK_URL": "https://acme.bitrix24.ru/rest/1/planted/"}, "are both set: leave one"),
+        ({"WEBHOOK_URL": "https://acme.bitrix24.ru/rest/1/planted/"}, "are both set: keep only"),
         ({"PORTAL": ""}, "^BITRIX24_PORTAL must be set"),
         ({"OAUTH_CLIENT_ID": "", "OAUTH_CLIENT_SECRET": ""}, "_CLIENT_ID, .*_CLIENT_SECRET must"),
         ({"OAUTH_REFRESH_TOKEN": ""}, "BITRIX24_OAUTH_REFRESH_TOKEN is not set, and .*oauth.json"),
         ({"PORTAL": "http://acme.bitrix24.ru"}, "BITRIX24_PORTAL must start with https"),
-        ({"PORTAL": "acme.bitrix24.ru"}, "BITRIX24_PORTAL has not the form https://"),
-        ({"PORTAL": "https://acme.bitrix24.ru/rest/1/planted/"}, "BITRIX24_PORTAL has not the fo"),
+        ({"PORTAL": "acme.bitrix24.ru"}, "BITRIX24_PORTAL does not have the form"),
+        ({"PORTAL": "https://acme.bitrix24.ru/rest/1/planted/"}, "BITRIX24_PORTAL does not have"),
         ({"OAUTH_TOKEN_URL": "http://oauth.example/"}, "OAUTH_TOKEN_URL must start with https"),
         ({"PORTAL": "https://planted:planted@acme.bitrix24.ru"}, "BITRIX24_PORTAL holds a login"),
-        ({"PORTAL": "https://[::1"}, "BITRIX24_PORTAL is no address"),
+        ({"PORTAL": "https://[::1"}, "BITRIX24_PORTAL is not a valid address"),
         ({"OAUTH_TOKEN_URL": "https://planted@oauth.example/"}, "OAUTH_TOKEN_URL holds a login"),
     ],
 )
@@ -513,9 +515,9 @@ def test_wrong_settings(
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("https://planted:planted@acme.bitrix24.ru/rest/1/planted/", "holds a login: leave out"),
-        ("https://[::1/rest/1/planted/", "is no address"),
-        ("https://acme.bitrix24.ru/rest/planted/", "has not the form https://<portal>/rest/"),
+        ("https://planted:planted@acme.bitrix24.ru/rest/1/planted/", "holds a login: remove"),
+        ("https://[::1/rest/1/planted/", "is not a valid address"),
+        ("https://acme.bitrix24.ru/rest/planted/", "does not have the form https://<portal>/rest/"),
     ],
 )
 def test_a_wrong_webhook(url: str, message: str) -> None:

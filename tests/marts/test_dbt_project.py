@@ -446,7 +446,7 @@ def test_the_bridge_tells_our_count_from_the_portals(configured: Path) -> None:
         # Lead 8 was closed on the first day, which is the day before the next period.
         ("2026-02-01", "2026-02-28", {"lead": (0, 0, 1, 0, 1), "deal": (0, 1, 0, 0, 1)}),
         ("2026-02-02", "2026-02-28", {"lead": (0, 0, 0, 0, 0), "deal": (0, 1, 0, 0, 1)}),
-        # Likewise lead 3; lead 5 is open since then. Deal 101 was created on the last day.
+        # The same for lead 3; lead 5 is open since then. Deal 101 was created on the last day.
         ("2026-03-06", "2026-03-07", {"lead": (0, 2, 0, 0, 2), "deal": (1, 1, 0, 0, 2)}),
         ("2026-03-07", "2026-03-08", {"lead": (0, 1, 0, 0, 1), "deal": (2, 1, 0, 0, 3)}),
     ],

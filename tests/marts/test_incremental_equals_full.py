@@ -1,7 +1,7 @@
-"""Ten refreshes of a portal that changes in every way = one full reading of it.
+"""Ten refreshes of a portal that changes in every way = one full sync of it.
 
-Of a portal that erases its history the raw tables are compared, to the last version of each record:
-the log behind it knows more than the portal. Of one that keeps it, all marts, views and issues.
+For a portal that erases its history the raw tables are compared, up to the last version of each
+record: the log has more than the portal. For one that keeps it, all marts, views and issues.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class Company:
         done = self.random.choice("YN")
         owner = {"OWNER_ID": self.one("leads"), "OWNER_TYPE_ID": 1, "COMPLETED": done}
         self.portal.upsert("activities", {"ID": number, **owner, "CREATED": self.now})
-        # It need not move updatedTime.
+        # It does not always change updatedTime.
         self.portal.upsert("leads", {"id": self.one("leads"), "lastActivityTime": self.now})
 
     def odd_times(self) -> None:
@@ -193,7 +193,7 @@ class Company:
 
 def read(portal: Portal, warehouse: Warehouse) -> Summary:
     client = Client(portal.webhook_url, retry_seconds=0.01)
-    # No full reading is due in between, which would mend what the changes leave.
+    # No full sync is due in between, which would fix what incremental ones miss.
     settings = Settings.load().model_copy(update={"full_read_every_days": 99})
     summary = extract(client, warehouse, settings, Options(accept_loss=True))
     complete(warehouse, summary.refresh_no)
@@ -248,7 +248,7 @@ def ten_refreshes_and_one(folder: Path, erases_history: bool) -> tuple[Warehouse
     return many, once
 
 
-def test_ten_refreshes_equal_one_full_reading(tmp_path: Path) -> None:
+def test_ten_refreshes_equal_one_full_sync(tmp_path: Path) -> None:
     many, once = ten_refreshes_and_one(tmp_path, erases_history=True)
     incremental, full = latest(many), latest(once)
     assert incremental.keys() == full.keys()
@@ -269,7 +269,7 @@ OF_THE_REFRESH = {
     },
     "refreshes": {"refresh_no", "kind", "first_as_of_date"},
 }
-# Records and codes of the past, which a full reading never saw.
+# Records and codes of the past, which a full sync never saw.
 OF_THE_PAST = {
     "fct_portal_bridge": "bridge_kind <> 'deleted'",
     "dim_sources": "not is_deleted",
@@ -285,7 +285,7 @@ def build(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def test_marts_views_and_issues_equal_those_of_a_full_reading(tmp_path: Path) -> None:
+def test_marts_views_and_issues_equal_those_of_a_full_sync(tmp_path: Path) -> None:
     """Also: 120 deals sold in 2025 and imported on 6 March bring March no sale."""
     many, once = ten_refreshes_and_one(tmp_path, erases_history=False)
     with build(many) as incremental, build(once) as full:

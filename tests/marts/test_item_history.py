@@ -120,7 +120,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         portal.delete("deal_stage_history", [1, 6])
         back = "2026-04-01T12:00:00+03:00"
         portal.upsert("deals", won(2, sold, opportunity=550, assignedById=1, updatedTime=back))
-        # Whatever is edited later, what had vanished before has no second tombstone.
+        # Later edits do not add a second tombstone to rows that were gone before.
         edited = {**there, "updatedTime": back, "utmTerm": "later"}
         portal.upsert("deals", deal(4, opportunity=40, createdTime=passed, **edited))
         refresh(portal, warehouse, REFRESHES[3])

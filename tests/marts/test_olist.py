@@ -26,8 +26,8 @@ from scripts.demo_portal import Portal, serve
 from tests.support.compiled_models import compiled_models
 
 # Requests of a refresh that finds nothing new: opening, known records, last IDs and that there
-# are no contacts; fields and five directories; two walks and a count of leads and of deals; a walk
-# and a count of companies; cities; open activities; at the end our rights and the known records.
+# are no contacts; fields and five reference tables; two walks and a count of leads and of deals; a
+# walk and a count of companies; cities; open activities; at the end our rights and known records.
 QUIET_REQUESTS = 4 + 6 + 6 + 2 + 1 + 1 + 2
 
 
@@ -331,7 +331,7 @@ def test_a_new_lead_arrives(company: Company) -> None:
     assert after["leads_new"] == before["leads_new"] + 1
 
 
-def test_a_stage_is_deleted_from_the_directory(company: Company) -> None:
+def test_a_stage_is_deleted_from_the_reference_data(company: Company) -> None:
     before = total(company)
     path = company.warehouse.directory.parent / "portal" / "statuses.jsonl"
     statuses = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

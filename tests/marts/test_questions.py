@@ -92,7 +92,7 @@ def asked(command: str) -> dict[str, Any]:
 
 
 def test_a_metric_of_the_page_is_everywhere_without_code(company: Warehouse) -> None:
-    """The fixture put its YAML into a file of its own; it has no format and no second view."""
+    """The fixture put its YAML into a separate file; it has no format and no second view."""
     engine = load_engine(company.directory / "dbt" / "semantic_manifest.json")
     request = MetricFlowQueryRequest.create(
         metric_names=["leads_repeat_share"], group_by_names=["lead__source_name"]

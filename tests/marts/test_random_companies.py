@@ -41,7 +41,7 @@ from tests.support.metricflow_engine import load_engine
 from tests.support.random_companies import (
     CITY_FIELD,
     IMPORT_DAY,
-    READINGS,
+    SYNCS,
     USER_FIELDS,
     RandomPortal,
     company_of,
@@ -53,7 +53,7 @@ from tests.support.semantic_fixtures import compile_query
 COMPANIES = int(os.environ.get("RANDOM_COMPANIES", "120"))
 SEED = int(os.environ.get("RANDOM_SEED", "1"))
 PERIOD = (dt.date(2026, 1, 1), dt.date(2026, 3, 31))
-# A quarter, a month, its last day, and a day on which a reading found records gone.
+# A quarter, a month, its last day, and a day on which a sync found records gone.
 BRIDGED = [
     PERIOD,
     (dt.date(2026, 2, 1), dt.date(2026, 2, 28)),
@@ -206,7 +206,7 @@ def companies(tmp_path_factory: pytest.TempPathFactory) -> Companies:
     read = {"city_field": CITY_FIELD, "keep_titles": True, "user_fields": [*USER_FIELDS]}
     settings = Settings.load().model_copy(update=read)
     with serve(folder / "portal") as portal:
-        for number, moment in enumerate(READINGS):
+        for number, moment in enumerate(SYNCS):
             portal.set_now(moment)
             portal.replace("currencies", currencies(number))
             for name, rows in drawn.deleted.items():
@@ -224,16 +224,16 @@ def companies(tmp_path_factory: pytest.TempPathFactory) -> Companies:
             summary = extract(client, warehouse, settings, Options(accept_loss=True))
             complete(warehouse, summary.refresh_no)
     rows = calculation.Portal.read(folder / "portal")
-    readings = [
-        (reading.as_of, currencies(number))
-        for number, reading in enumerate(reversed(warehouse.last_refreshes()))
+    syncs = [
+        (sync.as_of, currencies(number))
+        for number, sync in enumerate(reversed(warehouse.last_refreshes()))
     ]
-    rows.rate_log = readings[:-1]
+    rows.rate_log = syncs[:-1]
     rows.version_log = [
         (name.removesuffix("s"), row) for name, rows in drawn.former.items() for row in rows
     ]
-    # The second reading finds them gone.
-    missed_at = readings[1][0]
+    # The second sync finds them gone.
+    missed_at = syncs[1][0]
     deleted = [
         (name.removesuffix("s"), row, missed_at)
         for name, rows in drawn.deleted.items()

@@ -1,7 +1,7 @@
 """The reference month in marts and metrics: both views, paid stage and legacy rule on and off.
 
-The figures are known by heart: March 2026, as of the 31st, 20:00 in Moscow. Imported deals for
-176 000 000 stand on a stage that is not final.
+The figures are known: March 2026, as of the 31st, 20:00 in Moscow. Imported deals for 176 000 000
+are on a stage that is not final.
 """
 
 from __future__ import annotations

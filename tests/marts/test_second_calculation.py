@@ -75,7 +75,7 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Company:
 
 
 def known(company: Company, values: dict[str, Any]) -> dict[str, Any]:
-    """The settings, less stages that this company has not."""
+    """The settings without stages that this company does not have."""
     stages = {row["STATUS_ID"] for row in _statuses(company)}
     kept = dict(values)
     if "paid_stages" in kept:

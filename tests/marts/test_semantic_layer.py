@@ -231,7 +231,7 @@ def test_metrics_by_month_and_in_all(
         ("sales_amount_period", "deal__currency_code", {"RUB": RUB("1911.50"), "XAU": None}),
         ("sales_amount_period_unknown", "deal__currency_code", {"RUB": 0, "XAU": 1}),
         ("sales_of_leads_period", "lead__source_name", {"Web": 2, "Ads": 1}),
-        # Sales of deleted and of imported leads stand in rows of their own, beside the total.
+        # Sales of deleted and of imported leads are in separate rows next to the total.
         (
             "sales_amount_period",
             "deal__lead_source_name",
@@ -253,7 +253,7 @@ def test_dimensions(ask: Ask, metrics: str, dimension: str, expected: dict[Any, 
 def test_an_amount_tells_nothing_from_unknown(ask: Ask) -> None:
     """The amount of lead 5's sale is unknown; leads 2 and 3 have no sale: 0.
 
-    Where MetricFlow joins metrics, a group without a sale has no row of its own; the views fill it.
+    When MetricFlow joins metrics, a group without a sale has no row; the views fill it.
     """
     found = ask(
         "sales_cohort sales_amount_cohort sales_amount_cohort_unknown average_sale_cohort",

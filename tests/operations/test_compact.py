@@ -326,7 +326,7 @@ def test_details_of_a_deleted_record_go_and_come_back_with_it(
 def test_the_file_gets_smaller_and_nothing_is_left_beside_it(
     portal: Portal, tmp_path: Path
 ) -> None:
-    """Half a million rows that a refused refresh left behind."""
+    """Half a million rows left by a refused refresh."""
     warehouse = Warehouse(tmp_path / "data")
     read(portal, warehouse, day(9))
     refresh(portal, warehouse, day(10))

@@ -23,7 +23,7 @@ DAMAGES = ("empty", "text", "cut in its head", "cut in half", "a flipped byte", 
 
 
 def damage(path: Path, kind: str) -> bytes:
-    """Makes a file that is no warehouse; returns its bytes."""
+    """Makes a file that is not a warehouse; returns its bytes."""
     if kind == "published":
         with duckdb.connect(str(path)) as connection:
             connection.execute("create schema marts; create table marts.fct_deals (deal_id bigint)")
@@ -101,7 +101,7 @@ def test_a_refresh_tells_it_in_its_run_file(
 
 
 def test_damage_that_shows_later_is_told_too(warehouse: Warehouse) -> None:
-    """Of a file that opens, a block further behind may be damaged."""
+    """A file that opens may be damaged further on."""
     corrupt = "Corrupt database file: computed checksum 1 does not match stored checksum 2"
     for error in (duckdb.Error(corrupt), BuildFailed(f"dbt could not build fct_deals: {corrupt}")):
         told = warehouse.damaged(error)
@@ -121,7 +121,7 @@ def test_a_warehouse_that_is_held_is_not_damaged(warehouse: Warehouse) -> None:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(duckdb, "connect", refuse)
-        with pytest.raises(DatabaseUnreadable, match="held open by another program") as told:
+        with pytest.raises(DatabaseUnreadable, match="is open in another program") as told:
             warehouse.connect()
     assert "restore" not in str(told.value)
 
@@ -145,7 +145,7 @@ def test_a_damaged_published_file_is_told(
     (warehouse.published / "crm.duckdb").symlink_to("current/crm.duckdb")
     assert run(monkeypatch, command, *(["list", "metrics"] if command == "mf" else [])) == code
     said = capsys.readouterr().err
-    assert "`python -m pipelines publish` writes it anew" in said
+    assert "run `python -m pipelines publish` to write it again" in said
     assert "Traceback" not in said
     assert (current / "crm.duckdb").read_bytes() == content
     with pytest.raises(DatabaseUnreadable):
@@ -157,4 +157,4 @@ def test_each_check_has_the_advice_that_fits_it() -> None:
     assert "clock" in ADVICE["clock_went_back"]
     assert "record" not in ADVICE["clock_went_back"] + ADVICE["rows_dropped"]
     assert what_to_do(ChecksFailed("raw checks failed", advice="set the clock")) == "set the clock"
-    assert what_to_do(KeyError("x")).startswith("the message says what")
+    assert what_to_do(KeyError("x")).startswith("see the message")

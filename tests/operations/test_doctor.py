@@ -1,4 +1,4 @@
-"""`python -m pipelines doctor`: what it finds, what it says to mend, its exit codes."""
+"""`python -m pipelines doctor`: what it finds, what it says to fix, its exit codes."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_sound_portal(portal: Portal, warehouse: Warehouse) -> None:
     assert told(findings, "problem") == []
     # The demo portal lives in March 2026.
     (warning,) = told(findings, "warning")
-    assert "ahead of the portal's: set it by a time server" in warning
+    assert "ahead of the portal's: synchronise it with a time server" in warning
     fine = told(findings, "ok")
     assert fine[0] == f"{portal.address}, by an inbound webhook"
     assert "its clock shows 2026-03-31 20:0" in fine[1]
@@ -114,14 +114,14 @@ def test_a_sound_portal(portal: Portal, warehouse: Warehouse) -> None:
         "the portal has 3 lead stages, 3 deal stages, 1 pipelines and 0 user fields of leads and"
         " deals",
     ]
-    assert "lead_stage_history: start=-1 works (50 rows looked at)" in fine
+    assert "lead_stage_history: start=-1 works (50 rows checked)" in fine
     # Ten times, the sixth of which is the middle one: 10:00 +03:00 is 07:00 UTC.
-    form = "works in the form 2026-03-06T07:00:00+00:00"
+    form = "works with 2026-03-06T07:00:00+00:00"
     assert f"leads: the filter by updatedTime {form}" in fine
     assert f"lead_addresses: the filter by DATE_MODIFY {form}" in fine
-    form = "works in the form 2026-03-07T07:00:00+00:00"
+    form = "works with 2026-03-07T07:00:00+00:00"
     assert f"leads: the filter by lastActivityTime {form}" in fine
-    assert "leads: the filter by createdTime works in the form 2026-03-06T06:00:00+00:00" in fine
+    assert "leads: the filter by createdTime works with 2026-03-06T06:00:00+00:00" in fine
     untried = told(findings, "not tried")
     for name in ("deals", "contacts", "companies"):
         assert f"{name}: the filter by createdTime: too few rows" in untried
@@ -160,7 +160,7 @@ def test_an_offset_that_only_now_is_that_of_the_timezone(
     ("host", "reason"),
     [
         ("http://127.0.0.1:9", "nothing listens at that address and port"),
-        ("https://no-such-portal.invalid", "its name is unknown here: is it spelled right?"),
+        ("https://no-such-portal.invalid", "its host name is unknown"),
     ],
 )
 def test_a_wrong_address_is_told_at_once(warehouse: Warehouse, host: str, reason: str) -> None:
@@ -251,8 +251,8 @@ def test_a_stage_that_is_not_there_is_told_as_the_extraction_does(
     ]
     assert problem.exit_code == 2
     assert problem.text == (
-        "setting paid_stages names the deal stage 'WONN', which the portal has not; did you mean"
-        " WON?\n  it has: NEW «New», WON «Won», LOSE «Lose»"
+        "setting paid_stages names the deal stage 'WONN', which the portal does not have; did you"
+        " mean WON?\n  it has: NEW «New», WON «Won», LOSE «Lose»"
     )
 
 
@@ -264,12 +264,12 @@ def test_user_fields_that_the_settings_name(tmp_path: Path, warehouse: Warehouse
         leave_out(portal, SHOWN)
         findings = doctor(portal, warehouse, city_field=FIELD)
         assert told(findings, "problem") == [
-            f"leads: the portal does not give {FIELD}: allow the webhook's owner to see these"
+            f"leads: the portal does not return {FIELD}: allow the webhook's owner to see these"
             " fields"
         ]
-        # All user fields are asked for, though no setting names one.
+        # All user fields are requested, though no setting names one.
         findings = doctor(portal, warehouse, pii="full")
-        assert with_text(findings, f"leads: the portal does not give {FIELD}").level == "problem"
+        assert with_text(findings, f"leads: the portal does not return {FIELD}").level == "problem"
 
 
 def leave_out(portal: Portal, *names: str) -> None:
@@ -289,7 +289,7 @@ def test_rows_without_the_fields_that_were_asked_for(portal: Portal, warehouse: 
     findings = doctor(portal, warehouse)
     for name in ("leads", "deals"):
         found = with_text(findings, f"{name}: rows come without stageId, opportunity: the portal")
-        assert (found.level, "does not keep to the `select`" in found.text) == ("problem", True)
+        assert (found.level, "ignores the `select`" in found.text) == ("problem", True)
     assert len(told(findings, "problem")) == 2
 
 
@@ -340,16 +340,16 @@ def test_a_filter_that_wants_another_form_of_time(portal: Portal, warehouse: War
     found = with_text(doctor(portal, warehouse), "leads: the filter by updatedTime")
     assert found.level == "problem"
     assert found.text == (
-        "leads: the filter by updatedTime differs (2026-03-06T07:00:00+00:00 finds 0 of 5 rows; the"
-        " form 2026-03-06 10:00:00 works: report this): set full_read_every_days: 0 (read"
-        " everything every time; now what is missed waits for the full reading, every 7 days)"
+        "leads: the filter by updatedTime differs (2026-03-06T07:00:00+00:00 finds 0 of 5 rows;"
+        " 2026-03-06 10:00:00 works: report this): set full_read_every_days: 0 to run a full sync"
+        " every time (now missed changes wait for the full sync every 7 days)"
     )
     findings = doctor(portal, warehouse, full_read_every_days=0)
     found = with_text(findings, "leads: the filter by updatedTime")
-    assert (found.level, "read as the settings say" in found.text) == ("warning", True)
+    assert (found.level, "every refresh is a full sync" in found.text) == ("warning", True)
 
 
-def test_a_field_of_time_that_the_portal_has_not(portal: Portal, warehouse: Warehouse) -> None:
+def test_a_time_field_that_the_portal_does_not_have(portal: Portal, warehouse: Warehouse) -> None:
     def renamed(params: dict[str, Any]) -> dict[str, Any]:
         conditions = params.get("filter", {}).items()
         return {
@@ -381,7 +381,7 @@ def test_a_filter_by_creation_that_a_first_load_goes_by(
     change(portal, "crm.item.list", lambda params: without_filter(params, "createdTime"))
     found = with_text(doctor(portal, warehouse), "leads: the filter by createdTime")
     assert found.level == "warning"
-    assert found.text.endswith("a first load comes in one piece, with --history-from too")
+    assert found.text.endswith("a first load is read in one piece, even with --history-from")
     complete(warehouse, extract(Client(portal.webhook_url), warehouse, settings()).refresh_no)
     assert not [finding for finding in doctor(portal, warehouse) if "createdTime" in finding.text]
 
@@ -395,23 +395,23 @@ def test_start_minus_one_that_loses_history(portal: Portal, warehouse: Warehouse
     portal.methods.by_name["crm.stagehistory.list"] = (scope, empty)
     found = with_text(doctor(portal, warehouse), "lead_stage_history: crm.stagehistory.list")
     assert found.level == "problem"
-    assert "brings 0 rows with start=-1 and 50 with start=0" in found.text
+    assert "returns 0 rows with start=-1 and 50 with start=0" in found.text
 
 
 # What the warehouse knows
 
 
-def test_the_next_full_reading(portal: Portal, warehouse: Warehouse) -> None:
+def test_the_next_full_sync(portal: Portal, warehouse: Warehouse) -> None:
     summary = extract(Client(portal.webhook_url), warehouse, settings())
     complete(warehouse, summary.refresh_no)
     last = told(doctor(portal, warehouse), "ok")[-1]
-    assert last.startswith("the next full reading is due on 2026-04-07 17:0")
+    assert last.startswith("the next full sync is due on 2026-04-07 17:0")
     assert "changed since 2026-03-31 17:0" in last
     last = told(doctor(portal, warehouse, full_read_every_days=0), "ok")[-1]
     assert last == "every refresh reads everything (full_read_every_days: 0)"
-    warehouse.owe_full_reading(summary.refresh_no + 1)
+    warehouse.require_full_sync(summary.refresh_no + 1)
     last = told(doctor(portal, warehouse), "ok")[-1]
-    assert last == "the next refresh reads everything: one is owed since an earlier one"
+    assert last == "the next refresh reads everything: an earlier one requires it"
     last = told(doctor(portal, warehouse, keep_titles=True), "ok")[-1]
     assert last.startswith("the next refresh reads everything: pii, its key, titles or user fields")
 
@@ -446,7 +446,7 @@ def test_exit_codes(folder: Path, portal: Portal, warehouse: Warehouse, tmp_path
     named = tmp_path / "settings.yml"
     named.write_text(json.dumps({"paid_stages": ["WONN"]}), encoding="utf-8")
     wrong = run(warehouse, {**portal.environment, "SETTINGS": str(named)})
-    assert (wrong.returncode, wrong.stderr) == (2, "to mend: 1\n")
+    assert (wrong.returncode, wrong.stderr) == (2, "problems to fix: 1\n")
     assert "did you mean WON?\n            it has: NEW" in wrong.stdout
 
     both = run(warehouse, {**portal.environment, "BITRIX24_OAUTH_CLIENT_ID": "local.1"})
@@ -470,7 +470,7 @@ def test_exit_codes(folder: Path, portal: Portal, warehouse: Warehouse, tmp_path
 
 
 def paid_portal(folder: Path) -> Path:
-    """Deals 1 and 2 stand on a stage behind the paid one, deal 3 before it."""
+    """Deals 1 and 2 are on a stage after the paid one, deal 3 before it."""
     stages = [("UC_DEAL", "Договор"), ("UC_PAID", "Оплачено"), ("UC_SHIP", "Отгрузка")]
     statuses = [
         status(10 + number, "DEAL_STAGE", code) | {"NAME": name}
@@ -488,8 +488,8 @@ def test_open_stages_behind_a_paid_one_are_told(tmp_path: Path, warehouse: Wareh
         found = doctor(portal, warehouse, paid_stages=["UC_PAID"])
         (line,) = [text for text in told(found, "warning") if "not sold" in text]
         assert line == (
-            'deals on "Отгрузка", behind "Оплачено", count as not sold: 2; name UC_SHIP in'
-            " paid_stages too if they are paid"
+            '2 deals on "Отгрузка", after "Оплачено", count as not sold: add UC_SHIP to'
+            " paid_stages if they are paid"
         )
         named = doctor(portal, warehouse, paid_stages=["UC_PAID", "UC_SHIP"])
         assert not [text for text in told(named, "warning") if "not sold" in text]

@@ -1,4 +1,4 @@
-"""Messages about a refresh, told to a loopback receiver that stands for Bitrix24 and Telegram."""
+"""Messages about a refresh, sent to a loopback receiver instead of Bitrix24 and Telegram."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_half_a_channel_and_plain_http_are_warned_of(monkeypatch: pytest.MonkeyP
     assert warnings == [
         "no messages: BITRIX24_CHAT_WEBHOOK_URL is set and BITRIX24_CHAT_ID is not",
         "no messages: TELEGRAM_CHAT_ID is set and TELEGRAM_BOT_TOKEN is not",
-        "no messages to the Bitrix24 chat: its address must begin with https://<host>/",
+        "no messages to the Bitrix24 chat: its address must start with https://<host>/",
     ]
 
 
@@ -177,14 +177,14 @@ def test_an_address_that_is_none_is_warned_of(named: Receiver) -> None:
         changed.setenv("BITRIX24_CHAT_WEBHOOK_URL", f"https://[::1/rest/7/{CODE}/")
         assert told(named, "text") == (
             1,
-            ["no messages to the Bitrix24 chat: its address must begin with https://<host>/"],
+            ["no messages to the Bitrix24 chat: its address must start with https://<host>/"],
         )
 
 
 def test_a_missing_certificate_is_told_and_nothing_more(
     named: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A refresh that fails on it keeps its exit code: that of a wrong setting."""
+    """A refresh that fails because of it keeps its exit code, that of a wrong setting."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
     monkeypatch.setenv("TELEGRAM_API_URL", "https://127.0.0.1:9")
     assert told(named, "text") == (1, ["no message reached Telegram: OSError"])
@@ -217,7 +217,7 @@ def test_a_failed_refresh_tells_the_chats_and_keeps_its_exit_code(
         " publication: nothing new is published."
     )
     assert "cannot reach the portal http://127.0.0.1:9" in "\n".join(said)
-    assert last.startswith("What to do: the message says what")
+    assert last.startswith("What to do: see the message")
     assert "cannot reach the portal" in done.stderr
     assert "no message reached Telegram: ConnectionError" in done.stderr
     run = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
@@ -291,7 +291,7 @@ def test_a_run_that_is_stopped_says_so_and_tells_no_chat(
         (
             "success",
             0,
-            "no messages of successes: NOTIFY is 'success', and `always` or nothing is allowed\n",
+            "no messages about successes: NOTIFY is 'success'; use `always` or leave it out\n",
         ),
     ],
 )
@@ -368,8 +368,8 @@ def test_deletions_are_told_though_nothing_failed(
     assert named.posts[0][2]["MESSAGE"].splitlines() == [
         f"Bitrix24 analytics on {socket.gethostname()}: deleted on the portal since the last"
         " refresh: 1,200 deals (5,400,000.5 RUB), 3 contacts.",
-        "They are in no report any longer. If nobody deleted them, look at the rights of the"
-        " webhook's owner; fct_item_versions has leads and deals as they were.",
+        "Reports no longer include them. If nobody deleted them, check the rights of the webhook's"
+        " owner; fct_item_versions has the leads and deals as they were.",
     ]
 
 
@@ -383,15 +383,15 @@ def test_a_message_on_trial(
     for name in named.environment():
         monkeypatch.delenv(name)
     assert command.main() == 2
-    assert "no chat is named" in capsys.readouterr().err
+    assert "no chat is set" in capsys.readouterr().err
 
 
 def test_exit_codes_have_a_meaning_and_an_advice() -> None:
-    failed = ChecksFailed("dbt tests failed:\nunique_leads: Got 2 results", advice="mend the leads")
+    failed = ChecksFailed("dbt tests failed:\nunique_leads: Got 2 results", advice="fix the leads")
     text = notify.failure(failed)
     assert text == (
         f"Bitrix24 analytics on {socket.gethostname()}, exit code 3: raw checks or data tests"
         " failed: nothing new is published.\n"
         "dbt tests failed:\nunique_leads: Got 2 results\n"
-        "What to do: mend the leads."
+        "What to do: fix the leads."
     )

@@ -315,7 +315,7 @@ def test_full_has_all_and_none_after_it_forgets_it(portal: Portal, tmp_path: Pat
     assert found(warehouse.database.parent) == set(PLANTED)
 
     none = settings(city_field="UF_CRM_CITY")
-    with pytest.raises(SettingsError, match="run a refresh, which erases the rest"):
+    with pytest.raises(SettingsError, match="run a refresh, which erases them"):
         build(warehouse, none)
     read(portal, warehouse, none)
     build(warehouse, none)
@@ -327,7 +327,7 @@ def test_full_has_all_and_none_after_it_forgets_it(portal: Portal, tmp_path: Pat
     assert not (warehouse.published / "site").exists()
 
 
-def test_what_a_stopped_reading_has_erased_comes_back_with_the_setting(
+def test_what_a_stopped_sync_has_erased_comes_back_with_the_setting(
     portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """full, then none, which erases and fails; then full again: no title is missing."""
@@ -391,7 +391,7 @@ def test_what_was_stored_before_secrets_were_cut_is_erased(
         connection.execute("create table marts.old as select user_fields from raw.deals")
     assert CODE in "".join(text for _, text in contents(tmp_path))
 
-    with pytest.raises(SettingsError, match="run a refresh, which erases the rest"):
+    with pytest.raises(SettingsError, match="run a refresh, which erases them"):
         build(warehouse, chosen)
     read(portal, warehouse, chosen)
     left = {

@@ -39,7 +39,7 @@ from tests.support.small_portal import (
     write_portal,
 )
 
-# What this process was told by importing the pipeline must not speak for its commands.
+# Variables set in this process by importing the pipeline must not reach its commands.
 TOLD_NOT_TO_TELL = {
     "RUNTIME__DLTHUB_TELEMETRY",
     "DBT_SEND_ANONYMOUS_USAGE_STATS",
@@ -226,7 +226,7 @@ def modes(folder: Path) -> dict[str, int]:
 
 
 def test_a_failed_data_test_leaves_the_publication(portal: Portal, warehouse: Warehouse) -> None:
-    """Two directory entries for one stage would count its items twice: exit code 3."""
+    """Two reference rows for one stage would count its items twice: exit code 3."""
     before = publication(warehouse)
     portal.set_now(LATER)
     portal.upsert("leads", lead(3, createdTime=LATER, updatedTime=LATER))
@@ -244,7 +244,7 @@ def test_a_failed_data_test_leaves_the_publication(portal: Portal, warehouse: Wa
     assert run["checks_failed"] == len(listed.splitlines())
     assert f"{warehouse.published / 'crm.duckdb'} (as it was)" in run["summary"]
     done = pipelines(warehouse, "publish")
-    assert (done.returncode, "the last build did not end well" in done.stderr) == (1, True)
+    assert (done.returncode, "the last build failed or was stopped" in done.stderr) == (1, True)
     assert publication(warehouse) == before
 
 
@@ -268,7 +268,7 @@ def test_a_reader_keeps_the_old_file_while_a_new_one_is_published(
         TELEGRAM_CHAT_ID="1",
     )
     assert done.returncode == 0, done.stderr
-    # What was deleted is told: in run.json, the summary, the issues and to the chat.
+    # Deletions are reported in run.json, the summary, the issues and the chat.
     assert run_file(warehouse)["deleted"] == {
         "deals": {"records": 1, "amount": "1234.50", "currency": "RUB"}
     }
@@ -452,7 +452,7 @@ def test_an_extraction_that_stops_half_way_is_invisible_to_build(
 
 
 def test_the_oldest_publications_go_first_whatever_their_numbers(tmp_path: Path) -> None:
-    """A restored warehouse begins again at 41; readers hold the newest of the old ones."""
+    """A restored warehouse starts again at 41; readers hold the newest of the old ones."""
     for age, name in enumerate(["000040", "000050", "000051", "000041", "000042"]):
         (tmp_path / name).mkdir()
         os.utime(tmp_path / name, (age, age))

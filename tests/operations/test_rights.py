@@ -1,4 +1,4 @@
-"""Who may read what on the server: accounts of other groups look at what root made."""
+"""File rights on the server: accounts of other groups try to read root's files."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def warehouse(monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
 
 
 def as_account(group: str, look: Callable[[], str]) -> str:
-    """What an account in this group alone sees, told by a process of its own."""
-    reading, writing = os.pipe()
+    """What an account in only this group sees, as reported by a separate process."""
+    read_end, write_end = os.pipe()
     child = os.fork()
     if not child:
         try:
@@ -61,10 +61,10 @@ def as_account(group: str, look: Callable[[], str]) -> str:
             told = look()
         except BaseException as error:
             told = type(error).__name__
-        os.write(writing, told.encode())
+        os.write(write_end, told.encode())
         os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
+    os.close(write_end)
+    with os.fdopen(read_end) as pipe:
         told = pipe.read()
     os.waitpid(child, 0)
     return told
@@ -112,7 +112,7 @@ def test_without_groups_nobody_else_gets_in(
 
 
 def test_a_plain_open_takes_no_lock(warehouse: Warehouse) -> None:
-    """DuckDB's default is to open for writing: that fails at once, and reading goes on."""
+    """DuckDB opens for writing by default: that fails at once, and readers continue."""
     path = str(warehouse.published / "crm.duckdb")
 
     def opened(read_only: bool) -> str:
@@ -146,7 +146,7 @@ def test_a_file_of_another_account_is_named_with_what_to_do(warehouse: Warehouse
 
 def test_a_group_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SITE, "no-such-group")
-    with pytest.raises(SettingsError, match="SITE_GROUP is 'no-such-group', and this machine has"):
+    with pytest.raises(SettingsError, match="SITE_GROUP is 'no-such-group', but this machine does"):
         check_groups()
 
 
@@ -166,7 +166,7 @@ def test_an_env_file_of_another_encoding_is_one_line(
     (tmp_path / ".env").write_text("NAMED_IN_ENV=1\n", encoding="utf-16")
     with pytest.raises(SettingsError, match=r"\.env is not UTF-8: save it in UTF-8"):
         environment.load_environment()
-    # A byte order mark is no part of the first name.
+    # A byte order mark is not part of the first name.
     (tmp_path / ".env").write_text("NAMED_IN_ENV=1\n", encoding="utf-8-sig")
     environment.load_environment()
     assert os.environ.pop("NAMED_IN_ENV") == "1"

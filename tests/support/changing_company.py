@@ -1,4 +1,4 @@
-"""A portal whose records change before each refresh, and what is right after it, to the row.
+"""A portal whose records change before each refresh, and the expected rows after it.
 
 For tests of crashes, full disks and readers. Each change moves stages, adds and deletes leads and
 deals in pairs, and gives the leads and deals 1–10 the number of the change as amount: within one
@@ -106,9 +106,9 @@ class Company:
                 self._put(entity, fresh, "NEW", self.random.randrange(1000))
 
     def note(self, warehouse: Warehouse, folder: Path) -> None:
-        """Takes note of a refresh that was completed, and finds the raw log right to the row.
+        """Notes a completed refresh, and checks every row of the raw log.
 
-        The files are copied first: a log of DuckDB that a crash left stays for the pipeline.
+        The files are copied first: a WAL of DuckDB left by a crash stays for the pipeline.
         """
         copy = Warehouse(folder / "copy")
         shutil.rmtree(copy.directory, ignore_errors=True)
@@ -151,7 +151,7 @@ class Company:
                 )
                 assert twice == [], f"{table}: doubled rows"
             if new:
-                # The state of the portal is that of the newest refresh only now.
+                # Only now does the portal have the state of the newest refresh.
                 self._histories(connection)
 
     def _completed(self, refresh_no: int) -> None:
@@ -206,10 +206,10 @@ class Company:
         ]
 
     def published_right(self, connection: duckdb.DuckDBPyConnection, schemas: bool = True) -> int:
-        """Finds published tables to be one refresh's, to the row.
+        """Checks that published tables are from one refresh, row by row.
 
         Args:
-            schemas: whether tables stand in schemas, as in `crm.duckdb`.
+            schemas: whether tables are in schemas, as in `crm.duckdb`.
 
         Returns:
             The number of the refresh.
@@ -245,6 +245,6 @@ def same(rows: Iterable[tuple[Any, ...]], right: Iterable[tuple[Any, ...]], what
 
 @contextmanager
 def serve_company(folder: Path, seed: int = 1) -> Iterator[Company]:
-    """A company on a portal of its own."""
+    """A company on a separate portal."""
     with serve(write_portal(folder, leads=[], deals=[])) as portal:
         yield Company(portal, seed)

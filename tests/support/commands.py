@@ -23,7 +23,7 @@ class Done:
 
 
 def run_command(warehouse: Warehouse, *arguments: str, **environment: str) -> Done:
-    """Runs a command on a warehouse; `environment` is added to that of this process."""
+    """Runs a command on a warehouse; `environment` is added to this process's environment."""
     said, told = io.StringIO(), io.StringIO()
     with (
         mock.patch.dict(os.environ, {"WAREHOUSE_DIR": str(warehouse.directory), **environment}),

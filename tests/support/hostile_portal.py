@@ -64,7 +64,7 @@ def _fields(entity_type_id: int) -> dict[str, Any]:
 
 
 def _named(n: int, word: str) -> dict[str, list[dict[str, Any]]]:
-    """What the directories have under a word: numbers and codes are those of the word."""
+    """Reference data for a word: the word gives their IDs and codes."""
     own = {"CATEGORY_ID": str(n)}
     return {
         "statuses": [
@@ -86,7 +86,7 @@ def _named(n: int, word: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def lay_out_words(folder: Path) -> None:
-    """Lead n and deal n have word n in every text, and everything that they name is called so.
+    """Lead n and deal n have word n in every text, and so has everything that they link to.
 
     Words count from 1. Leads and deals after them have blank texts, the last a text that is too
     long for a cell of a workbook; then come leads from deleted sources whose codes are the words.

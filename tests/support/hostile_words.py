@@ -1,7 +1,7 @@
-"""Words that people and machines leave in a CRM and that a program may take for something else.
+"""Words in a CRM that a program may take for something else.
 
-Every text of a portal can be any of them. Each is shown as itself: as a key it finds nothing of the
-language, as a number it keeps its digits, as markup, path, SQL or formula nothing runs.
+Every text of a portal can be any of them. Each must be shown as it is: as a key it does not find a
+built-in property, as a number it keeps its digits, as markup, path, SQL or formula it does not run.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ UNICODE = (
     "1\u00a0500",
     "\ufeffBOM",
 )
-# What the reports write where the portal has no name.
+# What the reports write if the portal does not have a name.
 MADE_UP = (
     "без источника",
     "без ответственного",
@@ -98,7 +98,7 @@ MADE_UP = (
 )
 OWN = ("Итого", "Всего", "Все", "прочие", "не указано", "—")
 
-# What Unicode or XML forbids, and what a terminal obeys.
+# Characters that Unicode or XML forbids, or that a terminal executes.
 CONTROLS = (
     "нуль\x00внутри",
     "звонок\x07",
@@ -109,7 +109,7 @@ CONTROLS = (
 HALF = "половина \ud83d"
 LONG = "длинно " + "я" * 33_000
 
-# Nothing in them can be seen: the record has no such text.
+# Nothing in them is visible: the record counts as having no text.
 BLANKS = ("", " ", "\t\n", "\u00a0", "\u200b\ufeff")
 
 WORDS = (
@@ -127,7 +127,7 @@ def shown(word: str) -> str:
     """The word as reports show it, by METRICS (Dimensions).
 
     White space and characters without width around it are trimmed, within it a white space is one
-    blank; for controls and halves of characters, which no text can hold, stands U+FFFD.
+    blank; control characters and lone surrogates, which no text can hold, become U+FFFD.
     """
     seen = BREAKS.sub("", UNREADABLE.sub("\ufffd", word))
     return re.sub(r"\s+", " ", OUTER.sub("", seen))

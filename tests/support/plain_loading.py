@@ -1,4 +1,4 @@
-"""A plain loader in place of dlt's, which takes most of the time of a small extraction."""
+"""A plain loader instead of dlt's, which takes most of the time of a small extraction."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipelines.warehouse import Warehouse
 
 
 class PlainLoader:
-    """In place of dlt's pipeline: reads everything, then appends it in one transaction."""
+    """Instead of dlt's pipeline: reads everything, then appends it in one transaction."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse

@@ -1,7 +1,7 @@
 """A command of the pipeline in a process that has all its packages loaded, forked off another.
 
-The server that forks imports this module; to import Great Expectations, dlt and MetricFlow takes
-ten seconds, which a run that is killed on purpose need not take again.
+The server that forks imports this module; importing Great Expectations, dlt and MetricFlow takes
+ten seconds, which runs that are killed on purpose save.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def run(
     errors: Path,
     with_dbt: bool,
 ) -> None:
-    """`python -m pipelines` in a process group of its own, on a copy of dbt project and reports.
+    """`python -m pipelines` in a separate process group, on a copy of dbt project and reports.
 
     Args:
         output: pipe that takes what it says.

@@ -2,8 +2,7 @@
 
 A company is drawn from its seed alone, which also numbers its records (`seed * 1000 + n`),
 managers, sources and pipelines, so that any of them can be drawn again alone with the same rows.
-What goes wrong in real portals is drawn often: a quirk that no test meets is a rule that nothing
-checks.
+Problems of real portals are drawn often: a quirk that no test has is a rule that nothing checks.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from tests.support.small_portal import deal_visit, lead_visit, status, write_por
 Row = dict[str, Any]
 
 MOSCOW = dt.timezone(dt.timedelta(hours=3))
-# The last reading is two days after the end of a quarter; each reading sees other rates.
-READINGS = [
+# The last sync is two days after the end of a quarter; each sync sees other rates.
+SYNCS = [
     dt.datetime(2026, 1, 15, 12, tzinfo=MOSCOW),
     dt.datetime(2026, 3, 1, tzinfo=MOSCOW),
     dt.datetime(2026, 4, 2, 20, tzinfo=MOSCOW),
 ]
-AS_OF = READINGS[-1]
+AS_OF = SYNCS[-1]
 BEGINNING = dt.datetime(2025, 9, 20, 9, 30, tzinfo=MOSCOW)
 # Midnights at which a month, quarter or year ends somewhere, or summer time begins in Europe.
 MIDNIGHTS = [(2025, 10, 1), (2025, 10, 26), (2026, 1, 1), (2026, 2, 1), (2026, 3, 1)]
@@ -36,7 +35,7 @@ MIDNIGHTS += [(2026, 3, 29), (2026, 4, 1)]
 ZONES = (3, 0, 1, 2, 5)
 THRESHOLD_DAYS = (3, 5, 10, 14)
 
-# Currency: units and rate at each reading; None where the portal has not the currency.
+# Currency: units and rate at each sync; None if the portal does not have the currency.
 RATES: dict[str, Sequence[tuple[str, str] | None]] = {
     "RUB": [("1", "1")] * 3,
     "USD": [("1", "90.005"), ("1", "95.125"), ("1", "81.3335")],
@@ -50,14 +49,14 @@ CURRENCIES = [*RATES, "RUB", "RUB", "RUB", "XAU", "", None]
 AMOUNTS = [None, 0, 0.01, 0.02, 0.04, 1, 10.05, 100, 333.33, 1234.56, 50_000, 9_999_999.99, -0.04]
 # Around 10^18, which no report can hold; some make it at one rate and not at another.
 HUGE = [1e18, -1e25, 1e300, 12_000_000_000_000_000, 9e17, 9e17]
-# Years typed wrong, a clock that was reset, and both ends of the times that can be.
+# Mistyped years, a clock that was reset, and both ends of possible times.
 ODD_TIMES = ["1970-01-01T03:00:00+03:00", "0206-03-01T10:00:00+03:00", "2062-03-01T10:00:00+03:00"]
 ODD_TIMES += ["9999-12-31T23:59:59+03:00", "1999-12-31T23:59:59+03:00", "2000-01-02T00:00:00+03:00"]
 ODD_TIMES += [
     (AS_OF + dt.timedelta(hours=24, seconds=second)).isoformat() for second in (0, 1, 3600)
 ]
 
-# Directory of lead stages: code, SORT, semantics. Two share the lowest SORT.
+# Lead stages in the reference data: code, SORT, semantics. Two share the lowest SORT.
 LEAD_STAGES = [
     ("NEW", 10, None),
     ("UC_ALSO_NEW", 10, None),
@@ -115,11 +114,10 @@ def iso(moment: dt.datetime) -> str:
 
 @dataclass
 class RandomPortal:
-    """Rows of all companies by entity, and what must be told apart by time or setting.
+    """Rows of all companies by entity, and what differs by time or setting.
 
-    `currencies` are the rows of each reading; `deleted` are records that the first reading sees
-    and a later one does not, `former` rows that the first reading sees of records which have
-    changed since.
+    `currencies` are the rows of each sync; `deleted` are records that only the first sync sees,
+    `former` the rows that it sees of records that change later.
     """
 
     seeds: Sequence[int]
@@ -130,17 +128,17 @@ class RandomPortal:
     sales_pipelines: list[int] = field(default_factory=lambda: [0])
 
     def write(self, folder: Path) -> Path:
-        """Writes the data directory as the last reading finds it."""
-        return write_portal(folder, **{**self.tables, "currencies": currencies(len(READINGS) - 1)})
+        """Writes the data directory as the last sync finds it."""
+        return write_portal(folder, **{**self.tables, "currencies": currencies(len(SYNCS) - 1)})
 
 
-def currencies(reading: int) -> list[Row]:
-    """Rows of crm.currency.list at a reading."""
+def currencies(sync: int) -> list[Row]:
+    """Rows of crm.currency.list at a sync."""
     return [
-        {"CURRENCY": code, "AMOUNT_CNT": rates[reading][0], "AMOUNT": rates[reading][1]}
+        {"CURRENCY": code, "AMOUNT_CNT": rates[sync][0], "AMOUNT": rates[sync][1]}
         | {"BASE": "Y" if code == "RUB" else "N", "SORT": "100"}
         for code, rates in RATES.items()
-        if rates[reading]
+        if rates[sync]
     ]
 
 
@@ -231,7 +229,7 @@ class _Company:
         return self.random.choice(values)
 
     def draw(self) -> None:
-        self.add_directories()
+        self.add_reference_data()
         leads = self.random.randint(4, 14)
         deals = self.random.randint(6, 16)
         numbers = [self.first_id + n for n in range(1, leads + 1)]
@@ -240,11 +238,11 @@ class _Company:
         for n in range(1, deals + 1):
             self.add_deal(self.first_id + n, numbers)
 
-    def add_directories(self) -> None:
+    def add_reference_data(self) -> None:
         seed, tables = self.seed, self.tables
         self.managers: list[Any] = [seed * 10 + n for n in range(1, 6)]
         departments = [[seed * 10 + 1, seed * 10 + 2], [seed * 10 + 2], [], [seed * 10 + 9]]
-        # The fifth manager is no user of the portal, the third has no name.
+        # The fifth manager is not a user of the portal, the third does not have a name.
         names_of_users = [{"NAME": f"Менеджер {n}", "LAST_NAME": f"из {seed}"} for n in range(4)]
         names_of_users[2] = {"NAME": ""}
         for n in (0, 3):
@@ -296,7 +294,7 @@ class _Company:
         elif kind < 0.4:
             found = AS_OF - dt.timedelta(days=self.pick(THRESHOLD_DAYS)) + second
         elif kind < 0.45:
-            found = self.pick(READINGS) + min(second, dt.timedelta())
+            found = self.pick(SYNCS) + min(second, dt.timedelta())
         elif kind < 0.6:
             found = AS_OF - dt.timedelta(seconds=self.random.randint(0, 20 * 86_400))
         else:
@@ -307,7 +305,7 @@ class _Company:
         return found
 
     def after(self, moment: dt.datetime) -> dt.datetime:
-        """A time after the moment, sometimes the same second, seldom before it."""
+        """A time after the moment, sometimes the same second, rarely before it."""
         kind = self.random.random()
         if kind < 0.15:
             return moment
@@ -330,7 +328,7 @@ class _Company:
         return middle
 
     def own_semantics(self, known: str | None) -> str:
-        """The row's own semantics: the directory's, none, or what the stage once meant."""
+        """The row's own semantics: the stage's, none, or what the stage once meant."""
         kind = self.random.random()
         if kind < 0.12:
             return ""
@@ -345,7 +343,7 @@ class _Company:
         steps, moment = [], created
         for number, stage in enumerate(path):
             moment = self.after(moment) if number else moment
-            # The last reading sees seldom, and only by a moment, what happened after it began.
+            # The last sync rarely sees, and only by a moment, what happened after it began.
             if moment > AS_OF > created:
                 moment = AS_OF + dt.timedelta(seconds=2 if self.often(0.05) else 0)
             steps.append((moment, stage))
@@ -392,7 +390,7 @@ class _Company:
         return row
 
     def odd(self, row: Row, *names: str) -> None:
-        """Seldom a time that cannot be, in any of the fields."""
+        """Rarely an impossible time in any of the fields."""
         for name in names:
             if self.often(0.02):
                 row[name] = self.pick(ODD_TIMES)
@@ -400,7 +398,7 @@ class _Company:
     def imported(
         self, created: dt.datetime, path: list[str], finals: Sequence[str]
     ) -> tuple[list[tuple[dt.datetime, str]], dt.datetime, dt.datetime | None]:
-        """History, last move, and the move that the first reading saw, of what an import brought.
+        """History, last move, and the move that the first sync saw, of what an import brought.
 
         Its stage is final or paid; some are moved on since, or won once more.
         """
@@ -421,7 +419,7 @@ class _Company:
         return steps, since, moved if self.often(0.5) else None
 
     def created(self) -> dt.datetime:
-        """Some are created after the last reading began, or on the day of an import."""
+        """Some are created after the last sync began, or on the day of an import."""
         if self.often(0.03):
             return AS_OF + dt.timedelta(seconds=self.random.randint(60, 90_000))
         if self.often(0.05):
@@ -531,19 +529,19 @@ class _Company:
     def add(
         self, name: str, row: Row, former: tuple[str, str | None, dt.datetime] | None = None
     ) -> None:
-        """A living record, or one that is deleted after the first reading.
+        """A living record, or one that is deleted after the first sync.
 
-        `former`: stage, semantics and last move that the first reading saw.
+        `former`: stage, semantics and last move that the first sync saw.
         """
         if former:
             stage, semantics, moved = former
             before = {"stageId": stage, "stageSemanticId": semantics, "movedTime": iso(moved)}
             if self.often(0.3):
-                # In work then: nothing tells of the import.
+                # In work then: nothing shows the import.
                 before |= {"stageId": path_begin(stage), "stageSemanticId": "P"}
             self.portal.former[name].append(row | before)
-            # The second reading finds the change.
-            row["updatedTime"] = iso(READINGS[1])
+            # The second sync finds the change.
+            row["updatedTime"] = iso(SYNCS[1])
         (self.portal.deleted if self.often(0.01) and not former else self.tables)[name].append(row)
 
     def row_ids(self, count: int) -> list[int]:

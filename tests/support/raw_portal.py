@@ -112,7 +112,7 @@ def lay_out_portal(warehouse: Path) -> None:
             # Junk, out of IN_PROCESS.
             {"id": 4, "stage_id": "JUNK", "stage_semantic_id": "F", "source_id": "WEB"}
             | {"created_time": "2026-03-02 10:00:00+03"},
-            # On a stage and from a source that the directories lost, semantics unknown.
+            # On a stage and from a source that are gone from the reference data, semantics unknown.
             {"id": 5, "stage_id": "UC_GONE", "source_id": "77"}
             | {"created_time": "2026-03-03 10:00:00+03"}
             | {"last_activity_time": "2026-03-31 19:00:00+03"},

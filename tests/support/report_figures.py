@@ -1,4 +1,4 @@
-"""What the figures of each page are, in SQL over the published marts, and how they are written.
+"""The figures of each page, in SQL over the published marts, and their format.
 
 The conditions name codes, instants and links of the full marts where the pages read flags and days
 of their narrow tables; a month begins at midnight in Moscow. Nothing here is the pages' own SQL.
@@ -68,7 +68,7 @@ class Filters(NamedTuple):
     def condition(self, chosen: Mapping[str, Sequence[str]], table: int) -> str:
         """The SQL condition that the chosen values put on the first or second table.
 
-        '' is no value.
+        '' is not a value.
         """
         parts = ["true"]
         for key, values in chosen.items():

@@ -1,4 +1,4 @@
-"""Portals that the tests of the reports show, each put through a whole refresh.
+"""Portals for the tests of the reports, each after a whole refresh.
 
 `company` is the demo company with the reference month, which every test of figures reads; the
 others are the edges: another language, and portals with nothing, little or too much in them.
@@ -30,7 +30,7 @@ from tests.support.small_portal import (
 
 USER_FIELDS = ["UF_CRM_DIRECTION", "UF_CRM_LANDING"]
 
-# What a visitor can write into a form: none of it may run in a browser or a workbook.
+# Texts that a visitor can write into a form: none may run in a browser or a workbook.
 IMAGE = "<img src=x onerror=window.planted=1>"
 HOSTILE_TITLES = (
     "<script>window.planted = 1</script>" + IMAGE,
@@ -86,7 +86,7 @@ def lay_out_english(folder: Path) -> None:
 
 
 def lay_out_empty(folder: Path) -> None:
-    """Directories and no records."""
+    """Reference data without records."""
     write_portal(folder)
 
 

@@ -85,7 +85,7 @@ DEALS: dict[int, tuple[int, int, int, float, list[tuple[str, str]], dict[str, An
     3: (4, 2, 2, 2000, [("NEW", "03-05"), ("PREP", "03-07")], {"active": "03-05"}),
     # Its lead is deleted.
     4: (99, 1, 3, 300, [("NEW", "02-01"), ("WON", "03-15")], {}),
-    # Its customer came before and bought nothing by then: the portal has a flag of its own.
+    # Its customer came before and had bought nothing by then: the portal has its own flag.
     5: (3, 1, 3, 700, [("NEW", "03-06"), ("LOSE", "03-08")], {"isRepeatedApproach": "Y"}),
     # Reopened, then won for good. Gold has no rate: its amount is unknown.
     6: (
@@ -189,7 +189,7 @@ def lay_out_company(folder: Path) -> None:
 def company(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """The published company, built by the project and the metric that docs/questions.md adds.
 
-    COMPANY names a folder where it is kept, for whoever runs these tests many times over.
+    COMPANY names a folder where it is kept, for repeated runs of these tests.
     """
     folder = os.environ.get("COMPANY")
     return build_company(Path(folder) if folder else tmp_path_factory.getbasetemp() / "company")

@@ -98,7 +98,7 @@ CURRENCIES = [
 
 
 def write_portal(folder: Path, mode: int = 1, **tables: Sequence[Mapping[str, Any]]) -> Path:
-    """Writes a data directory; directories that are not given have a few usual rows.
+    """Writes a data directory; reference data that are not given get a few usual rows.
 
     Args:
         mode: of the CRM: 1 classic, 2 simple (without leads).

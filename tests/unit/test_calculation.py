@@ -423,7 +423,7 @@ def test_outcomes_add_up_and_any_failed_status_is_junk() -> None:
     assert value(found, "leads_in_work", MARCH) == 2
 
 
-def test_semantics_own_then_directory_then_in_process() -> None:
+def test_semantics_own_then_of_the_stage_then_in_process() -> None:
     found = facts(
         leads=[
             lead(1, "03-01", "CALL", stageSemanticId="F"),
@@ -437,7 +437,7 @@ def test_semantics_own_then_directory_then_in_process() -> None:
 
 
 def test_what_shares_a_name_is_told_apart_by_its_id() -> None:
-    """User 4 is called as 2 is shown, user 5 like a user that the portal has not."""
+    """User 4 has the name that 2 is shown with, user 5 looks like one the portal does not have."""
     found = facts(
         statuses=[
             *STATUSES,
@@ -1132,7 +1132,7 @@ def test_data_quality_counts() -> None:
     assert issue(found, "held_by_dismissed", "lead") == 1
     begins = data_quality(found).filter(check="history_begins", entity="lead").row(0, named=True)
     assert (begins["detail"], begins["records"]) == ("2026-03-02", 4)
-    # 20 records against a median of 4 (1, 4, 20) is no import; against 1 it is.
+    # 20 records against a median of 4 (1, 4, 20) are not an import; against 1 they are.
     assert issue(found, "import_day", "lead") == 0
     spread = facts(
         leads=[lead(n, f"03-{n:02}") for n in range(1, 20)]
@@ -1206,7 +1206,7 @@ def test_unknown_names_are_told() -> None:
 
 
 def test_reference_month() -> None:
-    """The figures that the users know by heart."""
+    """The figures that users know."""
     leads = [
         *(lead(n, "03-02 10:00", "JUNK", dateClosed=at("03-07 10:00")) for n in range(1, 897)),
         *(

@@ -70,7 +70,7 @@ def test_a_command_that_the_batch_leaves_out_is_asked_for_again(play: Any) -> No
     assert slept == [1, 2]
 
     client, _, _ = play(*[(200, one)] * 6)
-    with pytest.raises(Bitrix24Error, match=r"left out 1 of 2 commands .* again and again"):
+    with pytest.raises(Bitrix24Error, match=r"left out 1 of 2 commands .* repeatedly"):
         client.batch(COMMANDS)
 
 
@@ -142,19 +142,19 @@ def test_a_moved_portal_is_told_with_its_new_host(play: Any) -> None:
 
 def test_html_in_place_of_json_is_told(play: Any) -> None:
     client, _, _ = play((200, b"<html>"))
-    with pytest.raises(Bitrix24Error, match="HTTP 200 and no JSON"):
+    with pytest.raises(Bitrix24Error, match="HTTP 200 and no valid JSON"):
         client.call("profile")
 
 
 def test_pages_out_of_order_are_a_failure(play: Any) -> None:
     rows = [{"id": 2}, {"id": 1}]
     client, _, _ = play((200, batch_body({"p0": {"items": rows}})))
-    with pytest.raises(Bitrix24Error, match="did not keep the order"):
+    with pytest.raises(Bitrix24Error, match="did not sort its rows by id"):
         list(client.walk("crm.item.list", {}, "items", "id"))
 
 
 def test_a_walk_ends_where_nothing_is_behind_the_page_that_is_not_full(play: Any) -> None:
-    """What follows that page in the same batch is an answer to a reference that names no row."""
+    """Later pages of the same batch answer a reference to a row that does not exist."""
     first = [{"id": number} for number in range(1, 51)]
     second = [{"id": number} for number in range(51, 101)]
     short = [{"id": 101}]
@@ -176,7 +176,7 @@ def test_a_walk_ends_where_nothing_is_behind_the_page_that_is_not_full(play: Any
 
 
 def test_a_short_page_is_no_end_of_a_walk(play: Any) -> None:
-    """The portal gives a part of a page, and then nothing of what it counts, and then the rest."""
+    """The portal returns a part of a page, then nothing though it counts more, then the rest."""
     client, _, _ = play(
         (200, batch_body({"p0": {"items": [{"id": 1}]}})),
         (200, batch_body({"p0": {"items": []}}, totals={"p0": 2})),
@@ -190,7 +190,7 @@ def test_a_short_page_is_no_end_of_a_walk(play: Any) -> None:
 def test_rows_that_are_counted_and_never_listed_are_a_failure(play: Any) -> None:
     nothing = (200, batch_body({"p0": {"items": []}}, totals={"p0": 2}))
     client, _, _ = play((200, batch_body({"p0": {"items": []}})), *[nothing] * 3)
-    with pytest.raises(Bitrix24Error, match=r"counts 2 rows of .* and lists 0 of"):
+    with pytest.raises(Bitrix24Error, match=r"counts 2 rows of .* and lists 0, in 3"):
         list(client.walk("crm.item.list", {}, "items", "id"))
 
 
@@ -213,7 +213,7 @@ def test_pages_that_are_short_of_their_count_are_asked_for_again(play: Any) -> N
     assert list(played.sent[1]["cmd"]) == ["b"]
 
     client, _, _ = play(*[(200, batch_body({"b": one}, totals={"b": 2}))] * 3)
-    with pytest.raises(Bitrix24Error, match=r"counts 2 rows of crm\.item\.list and lists 1 of"):
+    with pytest.raises(Bitrix24Error, match=r"counts 2 rows of crm\.item\.list and lists 1, in 3"):
         client.lists({"b": commands["b"]}, "items")
 
     client, _, _ = play(*[(200, batch_body({"b": one}, totals={"b": 2}))] * 3)
@@ -222,8 +222,8 @@ def test_pages_that_are_short_of_their_count_are_asked_for_again(play: Any) -> N
     assert client.differences == {"crm.item.list": 1}
 
 
-def test_a_directory_that_lost_a_row_between_its_pages_is_read_anew(play: Any) -> None:
-    """A row of the first page goes meanwhile: the first of the second page would be skipped."""
+def test_reference_data_that_lost_a_row_between_pages_are_read_again(play: Any) -> None:
+    """A row of the first page is deleted meanwhile: the first of the second would be skipped."""
     users = [{"ID": str(number)} for number in range(1, 53)]
     left = users[1:]
     client, _, _ = play(
@@ -259,12 +259,12 @@ def test_an_answer_that_was_cut_short_is_asked_for_again(play: Any) -> None:
 @pytest.mark.parametrize("body", [b'{"result": NaN}', b'{"result": [1, 2', b"[" * 100_000])
 def test_broken_json_is_told(play: Any, body: bytes) -> None:
     client, _, _ = play(*[(200, body)] * 4)
-    with pytest.raises(Bitrix24Error, match="HTTP 200 and no JSON, or a broken one"):
+    with pytest.raises(Bitrix24Error, match="HTTP 200 and no valid JSON"):
         client.call("profile")
 
 
 def test_no_secret_comes_through_an_answer(play: Any) -> None:
-    """Of a file its number stays; addresses in rows, keys and errors lose code and token."""
+    """Only the ID of a file stays; addresses in rows, keys and errors lose code and token."""
     address = "http://127.0.0.1:1/rest/1/planted-code/f.json?token=planted-token"
     row = {"id": 1, "title": address, address: 1, "file": {"id": 5, "urlMachine": address}}
     error = {"a": {"error": "", "error_description": address}}

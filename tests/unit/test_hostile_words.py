@@ -13,7 +13,7 @@ from tests.support.small_portal import deal, lead, status
 
 @pytest.mark.parametrize("word", [*WORDS, HALF, LONG], ids=ascii)
 def test_a_word_is_read_as_it_is(word: str) -> None:
-    """In columns, in user fields and in lists; what no text can hold is told by its sign."""
+    """In columns, user fields and lists; characters that no text can hold become U+FFFD."""
     expected = UNREADABLE.sub("\ufffd", word)
     assert ("\ufffd" in expected) == (word in (*CONTROLS, HALF))
     values = {"UF_CRM_TEXT": word, "UF_CRM_MANY": [word, {"VALUE": word}]}

@@ -1,16 +1,20 @@
-"""The mutants of `make mutants` still fit the code that they break."""
+"""The mutants of `make mutants`: pins fit the code, those made by rule are what they say."""
 
 from __future__ import annotations
 
 import re
 
+import sqlglot
+
 from pipelines.environment import ROOT
-from scripts.mutation_check import ERROR, GREEN, RED, load_mutants, verdict
+from scripts.mutation.pins import ERROR, GREEN, RED, load_pins, verdict
+from scripts.mutation.sql_rules import broken, mutants, to_sql
+from scripts.mutation.unit_tests import models, unnoticed
 
 
-def test_every_mutant_breaks_one_place_and_names_tests_that_exist() -> None:
-    mutants = load_mutants()
-    assert len(mutants) >= 30
+def test_every_pin_breaks_one_place_and_names_tests_that_exist() -> None:
+    pins = load_pins()
+    assert len(pins) >= 30
     names: dict[str, set[str]] = {"unit": set(), "data": set()}
     for file in (ROOT / "dbt_project" / "models").rglob("*.yml"):
         _, _, unit_tests = file.read_text(encoding="utf-8").partition("\nunit_tests:")
@@ -18,15 +22,15 @@ def test_every_mutant_breaks_one_place_and_names_tests_that_exist() -> None:
     for file in (ROOT / "dbt_project").rglob("*.sql"):
         names["data"] |= {file.stem}
     wrong = []
-    for mutant in mutants:
-        if mutant.kind in names:
-            exists = set(mutant.test.split()) <= names[mutant.kind]
+    for pin in pins:
+        if pin.kind in names:
+            exists = set(pin.test.split()) <= names[pin.kind]
         else:
-            path, _, name = mutant.test.rpartition("::")
+            path, _, name = pin.test.rpartition("::")
             tests = ROOT / (path or "tests/marts/test_semantic_layer.py")
             exists = name.split(" and ")[0] in tests.read_text(encoding="utf-8")
-        if not exists or mutant.old == mutant.new:
-            wrong.append((mutant.rule, mutant.kind, mutant.test))
+        if not exists or pin.old == pin.new:
+            wrong.append((pin.rule, pin.kind, pin.test))
     assert wrong == []
 
 
@@ -37,3 +41,55 @@ def test_only_a_failed_test_kills_a_mutant() -> None:
     assert verdict({"fail", "error"}) == ERROR
     assert verdict({"success", "skipped"}) == ERROR
     assert verdict(set()) == ERROR
+
+
+QUERY = """
+with sales as (
+    select deal_id, coalesce(own_name, name, 'none') as name -- of the deal
+    from deals
+    left join names on deals.id = names.id and names.kind = 'deal'
+    where days >= 3 and not is_legacy
+)
+select name, count(distinct deal_id) filter (where days > 0) as deals,
+    row_number() over (partition by name, kind order by day desc, id) as number
+from sales group by name
+"""
+
+
+def changed(query: str) -> dict[str, str]:
+    tree = sqlglot.parse_one(query, read="duckdb")
+    as_it_is = to_sql(tree)
+    found = {name: broken(tree, mutant) for name, mutant in mutants(tree).items()}
+    assert to_sql(tree) == as_it_is
+    assert as_it_is not in found.values()
+    return found
+
+
+def test_each_rule_breaks_what_it_names() -> None:
+    found = changed(QUERY)
+    for name, piece in (
+        ("sales · without condition · days >= 3", "WHERE NOT is_legacy"),
+        ("sales · without condition · names.kind = 'deal'", "ON deals.id = names.id WHERE"),
+        ("sales · other side of limit · days >= 3", "days > 3"),
+        ("sales · one more · days >= 3", "days >= 4"),
+        ("sales · without not · NOT is_legacy", "AND is_legacy"),
+        ("sales · without argument · name", "COALESCE(own_name, 'none')"),
+        ("sales · argument before · name", "COALESCE(name, own_name, 'none')"),
+        ("sales · inner join · names", "INNER JOIN names"),
+        ("query · without distinct · DISTINCT deal_id", "COUNT(deal_id)"),
+        ("query · without partition · kind", "(PARTITION BY name ORDER BY"),
+        ("query · other order · id", "id DESC)"),
+        ("query · without order · id", "ORDER BY day DESC)"),
+    ):
+        assert piece in found[name], (name, found[name])
+
+
+def test_names_outlive_layout_comments_and_new_columns() -> None:
+    other = QUERY.replace("\n", "  ").replace("-- of the deal", ",\n1 as added")
+    assert set(changed(QUERY)) <= set(changed(other))
+
+
+def test_mutants_that_nothing_notices_are_listed_in_order_and_of_models_that_are() -> None:
+    lines = sorted(unnoticed())
+    assert {line.split(" · ")[0] for line in lines} <= set(models())
+    assert all(line.count(" · ") >= 3 for line in lines)

@@ -1,4 +1,4 @@
-"""Workflows, systemd units and the audit: files that run elsewhere, held to their formats."""
+"""Workflows, systemd units and the audit: files that run elsewhere, checked here."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_secrets_reach_the_refresh_alone_and_no_command_line() -> None:
     for path in WORKFLOWS:
         for job in workflow(path.name)["jobs"].values():
             for step in job["steps"]:
-                # An expression in a command is code that whoever sets it may write.
+                # An expression in a command is code from anyone who may set it.
                 assert "${{" not in step.get("run", ""), step
                 if "secrets." in json.dumps(step):
                     assert step["name"] == "Refresh"
@@ -112,7 +112,7 @@ def test_make_serve_sends_the_policy() -> None:
 
 
 def test_the_warehouse_of_a_run_that_failed_or_timed_out_is_kept() -> None:
-    """A first load of many hours goes on in the next job."""
+    """A first load of many hours continues in the next job."""
     job = workflow("refresh.yml")["jobs"]["refresh"]
     steps = {step.get("name"): step for step in job["steps"]}
     assert steps["Refresh"]["timeout-minutes"] < job["timeout-minutes"] - 20
@@ -262,5 +262,5 @@ def test_what_an_audit_finds_is_listed(
     monkeypatch.setattr(audit, "NODE_COMMAND", answering(tmp_path / "npm", json.dumps(node), 1))
     assert audit.main() == 1
     out = capsys.readouterr().out
-    assert "  dlt 1.31.0: PYSEC-1, mended in 2.1\n" in out
+    assert "  dlt 1.31.0: PYSEC-1, fixed in 2.1\n" in out
     assert "  svelte <4.2.19: moderate\n" in out

@@ -31,7 +31,7 @@ T0 = "2026-03-01T10:00:00+03:00"
 
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    """Stage C1:UC_GONE left the directory; a deal once stood on it."""
+    """Stage C1:UC_GONE is gone from the reference data; a deal was once on it."""
     folder = write_portal(
         tmp_path_factory.mktemp("portal"),
         statuses=[*STATUSES, status(8, "DEAL_STAGE_1", "C1:UC_PAID")],
@@ -81,18 +81,18 @@ def test_project_and_package_have_one_version() -> None:
             "refresh_overlap_minutes = 0: Input should be greater than or equal to 1",
         ),
         ("legacy_rules: [{stage: [NEW]}]", "legacy_rules.0.stage; did you mean stages?"),
-        ("legacy_rules: [{entity: deal}]", "a rule without conditions would name every record"),
+        ("legacy_rules: [{entity: deal}]", "a rule without conditions would match every record"),
         ("legacy_rules: [{created_before: soon}]", "legacy_rules.0.created_before = 'soon'"),
         ("portal_timezone: localtime", "portal_timezone = 'localtime': is not a time zone"),
         ("portal_timezone: posix/Europe/Moscow", "'posix/Europe/Moscow': is not a time zone"),
         (
             "pii: none\nkeep_titles: true\npii: full",
-            "the key pii stands twice, again in line 3",
+            "the key pii is there twice, again in line 3",
         ),
-        ("legacy_rules: [{entity: deal, entity: lead}]", "the key entity stands twice"),
+        ("legacy_rules: [{entity: deal, entity: lead}]", "the key entity is there twice"),
         ("- nothing", "must hold `key: value` lines"),
-        ("a: [", "is not YAML"),
-        ("legacy_rules: [{created_before: 2026-02-31}]", "is not YAML: day is out of range"),
+        ("a: [", "is not valid YAML"),
+        ("legacy_rules: [{created_before: 2026-02-31}]", "is not valid YAML: day is out of range"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(
@@ -128,7 +128,7 @@ def test_a_folder_that_cannot_be_written_is_a_wrong_setting(tmp_path: Path) -> N
     for folder in (tmp_path / "file", tmp_path / "file" / "data", tmp_path / "data"):
         lock = re.escape(f"{folder / 'refresh.lock'} cannot be written (")
         with (
-            pytest.raises(SettingsError, match=f"^{lock}.*name another one in WAREHOUSE_DIR$"),
+            pytest.raises(SettingsError, match=f"^{lock}.*set WAREHOUSE_DIR to another one$"),
             Warehouse(folder).lock(),
         ):
             pass
@@ -191,19 +191,22 @@ def test_the_file_of_the_environment_overrides_the_defaults(
     [
         (
             {"paid_stages": ["C1:UC_PAYD"]},
-            "setting paid_stages names the deal stage 'C1:UC_PAYD', which the portal has not;"
+            "setting paid_stages names the deal stage 'C1:UC_PAYD', which the portal does not have;"
             " did you mean C1:UC_PAID?",
         ),
-        # A stage of leads is no stage of deals.
-        ({"paid_stages": ["CONVERTED"]}, "the deal stage 'CONVERTED', which the portal has not"),
+        # A lead stage is not a deal stage.
+        (
+            {"paid_stages": ["CONVERTED"]},
+            "the deal stage 'CONVERTED', which the portal does not have",
+        ),
         (
             {"lead_stage_outcomes": {"JUNKY": "junk"}},
-            "lead_stage_outcomes names the lead stage 'JUNKY', which the portal has not;"
+            "lead_stage_outcomes names the lead stage 'JUNKY', which the portal does not have;"
             " did you mean JUNK?\n  it has: NEW «New», JUNK «Junk», CONVERTED «Converted»",
         ),
         (
             {"sales_pipelines": [0, 7]},
-            "setting sales_pipelines names the pipeline '7', which the portal has not\n"
+            "setting sales_pipelines names the pipeline '7', which the portal does not have\n"
             "  it has: 0 «Продажи», 1 «Опт»",
         ),
         (
@@ -214,7 +217,7 @@ def test_the_file_of_the_environment_overrides_the_defaults(
         ({"user_fields": ["UF_CRM_CITI"]}, "did you mean UF_CRM_CITY?"),
     ],
 )
-def test_a_name_that_the_portal_has_not_is_refused_before_anything_is_read(
+def test_a_name_that_the_portal_does_not_have_is_refused_before_anything_is_read(
     portal: Portal, tmp_path: Path, values: dict[str, Any], message: str
 ) -> None:
     warehouse = Warehouse(tmp_path)
@@ -226,7 +229,7 @@ def test_a_name_that_the_portal_has_not_is_refused_before_anything_is_read(
 
 
 def test_names_of_the_past_are_allowed(portal: Portal, tmp_path: Path) -> None:
-    """The deleted stage stands in the history; the pipeline was seen by an earlier refresh."""
+    """The deleted stage is in the history; an earlier refresh saw the pipeline."""
     named = settings(
         paid_stages=["C1:UC_GONE", "C1:UC_PAID"],
         sales_pipelines=[0, 1],
@@ -238,5 +241,5 @@ def test_names_of_the_past_are_allowed(portal: Portal, tmp_path: Path) -> None:
     rows = [{"id": 0, "name": "Продажи", "sort": 100, "isDefault": "Y"}]
     portal.replace("categories", rows)
     extract(Client(portal.webhook_url), warehouse, named)
-    with pytest.raises(SettingsError, match="the pipeline '1', which the portal has not"):
+    with pytest.raises(SettingsError, match="the pipeline '1', which the portal does not have"):
         extract(Client(portal.webhook_url), Warehouse(tmp_path / "new"), named)

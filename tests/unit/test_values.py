@@ -31,7 +31,7 @@ HALF = "\ud83d"
     ("value", "expected"),
     [
         ([5, 7], [5, 7]),
-        # A list with gaps, keys as texts: 10 stands behind 2.
+        # A list with gaps, keys as texts: 10 comes after 2.
         ({"10": 9, "0": 5, "2": 7}, [5, 7, 9]),
         ({}, []),
         ([], []),
@@ -189,7 +189,7 @@ def test_what_cannot_be_decoded_names_record_field_and_value() -> None:
         LEADS.typed([lead(1, companyId=f"https://p/rest/1/{CODE}/?auth=tttt")], 1)
     assert CODE not in str(caught.value)
     assert "tttt" not in str(caught.value)
-    # Of customers' contacts nothing is told.
+    # Customers' contacts are never shown.
     with pytest.raises(Bitrix24Error, match="contact_details 3: field NAME holds a list") as caught:
         CONTACT_DETAILS.typed([{"ID": 3, "NAME": ["Пелагея"]}], 1)
     assert "Пелагея" not in str(caught.value)

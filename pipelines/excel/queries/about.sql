@@ -14,7 +14,10 @@ select
         where is_sales_pipeline and not is_deleted
     ) as sales_pipelines,
     (
-        select string_agg(pipeline_name || ' / ' || stage_name, ', ' order by pipeline_name, stage_name)
+        select
+            string_agg(
+                pipeline_name || ' / ' || stage_name, ', ' order by pipeline_name, stage_name
+            )
         from marts.dim_stages
         where entity = 'deal' and stage_state = 'success' and semantics <> 'S'
     ) as paid_stages,
@@ -26,6 +29,14 @@ select
             and stage_state
             <> case semantics when 'S' then 'success' when 'F' then 'failed' else 'in_work' end
     ) as lead_stage_outcomes,
-    (select count(*) from marts.fct_leads where is_legacy) as legacy_leads,
-    (select count(*) from marts.fct_deals where is_legacy) as legacy_deals,
+    (
+        select count(*)
+        from marts.fct_leads
+        where is_legacy
+    ) as legacy_leads,
+    (
+        select count(*)
+        from marts.fct_deals
+        where is_legacy
+    ) as legacy_deals
 from quality.refreshes

@@ -12,7 +12,7 @@ with items as (
         is_without_planned_activity,
         is_overdue,
         opportunity_amount as base_amount,
-        is_amount_unknown,
+        is_amount_unknown
     from marts.fct_leads
     where is_counted
     union all
@@ -25,7 +25,7 @@ with items as (
         is_without_planned_activity,
         is_overdue,
         base_amount,
-        is_amount_unknown,
+        is_amount_unknown
     from marts.fct_deals
     where is_counted
 )
@@ -53,8 +53,9 @@ select
     count(*) filter (where entity = 'deal' and is_idle) as deals_inactive,
     count(*) filter (where entity = 'deal' and is_without_planned_activity)
         as deals_without_planned_activity,
-    metrics.known_sum(base_amount, is_amount_unknown, entity = 'deal' and is_without_planned_activity)
-        as deals_without_planned_activity_amount,
+    metrics.known_sum(
+        base_amount, is_amount_unknown, entity = 'deal' and is_without_planned_activity
+    ) as deals_without_planned_activity_amount,
     count(*) filter (where entity = 'deal' and is_without_planned_activity and is_amount_unknown)
         as deals_without_planned_activity_amount_unknown,
     count(*) filter (where entity = 'deal' and is_overdue) as deals_overdue,
@@ -62,8 +63,8 @@ select
         as deals_overdue_amount,
     count(*) filter (where entity = 'deal' and is_overdue and is_amount_unknown)
         as deals_overdue_amount_unknown,
-    grouping(manager_name) = 1 as is_total,
+    grouping(manager_name) = 1 as is_total
 from items
 where is_in_work
-group by grouping sets ((manager_name), ())
+group by grouping sets ((manager_name), ()) -- noqa: PRS
 order by is_total, coalesce(deals_forgotten_amount, 0) desc, leads_forgotten desc, manager_name

@@ -11,7 +11,7 @@ with bins as (
         created_date between getvariable('period_start') and getvariable('period_end')
             as is_created_in_period,
         coalesce(sold_date, failed_date)
-        between getvariable('period_start') and getvariable('period_end') as is_closed_in_period,
+        between getvariable('period_start') and getvariable('period_end') as is_closed_in_period
     from marts.fct_deals
     where is_counted and days_to_close_bin is not null
 )
@@ -32,7 +32,7 @@ select
     count(*) filter (where is_closed_in_period and is_sale and is_amount_unknown)
         as sales_amount_period_unknown,
     count(*) filter (where is_closed_in_period and is_failed) as deals_failed_period,
-    grouping(days_to_close_bin) = 1 as is_total,
+    grouping(days_to_close_bin) = 1 as is_total
 from bins
-group by grouping sets ((days_to_close_bin), ())
+group by grouping sets ((days_to_close_bin), ()) -- noqa: PRS
 order by is_total, min(days_to_close)

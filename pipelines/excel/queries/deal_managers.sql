@@ -9,7 +9,7 @@ with placed as (
                 as pipeline_name,
             case when is_handed_over then sale_stage_id else stage_id end as stage_id,
             case when is_handed_over then sale_stage_name else stage_name end as stage_name
-        ),
+        )
     from marts.fct_deals
 ),
 
@@ -17,7 +17,7 @@ deals as (
     select
         deals.*,
         stages.sort_order,
-        pipelines.sort_order as pipeline_order,
+        pipelines.sort_order as pipeline_order
     from placed as deals
     left join marts.dim_stages as stages
         on stages.entity = 'deal' and deals.stage_id = stages.stage_id
@@ -35,9 +35,9 @@ select
     count(*) as deals_created,
     metrics.known_sum(deals.base_amount, is_amount_unknown, true) as base_amount,
     count(*) filter (where is_amount_unknown) as base_amount_unknown,
-    grouping(stage_id) = 1 as is_total,
+    grouping(stage_id) = 1 as is_total
 from deals
-group by grouping sets (
+group by grouping sets ( -- noqa: PRS
     (pipeline_name, stage_id, stage_name, manager_name),
     (pipeline_name, stage_id, stage_name),
     (manager_name),

@@ -35,7 +35,7 @@ select
     deals.sold_date,
     deals.failed_date,
     deals.crm_url,
-    user_fields.* exclude (deal_id),
+    user_fields.* exclude (deal_id)
 from deals
 left join user_fields on deals.deal_id = user_fields.deal_id
 where
@@ -46,4 +46,4 @@ where
         or deals.sold_date between getvariable('period_start') and getvariable('period_end')
         or deals.failed_date between getvariable('period_start') and getvariable('period_end')
     )
-order by deals.is_in_work desc, deals.age_days desc nulls last, deals.deal_id
+order by deals.is_in_work desc, deals.age_days desc nulls last, deals.deal_id asc

@@ -1,18 +1,18 @@
--- Figures of the period and of the one before it, which ends at the time of day of the data where the
--- period does. Beside each amount stands how many records it leaves out.
+-- Figures of the period and of the one before it, which ends at the time of day of the data where
+-- the period does. Beside each amount stands how many records it leaves out.
 -- Grain: one row per period.
 with periods as (
     select
         1 as period,
         getvariable('period_start') as first_day,
         getvariable('period_end') as last_day,
-        timestamptz 'infinity' as until,
+        timestamptz 'infinity' as until
     union all
     select
         2 as period,
         getvariable('previous_start') as first_day,
         getvariable('previous_end') as last_day,
-        getvariable('previous_until') as until,
+        getvariable('previous_until') as until
 ),
 
 leads as (
@@ -55,36 +55,48 @@ leads_created as (
         metrics.known_amount(
             sum(sales_amount) filter (where sales_count > sales_amount_unknown_count),
             sales_amount_of_leads_cohort_unknown
-        ) as sales_amount_of_leads_cohort,
+        ) as sales_amount_of_leads_cohort
     from periods
-    left join leads on leads.created_date between first_day and last_day and leads.created_at <= until
+    left join leads
+        on
+            leads.created_date between first_day and last_day
+            and leads.created_at <= until
     group by period
 ),
 
 leads_quality as (
     select
         period,
-        count(lead_id) as leads_quality_period,
+        count(lead_id) as leads_quality_period
     from periods
-    left join leads on leads.quality_date between first_day and last_day and leads.quality_at <= until
+    left join leads
+        on
+            leads.quality_date between first_day and last_day
+            and leads.quality_at <= until
     group by period
 ),
 
 leads_with_deal as (
     select
         period,
-        count(lead_id) as leads_with_deal_period,
+        count(lead_id) as leads_with_deal_period
     from periods
-    left join leads on leads.first_deal_date between first_day and last_day and leads.first_deal_at <= until
+    left join leads
+        on
+            leads.first_deal_date between first_day and last_day
+            and leads.first_deal_at <= until
     group by period
 ),
 
 leads_with_sale as (
     select
         period,
-        count(lead_id) as leads_with_sale_period,
+        count(lead_id) as leads_with_sale_period
     from periods
-    left join leads on leads.first_sold_date between first_day and last_day and leads.first_sold_at <= until
+    left join leads
+        on
+            leads.first_sold_date between first_day and last_day
+            and leads.first_sold_at <= until
     group by period
 ),
 
@@ -121,9 +133,12 @@ deals_created as (
         count(*) filter (where is_sale and customer_kind = 'unknown' and is_amount_unknown)
             as sales_unknown_amount_cohort_unknown,
         avg(days_to_close) as days_to_close_avg_cohort,
-        median(days_to_close) as days_to_close_median_cohort,
+        median(days_to_close) as days_to_close_median_cohort
     from periods
-    left join deals on deals.created_date between first_day and last_day and deals.created_at <= until
+    left join deals
+        on
+            deals.created_date between first_day and last_day
+            and deals.created_at <= until
     group by period
 ),
 
@@ -153,7 +168,7 @@ deals_sold as (
         metrics.known_sum(base_amount, is_amount_unknown, has_counted_lead)
             as sales_amount_of_leads_period,
         count(*) filter (where has_counted_lead and is_amount_unknown)
-            as sales_amount_of_leads_period_unknown,
+            as sales_amount_of_leads_period_unknown
     from periods
     left join deals
         on
@@ -168,7 +183,7 @@ deals_closed as (
         period,
         count(deal_id) filter (where is_failed) as deals_failed_period,
         avg(days_to_close) as days_to_close_avg_period,
-        median(days_to_close) as days_to_close_median_period,
+        median(days_to_close) as days_to_close_median_period
     from periods
     left join deals
         on
@@ -218,7 +233,7 @@ select
     deals_overdue / nullif(deals_created, 0) as deals_overdue_share,
     sales_cohort / nullif(deals_created, 0) as sales_cohort_share,
     sales_amount_cohort / nullif(sales_with_amount_cohort, 0) as average_sale_cohort,
-    sales_amount_period / nullif(sales_with_amount_period, 0) as average_sale_period,
+    sales_amount_period / nullif(sales_with_amount_period, 0) as average_sale_period
 from leads_created
 inner join leads_quality using (period)
 inner join leads_with_deal using (period)

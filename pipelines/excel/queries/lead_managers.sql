@@ -4,7 +4,7 @@ with leads as (
     select
         leads.*,
         stages.sort_order,
-        visits.days_on_stage_now,
+        visits.days_on_stage_now
     from marts.fct_leads as leads
     left join marts.dim_stages as stages
         on stages.entity = 'lead' and leads.stage_id = stages.stage_id
@@ -21,9 +21,9 @@ select
     manager_name,
     count(*) as leads_received,
     avg(days_on_stage_now) as days_on_stage_now,
-    grouping(stage_name) = 1 as is_total,
+    grouping(stage_name) = 1 as is_total
 from leads
-group by grouping sets (
+group by grouping sets ( -- noqa: PRS
     (stage_name, manager_name), (stage_name), (manager_name), ()
 )
 order by is_total, min(sort_order) nulls last, stage_name, manager_name nulls last

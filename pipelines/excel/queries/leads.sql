@@ -39,7 +39,7 @@ select
     leads.created_date,
     case when not leads.is_in_work then leads.outcome_date end as outcome_date,
     leads.crm_url,
-    user_fields.* exclude (lead_id),
+    user_fields.* exclude (lead_id)
 from leads
 left join user_fields on leads.lead_id = user_fields.lead_id
 where
@@ -48,4 +48,4 @@ where
         leads.is_in_work
         or leads.created_date between getvariable('period_start') and getvariable('period_end')
     )
-order by leads.is_in_work desc, leads.age_days desc nulls last, leads.lead_id
+order by leads.is_in_work desc, leads.age_days desc nulls last, leads.lead_id asc

@@ -4,7 +4,7 @@ with unknown as (
     select
         'sales_period' as left_out_kind,
         1 as place,
-        coalesce(currency_code, '') as currency_code,
+        coalesce(currency_code, '') as currency_code
     from marts.fct_deals
     where
         is_counted
@@ -15,7 +15,7 @@ with unknown as (
     select
         'deals_created' as left_out_kind,
         2 as place,
-        coalesce(currency_code, '') as currency_code,
+        coalesce(currency_code, '') as currency_code
     from marts.fct_deals
     where
         is_counted
@@ -25,14 +25,14 @@ with unknown as (
     select
         'deals_in_work' as left_out_kind,
         3 as place,
-        coalesce(currency_code, '') as currency_code,
+        coalesce(currency_code, '') as currency_code
     from marts.fct_deals
     where is_counted and is_in_work and is_amount_unknown
     union all
     select
         'leads_received' as left_out_kind,
         4 as place,
-        coalesce(currency_code, '') as currency_code,
+        coalesce(currency_code, '') as currency_code
     from marts.fct_leads
     where
         is_counted
@@ -43,7 +43,7 @@ with unknown as (
 select
     left_out_kind,
     count(*) as records,
-    list(distinct currency_code order by currency_code) as currencies,
+    list(distinct currency_code order by currency_code) as currencies
 from unknown
 group by left_out_kind, place
 order by place

@@ -33,7 +33,7 @@ select
         sum(sales_amount_of_leads_period) filter (where sales_of_leads_period > 0),
         sum(sales_amount_of_leads_period_unknown)
     ) / nullif(sum(leads_received), 0) as revenue_per_lead_period,
-    grouping(metric_time__month) = 1 as is_total,
+    grouping(metric_time__month) = 1 as is_total
 from metrics.sales_dynamics
-group by grouping sets ((metric_time__month), ())
+group by grouping sets ((metric_time__month), ()) -- noqa: PRS
 order by is_total, month

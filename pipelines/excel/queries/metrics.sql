@@ -6,5 +6,5 @@ select
     label_en,
     definition_ru,
     definition_en,
-    value_format,
+    value_format
 from marts.dim_metrics

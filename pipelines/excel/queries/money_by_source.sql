@@ -7,7 +7,7 @@ with deals as (
         created_date between getvariable('period_start') and getvariable('period_end')
             as is_created,
         is_sale and sold_date between getvariable('period_start') and getvariable('period_end')
-            as is_sold,
+            as is_sold
     from marts.fct_deals
     where is_counted
 )
@@ -31,10 +31,10 @@ select
     count(*) filter (where is_sold and is_amount_unknown) as sales_amount_period_unknown,
     sales_amount_period / nullif(sales_period - sales_amount_period_unknown, 0)
         as average_sale_period,
-    grouping(lead_source_name) = 1 as is_total,
+    grouping(lead_source_name) = 1 as is_total
 from deals
 where is_created or is_sold
-group by grouping sets ((has_counted_lead, lead_source_name), ())
+group by grouping sets ((has_counted_lead, lead_source_name), ()) -- noqa: PRS
 order by
     is_total, has_counted_lead desc, sales_amount_period desc nulls last, deals_created desc,
     lead_source_name

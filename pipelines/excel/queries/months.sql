@@ -22,15 +22,18 @@ select
     ) as sales_amount_period,
     sum(sales_amount_period_unknown) as sales_amount_period_unknown,
     metrics.known_amount(
-        sum(sales_new_amount_period) filter (where sales_new_period > 0), sum(sales_new_amount_period_unknown)
+        sum(sales_new_amount_period) filter (where sales_new_period > 0),
+        sum(sales_new_amount_period_unknown)
     ) as sales_new_amount_period,
     sum(sales_new_amount_period_unknown) as sales_new_amount_period_unknown,
     metrics.known_amount(
-        sum(sales_repeat_amount_period) filter (where sales_repeat_period > 0), sum(sales_repeat_amount_period_unknown)
+        sum(sales_repeat_amount_period) filter (where sales_repeat_period > 0),
+        sum(sales_repeat_amount_period_unknown)
     ) as sales_repeat_amount_period,
     sum(sales_repeat_amount_period_unknown) as sales_repeat_amount_period_unknown,
     metrics.known_amount(
-        sum(sales_unknown_amount_period) filter (where sales_unknown_period > 0), sum(sales_unknown_amount_period_unknown)
+        sum(sales_unknown_amount_period) filter (where sales_unknown_period > 0),
+        sum(sales_unknown_amount_period_unknown)
     ) as sales_unknown_amount_period,
     sum(sales_unknown_amount_period_unknown) as sales_unknown_amount_period_unknown,
     sum(sales_amount_period) / nullif(sum(sales_with_amount_period), 0) as average_sale_period,
@@ -38,7 +41,7 @@ select
         sum(potential_amount) filter (where deals_in_work > 0), sum(potential_amount_unknown)
     ) as potential_amount,
     sum(potential_amount_unknown) as potential_amount_unknown,
-    grouping(metric_time__month) = 1 as is_total,
+    grouping(metric_time__month) = 1 as is_total
 from metrics.sales_dynamics
-group by grouping sets ((metric_time__month), ())
+group by grouping sets ((metric_time__month), ()) -- noqa: PRS
 order by is_total, month

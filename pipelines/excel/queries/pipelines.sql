@@ -4,7 +4,7 @@ with deals as (
     select
         * replace (
             case when is_handed_over then sale_pipeline_name else pipeline_name end as pipeline_name
-        ),
+        )
     from marts.fct_deals
 )
 
@@ -20,10 +20,10 @@ select
     count(*) filter (where is_sale) as sales_cohort,
     metrics.known_sum(base_amount, is_amount_unknown, is_sale) as sales_amount_cohort,
     count(*) filter (where is_sale and is_amount_unknown) as sales_amount_cohort_unknown,
-    grouping(pipeline_name) = 1 as is_total,
+    grouping(pipeline_name) = 1 as is_total
 from deals
 where
     is_counted
     and created_date between getvariable('period_start') and getvariable('period_end')
-group by grouping sets ((pipeline_name), ())
+group by grouping sets ((pipeline_name), ()) -- noqa: PRS
 order by is_total, deals_created desc, pipeline_name

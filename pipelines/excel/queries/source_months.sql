@@ -9,10 +9,12 @@ select
         sum(potential_amount) filter (where deals_in_work_count > potential_amount_unknown_count),
         leads_potential_amount_unknown
     ) as leads_potential_amount,
-    grouping(source_name) = 1 as is_total,
+    grouping(source_name) = 1 as is_total
 from marts.fct_leads
 where is_counted
-group by grouping sets ((source_name, created_month), (source_name), (created_month), ())
+group by grouping sets ( -- noqa: PRS
+    (source_name, created_month), (source_name), (created_month), ()
+)
 order by
     is_total,
     max(leads_potential_amount) over (partition by source_name, is_total) desc nulls last,

@@ -23,7 +23,7 @@ with sources as (
         ) as leads_potential_amount,
         count(*) filter (where is_first_deal) as leads_with_deal_period,
         count(*) filter (where is_first_sale) as leads_with_sale_period,
-        grouping(source_name) = 1 as is_total,
+        grouping(source_name) = 1 as is_total
     from (
         select
             *,
@@ -32,12 +32,12 @@ with sources as (
             first_deal_date between getvariable('period_start') and getvariable('period_end')
                 as is_first_deal,
             first_sold_date between getvariable('period_start') and getvariable('period_end')
-                as is_first_sale,
+                as is_first_sale
         from marts.fct_leads
         where is_counted
     ) as leads
     where is_created or is_first_deal or is_first_sale
-    group by grouping sets ((source_name), ())
+    group by grouping sets ((source_name), ()) -- noqa: PRS
 ),
 
 sold as (
@@ -45,14 +45,14 @@ sold as (
         lead_source_name as source_name,
         count(*) filter (where is_amount_unknown) as sales_amount_of_leads_period_unknown,
         sum(base_amount) as sales_amount_of_leads_period,
-        grouping(lead_source_name) = 1 as is_total,
+        grouping(lead_source_name) = 1 as is_total
     from marts.fct_deals
     where
         is_counted
         and is_sale
         and has_counted_lead
         and sold_date between getvariable('period_start') and getvariable('period_end')
-    group by grouping sets ((lead_source_name), ())
+    group by grouping sets ((lead_source_name), ()) -- noqa: PRS
 ),
 
 joined as (
@@ -66,7 +66,7 @@ joined as (
         coalesce(sold.sales_amount_of_leads_period_unknown, 0)
             as sales_amount_of_leads_period_unknown,
         sold.sales_amount_of_leads_period,
-        coalesce(sources.is_total, sold.is_total) as is_total,
+        coalesce(sources.is_total, sold.is_total) as is_total
     from sources
     full join sold
         on
@@ -87,20 +87,30 @@ select
     leads_with_deal_cohort / nullif(leads_received, 0) as lead_to_deal_rate_cohort,
     coalesce(leads_with_sale_cohort, 0) as leads_with_sale_cohort,
     leads_with_sale_cohort / nullif(leads_received, 0) as lead_to_sale_rate_cohort,
-    metrics.known_amount(joined.sales_amount_of_leads_cohort, joined.sales_amount_of_leads_cohort_unknown) as sales_amount_of_leads_cohort,
+    metrics.known_amount(
+        joined.sales_amount_of_leads_cohort, joined.sales_amount_of_leads_cohort_unknown
+    ) as sales_amount_of_leads_cohort,
     joined.sales_amount_of_leads_cohort_unknown,
-    metrics.known_amount(joined.sales_amount_of_leads_cohort, joined.sales_amount_of_leads_cohort_unknown)
+    metrics.known_amount(
+        joined.sales_amount_of_leads_cohort, joined.sales_amount_of_leads_cohort_unknown
+    )
     / nullif(leads_received, 0) as revenue_per_lead_cohort,
-    metrics.known_amount(joined.leads_potential_amount, joined.leads_potential_amount_unknown) as leads_potential_amount,
+    metrics.known_amount(
+        joined.leads_potential_amount, joined.leads_potential_amount_unknown
+    ) as leads_potential_amount,
     joined.leads_potential_amount_unknown,
     coalesce(leads_with_deal_period, 0) as leads_with_deal_period,
     leads_with_deal_period / nullif(leads_received, 0) as lead_to_deal_rate_period,
     coalesce(leads_with_sale_period, 0) as leads_with_sale_period,
     leads_with_sale_period / nullif(leads_received, 0) as lead_to_sale_rate_period,
-    metrics.known_amount(joined.sales_amount_of_leads_period, joined.sales_amount_of_leads_period_unknown) as sales_amount_of_leads_period,
+    metrics.known_amount(
+        joined.sales_amount_of_leads_period, joined.sales_amount_of_leads_period_unknown
+    ) as sales_amount_of_leads_period,
     joined.sales_amount_of_leads_period_unknown,
-    metrics.known_amount(joined.sales_amount_of_leads_period, joined.sales_amount_of_leads_period_unknown)
+    metrics.known_amount(
+        joined.sales_amount_of_leads_period, joined.sales_amount_of_leads_period_unknown
+    )
     / nullif(leads_received, 0) as revenue_per_lead_period,
-    is_total,
+    is_total
 from joined
-order by is_total, leads_received desc, source_name
+order by is_total asc, leads_received desc, source_name asc

@@ -1,4 +1,5 @@
--- Stages of the leads and deals created in the period: who came, went on, fell out, how long it took.
+-- Stages of the leads and deals created in the period: who came, went on, fell out, how long it
+-- took.
 -- Grain: one row per stage.
 with reach as (
     select * from marts.fct_stage_reach
@@ -18,7 +19,7 @@ items as (
         bool_or(is_forwarded) as is_forwarded,
         bool_or(is_drop) as is_drop,
         any_value(item_amount) as item_amount,
-        bool_or(is_item_amount_unknown) as is_item_amount_unknown,
+        bool_or(is_item_amount_unknown) as is_item_amount_unknown
     from reach
     group by entity, pipeline_id, stage_id, item_id
 ),
@@ -32,7 +33,7 @@ names as (
         any_value(stage_name) as stage_name,
         any_value(sort_order) as sort_order,
         avg(finished_days) as stage_days_avg,
-        median(finished_days) as stage_days_median,
+        median(finished_days) as stage_days_median
     from reach
     group by entity, pipeline_id, stage_id
 ),
@@ -48,7 +49,7 @@ stages as (
         count(*) filter (where is_drop) as dropped,
         metrics.known_sum(item_amount, is_item_amount_unknown, is_drop) as dropped_amount,
         count(*) filter (where is_drop and is_item_amount_unknown) as dropped_amount_unknown,
-        count(*) filter (where is_drop and is_visited) as visitors_dropped,
+        count(*) filter (where is_drop and is_visited) as visitors_dropped
     from items
     group by entity, pipeline_id, stage_id
 )
@@ -67,7 +68,7 @@ select
     dropped,
     dropped_amount,
     dropped_amount_unknown,
-    visitors_dropped / nullif(visited, 0) as dropped_share,
+    visitors_dropped / nullif(visited, 0) as dropped_share
 from stages
 inner join names
     on
@@ -77,8 +78,8 @@ inner join names
 left join marts.dim_pipelines as pipelines on stages.pipeline_id = pipelines.pipeline_id
 order by
     stages.entity desc,
-    pipelines.sort_order nulls last,
-    names.pipeline_name,
-    stages.stage_id is null,
-    names.sort_order nulls last,
-    names.stage_name
+    pipelines.sort_order asc nulls last,
+    names.pipeline_name asc,
+    stages.stage_id is null asc,
+    names.sort_order asc nulls last,
+    names.stage_name asc

@@ -4,7 +4,7 @@
 with leads as (
     select
         lead_id,
-        source_name,
+        source_name
     from marts.fct_leads
     where
         is_counted
@@ -17,7 +17,7 @@ reach as (
         lead_id,
         stage_name,
         min(sort_order) as sort_order,
-        bool_or(is_visited) as is_visited,
+        bool_or(is_visited) as is_visited
     from marts.fct_stage_reach
     where
         is_counted
@@ -32,8 +32,8 @@ select
     stage_name,
     count(*) as leads_received,
     count(*) filter (where is_visited) / nullif(count(*), 0) as stage_pass_rate,
-    grouping(source_name) = 1 as is_total,
+    grouping(source_name) = 1 as is_total
 from leads
 inner join reach using (lead_id)
-group by grouping sets ((source_name, stage_name), (stage_name))
+group by grouping sets ((source_name, stage_name), (stage_name)) -- noqa: PRS
 order by is_total, leads_received desc, source_name, min(sort_order) nulls last, stage_name

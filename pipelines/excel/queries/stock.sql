@@ -2,7 +2,7 @@
 -- Grain: one row.
 select
     leads.*,
-    deals.*,
+    deals.*
 from (
     select
         count(*) filter (where is_in_work) as leads_in_work,
@@ -12,7 +12,7 @@ from (
         count(*) filter (where is_overdue) as leads_overdue,
         metrics.known_sum(opportunity_amount, is_amount_unknown, is_overdue)
             as leads_overdue_amount,
-        count(*) filter (where is_overdue and is_amount_unknown) as leads_overdue_amount_unknown,
+        count(*) filter (where is_overdue and is_amount_unknown) as leads_overdue_amount_unknown
     from marts.fct_leads
     where is_counted
 ) as leads
@@ -26,7 +26,7 @@ cross join (
         count(*) filter (where is_without_planned_activity) as deals_without_planned_activity,
         count(*) filter (where is_overdue) as deals_overdue,
         metrics.known_sum(base_amount, is_amount_unknown, is_overdue) as deals_overdue_amount,
-        count(*) filter (where is_overdue and is_amount_unknown) as deals_overdue_amount_unknown,
+        count(*) filter (where is_overdue and is_amount_unknown) as deals_overdue_amount_unknown
     from marts.fct_deals
     where is_counted
 ) as deals

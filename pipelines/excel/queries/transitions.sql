@@ -7,7 +7,7 @@ select
     next_stage_name,
     next_pipeline_name,
     count(*) as transitions,
-    is_back_move,
+    is_back_move
 from marts.fct_stage_visits
 left join marts.dim_pipelines using (pipeline_id)
 where
@@ -26,9 +26,9 @@ group by
     is_back_move
 order by
     entity desc,
-    min(dim_pipelines.sort_order) nulls last,
-    pipeline_name,
+    min(dim_pipelines.sort_order) asc nulls last,
+    pipeline_name asc,
     transitions desc,
-    stage_name,
-    next_stage_name,
-    next_pipeline_name
+    stage_name asc,
+    next_stage_name asc,
+    next_pipeline_name asc

@@ -3,7 +3,7 @@
 select
     entity,
     field_name,
-    any_value(field_label) as field_label,
+    any_value(field_label) as field_label
 from marts.fct_user_field_values
 group by entity, field_name
 order by field_label, field_name, entity

@@ -31,12 +31,14 @@ select
         sum(potential_amount_unknown_count)
     ) as leads_potential_amount,
     sum(potential_amount_unknown_count) as leads_potential_amount_unknown,
-    utm_label is null as is_total,
+    utm_label is null as is_total
 from marts.fct_leads
 where
     is_counted
     and created_date between getvariable('period_start') and getvariable('period_end')
-group by grouping sets ((utm_campaign), (utm_source), (utm_medium), (utm_content), (utm_term), ())
+group by grouping sets ( -- noqa: PRS
+    (utm_campaign), (utm_source), (utm_medium), (utm_content), (utm_term), ()
+)
 order by
     is_total,
     array_position(

@@ -1,6 +1,6 @@
 """An independent calculation of every metric, straight from the portal's rows.
 
-It shares no code with the dbt project, so that two mistakes would have to agree to pass unseen.
+It shares no code with the dbt project, so only the same mistake in both would stay unnoticed.
 
     portal = Portal.read(data_dir)
     facts = calculate(portal, Settings(), as_of)

@@ -1,4 +1,4 @@
-"""How the portal counts each record, beside how the metrics do."""
+"""How the portal counts each record, next to how the metrics do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from tests.support.calculation.directory import Rates, to_base
 from tests.support.calculation.metrics import Facts
 from tests.support.calculation.portal import (
     Row,
@@ -23,9 +22,10 @@ from tests.support.calculation.portal import (
     system_time,
     text,
 )
+from tests.support.calculation.reference import Rates, to_base
 from tests.support.calculation.stages import FAILURE, OPEN, SUCCESS, read_history, start_of_stay
 
-# The portal knows its own semantics alone.
+# The portal knows only its own semantics.
 MEANING = {"S": SUCCESS, "F": FAILURE, "P": OPEN}
 STATE = {SUCCESS: "success", FAILURE: "failed", OPEN: "in_work"}
 
@@ -46,7 +46,7 @@ SCHEMA: dict[str, Any] = {
     "deleted_date": pl.Date,
 }
 
-# Entity, the row as it was last read, and the first reading that found it gone.
+# Entity, the row as it was last read, and the first sync that found it gone.
 Deleted = tuple[str, Row, datetime]
 
 
@@ -72,7 +72,7 @@ def _living(facts: Facts, rates: Rates, entity: str) -> Iterable[dict[str, Any]]
     history = read_history(
         portal.lead_stage_history if is_lead else portal.deal_stage_history,
         entity,
-        facts.directory,
+        facts.reference,
         lambda _, semantics: MEANING[semantics],
         facts.as_of,
         ZoneInfo(facts.settings.portal_timezone),
@@ -107,19 +107,19 @@ def _living(facts: Facts, rates: Rates, entity: str) -> Iterable[dict[str, Any]]
 
 def _described(facts: Facts, rates: Rates, entity: str, row: Row) -> dict[str, Any]:
     """What the row itself says, with the amount at the latest rate."""
-    directory = facts.directory
+    reference = facts.reference
     latest = rates.latest(text(row.get("currencyId")))
     return {
         "entity": entity,
         "item_id": int(row["id"]),
         "title": line(row.get("title")),
         "portal_state": STATE[_meaning(facts, entity, row)],
-        "manager_name": directory.manager_name(link(row.get("assignedById"))),
-        "source_name": directory.source_name(text(row.get("sourceId"))),
+        "manager_name": reference.manager_name(link(row.get("assignedById"))),
+        "source_name": reference.source_name(text(row.get("sourceId"))),
         "pipeline_name": (
-            directory.pipeline_name(int(row.get("categoryId") or 0)) if entity == "deal" else None
+            reference.pipeline_name(int(row.get("categoryId") or 0)) if entity == "deal" else None
         ),
-        "stage_name": directory.stage_name(entity, str(row["stageId"])),
+        "stage_name": reference.stage_name(entity, str(row["stageId"])),
         "base_amount": to_base(money(row.get("opportunity")), latest),
         "created_date": _day(facts, _time(facts, row["createdTime"])),
     }
@@ -131,11 +131,11 @@ def _time(facts: Facts, value: Any) -> datetime | None:
 
 def _meaning(facts: Facts, entity: str, row: Row) -> str:
     own = row.get("stageSemanticId")
-    return MEANING[facts.directory.semantics(entity, own, str(row["stageId"]))]
+    return MEANING[facts.reference.semantics(entity, own, str(row["stageId"]))]
 
 
 def _fallback(facts: Facts, is_lead: bool, row: Row) -> datetime | None:
-    """When it was closed, where the history lacks the present stay."""
+    """When it was closed, if the history lacks the present stay."""
     if moved_at := _time(facts, row.get("movedTime")):
         return moved_at
     if is_lead:

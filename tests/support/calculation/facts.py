@@ -11,16 +11,6 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from tests.support.calculation.directory import (
-    CREATED_FAILED,
-    LEAD_DELETED,
-    LEAD_IMPORTED,
-    NO_LEAD,
-    Directory,
-    Rates,
-    held,
-    to_base,
-)
 from tests.support.calculation.metrics import Facts
 from tests.support.calculation.portal import (
     Portal,
@@ -35,6 +25,16 @@ from tests.support.calculation.portal import (
     start_of,
     system_time,
     text,
+)
+from tests.support.calculation.reference import (
+    CREATED_FAILED,
+    LEAD_DELETED,
+    LEAD_IMPORTED,
+    NO_LEAD,
+    Rates,
+    Reference,
+    held,
+    to_base,
 )
 from tests.support.calculation.settings import Settings
 from tests.support.calculation.stages import (
@@ -85,7 +85,7 @@ class _Calculation:
         self.settings = settings
         self.as_of = as_of
         self.zone = ZoneInfo(settings.portal_timezone)
-        self.directory = Directory(portal)
+        self.reference = Reference(portal)
         self.rates = Rates(portal, as_of)
         self.rules = settings.parsed_legacy_rules()
         self.own_companies = {
@@ -96,7 +96,7 @@ class _Calculation:
             if row.get("COMPLETED") == "N" and not is_awaited(instant(row.get("CREATED")), as_of):
                 owner = int(row["OWNER_TYPE_ID"]), int(row["OWNER_ID"])
                 deadline = instant(row.get("DEADLINE"))
-                # What Bitrix24 writes where there is no deadline.
+                # What Bitrix24 writes if there is no deadline.
                 if deadline and deadline.year == 9999:
                     deadline = None
                 self.deadlines.setdefault(owner, []).append(deadline)
@@ -112,18 +112,18 @@ class _Calculation:
             portal=self.portal,
             settings=self.settings,
             as_of=self.as_of,
-            directory=self.directory,
+            reference=self.reference,
             leads=pl.DataFrame(leads, schema=LEADS | fields),
             deals=pl.DataFrame(deals, schema=DEALS | fields),
             stage_visits=pl.DataFrame(stage_visits, schema=STAGE_VISITS),
         )
 
     def time(self, value: Any) -> datetime | None:
-        """A time that the portal sets, where it can be."""
+        """A time that the portal sets, if it is possible."""
         return system_time(value, self.zone, self.as_of)
 
     def living(self, rows: Iterable[Row]) -> list[tuple[Row, int, datetime | None]]:
-        """Rows that do not wait for the next reading, with ID and time of creation, by ID."""
+        """Rows of this sync with ID and time of creation, by ID."""
         found = []
         for row in rows:
             created_at = instant(row.get("createdTime"))
@@ -138,7 +138,7 @@ class _Calculation:
         return moment.astimezone(self.zone).date() if moment else None
 
     def lead_meaning(self, stage_id: str, semantics: str) -> str:
-        """The setting's outcome of the stage, else that of the semantics."""
+        """The stage's outcome by the setting, else by the semantics."""
         outcome = self.settings.lead_stage_outcomes.get(stage_id)
         named = {"quality": SUCCESS, "junk": FAILURE, "in_work": OPEN}
         return named[outcome] if outcome else MEANING[semantics]
@@ -158,7 +158,7 @@ class _Calculation:
         """Attributes that leads and deals have in common."""
         entity_type = LEAD if entity == "lead" else DEAL
         stage_id = str(row["stageId"])
-        semantics = self.directory.semantics(entity, row.get("stageSemanticId"), stage_id)
+        semantics = self.reference.semantics(entity, row.get("stageSemanticId"), stage_id)
         manager_id = link(row.get("assignedById"))
         last_activity_at = self.time(row.get("lastActivityTime"))
         planned = self.deadlines.get((entity_type, item_id), [])
@@ -170,18 +170,18 @@ class _Calculation:
             "created_at": created_at,
             "created_date": created_date,
             "stage_id": stage_id,
-            "stage_name": self.directory.stage_name(entity, stage_id),
-            "is_known_stage": stage_id in self.directory.stages(entity),
+            "stage_name": self.reference.stage_name(entity, stage_id),
+            "is_known_stage": stage_id in self.reference.stages(entity),
             "has_own_semantics": row.get("stageSemanticId") in ("P", "S", "F"),
             "semantics": semantics,
             "source_id": source_id,
-            "source_name": self.directory.source_name(source_id),
+            "source_name": self.reference.source_name(source_id),
             "manager_id": manager_id,
-            "manager_name": self.directory.manager_name(manager_id),
-            "department_name": self.directory.department_name(manager_id),
-            "is_manager_dismissed": self.directory.is_dismissed(manager_id),
+            "manager_name": self.reference.manager_name(manager_id),
+            "department_name": self.reference.department_name(manager_id),
+            "is_manager_dismissed": self.reference.is_dismissed(manager_id),
             "city": (
-                self.directory.decode(entity_type, city_field, row.get(city_field), self.zone)
+                self.reference.decode(entity_type, city_field, row.get(city_field), self.zone)
                 if city_field
                 else None
             ),
@@ -204,7 +204,7 @@ class _Calculation:
             word = name.removeprefix("utm_").capitalize()
             item[name] = line(row.get(f"utm{word}"))
         for name in self.settings.user_fields:
-            item[name] = self.directory.decode(entity_type, name, row.get(name), self.zone)
+            item[name] = self.reference.decode(entity_type, name, row.get(name), self.zone)
         return item
 
     def add_forgotten(self, item: dict[str, Any], limit_days: int) -> None:
@@ -228,7 +228,7 @@ class _Calculation:
     def add_drop(
         self, item: dict[str, Any], is_failed: bool, own_visits: list[dict[str, Any]]
     ) -> None:
-        """The last open stage before failing; null for what has not failed."""
+        """The last open stage before failing; null for items that did not fail."""
         drop = next((visit for visit in own_visits if visit["is_drop"]), None)
         item["drop_stage_id"] = drop["stage_id"] if drop else None
         name = drop["stage_name"] if drop else CREATED_FAILED
@@ -239,7 +239,7 @@ class _Calculation:
         history = read_history(
             self.portal.lead_stage_history,
             "lead",
-            self.directory,
+            self.reference,
             self.lead_meaning,
             self.as_of,
             self.zone,
@@ -261,7 +261,7 @@ class _Calculation:
                 "is_quality": meaning == SUCCESS,
                 "is_junk": meaning == FAILURE,
                 "is_in_work": in_work,
-                "is_new": in_work and lead["stage_id"] == self.directory.first_lead_stage,
+                "is_new": in_work and lead["stage_id"] == self.reference.first_lead_stage,
                 "is_repeat": row.get("isReturnCustomer") == "Y",
                 "counts": self.settings.include_legacy or not lead["is_legacy"],
                 "outcome_at": outcome_at,
@@ -292,7 +292,7 @@ class _Calculation:
                 meaning,
                 None,
             )
-            own_visits = visits("lead", lead_id, steps, present, self.directory, self.as_of)
+            own_visits = visits("lead", lead_id, steps, present, self.reference, self.as_of)
             for visit in own_visits:
                 visit["counts"] = lead["counts"]
             self.add_drop(lead, lead["is_junk"], own_visits)
@@ -312,7 +312,7 @@ class _Calculation:
         history = read_history(
             self.portal.deal_stage_history,
             "deal",
-            self.directory,
+            self.reference,
             self.deal_meaning,
             self.as_of,
             self.zone,
@@ -351,17 +351,17 @@ class _Calculation:
             is_kept = self.settings.include_legacy or not deal["is_legacy"]
             deal |= {
                 "pipeline_id": pipeline_id,
-                "pipeline_name": self.directory.pipeline_name(pipeline_id),
+                "pipeline_name": self.reference.pipeline_name(pipeline_id),
                 "is_handed_over": is_sale and sale_pipeline_id != pipeline_id,
                 "sale_pipeline_id": sale_pipeline_id,
                 "sale_pipeline_name": (
-                    self.directory.pipeline_name(sale_pipeline_id)
+                    self.reference.pipeline_name(sale_pipeline_id)
                     if sale_pipeline_id is not None
                     else None
                 ),
                 "sale_stage_id": sale_stage_id,
                 "sale_stage_name": (
-                    self.directory.stage_name("deal", sale_stage_id) if sale_stage_id else None
+                    self.reference.stage_name("deal", sale_stage_id) if sale_stage_id else None
                 ),
                 "counts_where_it_stands": self.sells(pipeline_id) and is_kept,
                 "is_sales_pipeline": is_sales_pipeline,
@@ -396,7 +396,7 @@ class _Calculation:
             deal["is_amount_unknown"] = _is_unknown(amount, deal["base_amount"])
             self.add_lead(deal, link(row.get("leadId")), leads, leads_of)
             own_visits = visits(
-                "deal", deal_id, steps, present, self.directory, self.as_of, sale is not None
+                "deal", deal_id, steps, present, self.reference, self.as_of, sale is not None
             )
             for visit in own_visits:
                 visit["counts"] = self.sells(visit["pipeline_id"]) and is_kept
@@ -437,9 +437,9 @@ class _Calculation:
         meaning: str,
         sale: Step | None = None,
     ) -> tuple[datetime | None, str, str | None]:
-        """Since when the item is what it is, what says so, and what tells of an import.
+        """Since when the item has its outcome, the source of that, and signs of an import.
 
-        History, then the last move, then the close date; the row that an import writes is no move.
+        History, then the last move, then the close date; the row of an import is not a move.
         A deal of several pipelines is sold since `sale`.
         """
         moved = self.time(row.get("movedTime"))
@@ -503,9 +503,9 @@ class _Calculation:
         return day, moment if moment and moment <= self.as_of else None, name, is_closed
 
     def first_move(self, entity: str, row: Row, meaning: str, is_of_many: bool) -> datetime | None:
-        """The earliest move that readings saw since the item means what it means now.
+        """The earliest move that syncs saw since the item has its present outcome.
 
-        Of a sale in another pipeline, of all readings that saw it sold.
+        For a sale in another pipeline, among all syncs that saw it sold.
         """
         seen = [
             old for kind, old in self.portal.version_log if (kind, old["id"]) == (entity, row["id"])
@@ -513,7 +513,7 @@ class _Calculation:
         moves = []
         for version in reversed([*seen, row]):
             stage_id = str(version["stageId"])
-            semantics = self.directory.semantics(entity, version.get("stageSemanticId"), stage_id)
+            semantics = self.reference.semantics(entity, version.get("stageSemanticId"), stage_id)
             meant = self.lead_meaning if entity == "lead" else self.deal_meaning
             if meant(stage_id, semantics) != meaning:
                 if is_of_many:

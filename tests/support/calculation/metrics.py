@@ -9,8 +9,8 @@ from functools import cached_property
 
 import polars as pl
 
-from tests.support.calculation.directory import CREATED_FAILED, Directory
 from tests.support.calculation.portal import Portal
+from tests.support.calculation.reference import CREATED_FAILED, Reference
 from tests.support.calculation.settings import Settings
 
 Period = tuple[date, date]
@@ -282,7 +282,7 @@ class Facts:
     portal: Portal
     settings: Settings
     as_of: datetime
-    directory: Directory
+    reference: Reference
     leads: pl.DataFrame
     deals: pl.DataFrame
     stage_visits: pl.DataFrame
@@ -298,7 +298,7 @@ class Facts:
 
         `period` holds both its first and last day; without it everything counts (stock).
         Stage metrics need `entity` (lead or deal) and are by pipeline and stage as well.
-        Returns the group columns, numerator, denominator (null where the metric is no ratio)
+        Returns the group columns, numerator, denominator (null if the metric is not a ratio)
         and value. A group without records has no row; without groups there is one row.
         """
         if name in STAGE_METRICS:
@@ -384,8 +384,8 @@ class Facts:
     ) -> pl.DataFrame:
         """Every stage metric of the items created in the period, a row per group and stage.
 
-        Stages that none of the items stood on or dropped from are left out. Failed items without
-        an open stage before stand in a row without stage, named "создан проваленным".
+        Stages without items on them or dropped from them are left out. Failed items without an
+        open stage before are in a row without stage, named "создан проваленным".
         """
         by = [*_beside_stage(group_by), *STAGE_KEYS]
         found = self.stage_counts([entity], period, by)
@@ -517,7 +517,7 @@ class Facts:
     def _dated(self, measure: Measure, period: Period | None, keys: list[str]) -> pl.DataFrame:
         """Rows of the period, with the group columns; of events only those whose day is known.
 
-        What was created nobody knows when is in no period, and counts where none is asked for.
+        Records with an unknown creation time are in no period, and count without a period.
         """
         frame = self._counting[measure.frame]
         day = pl.col(measure.date)
@@ -658,17 +658,17 @@ class Facts:
 
     @cached_property
     def _pipeline_names(self) -> dict[int, str]:
-        ids = {*self.directory.pipelines, *self.stage_visits["pipeline_id"].drop_nulls()}
-        return {pipeline_id: self.directory.pipeline_name(pipeline_id) for pipeline_id in ids}
+        ids = {*self.reference.pipelines, *self.stage_visits["pipeline_id"].drop_nulls()}
+        return {pipeline_id: self.reference.pipeline_name(pipeline_id) for pipeline_id in ids}
 
     @cached_property
     def _all_stages(self) -> pl.DataFrame:
-        """Stages of the directory, and those that only visits name, by entity and pipeline."""
+        """Stages of the reference data, and those that only visits name, by entity and pipeline."""
         columns = ["entity", "pipeline_id", "stage_id", "stage_name", "stage_sort"]
         listed = [
             (entity, stage.pipeline_id, stage.stage_id, stage.name, stage.sort)
             for entity in ("lead", "deal")
-            for stage in self.directory.stages(entity).values()
+            for stage in self.reference.stages(entity).values()
         ]
         visited = self.stage_visits.select(columns)
         found = pl.DataFrame(listed, schema=visited.schema, orient="row")

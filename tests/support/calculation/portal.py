@@ -1,4 +1,4 @@
-"""Rows of a portal as its REST methods return them, and the reading of their values."""
+"""Rows of a portal as its REST methods return them, and decoders of their values."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import polars as pl
 
 Row = Mapping[str, Any]
 
-# What no data directory holds.
+# Fields that are not files of a data directory.
 LOGS = ("rate_log", "version_log")
-# A record of the portal may be a day ahead of the reading: created while it ran.
+# A record may be up to a day ahead of the sync: it was created while the sync ran.
 AHEAD = timedelta(hours=24)
 
 
@@ -25,8 +25,8 @@ AHEAD = timedelta(hours=24)
 class Portal:
     """The entities of a data directory, rows untouched.
 
-    `rate_log` holds earlier readings of the currencies, (time of the reading, rows) each;
-    `currencies` is the latest reading. `version_log` holds what earlier readings saw of leads and
+    `rate_log` holds earlier syncs of the currencies, (time of the sync, rows) each;
+    `currencies` is the latest sync. `version_log` holds what earlier syncs saw of leads and
     deals that have changed since, (lead or deal, row) each, the oldest first.
     """
 
@@ -64,7 +64,7 @@ class Portal:
         """Read a data directory: `<entity>.jsonl` or `<entity>.parquet`, and `portal.json`."""
         folder = Path(data_dir)
         if not folder.is_dir():
-            raise FileNotFoundError(f"{folder} is no folder: give a portal data directory")
+            raise FileNotFoundError(f"{folder} is not a folder: give a portal data directory")
         rows: dict[str, Any] = {
             name: list(_rows(folder, name))
             for name in cls.__dataclass_fields__
@@ -96,7 +96,7 @@ def _rows(folder: Path, name: str) -> Iterable[Row]:
                     yield json.loads(line, parse_float=Decimal)
 
 
-# Format characters that take no place, marks of direction among them, and two signs that are blank.
+# Format characters without width, marks of direction among them, and two blank signs.
 NO_PLACE = {0xAD, 0x180E, 0xFEFF, 0x2800, 0x3164, *range(0x200B, 0x2010), *range(0x202A, 0x202F)}
 NO_PLACE |= {*range(0x2060, 0x2065), *range(0x2066, 0x2070)}
 # Of those, what joins no letters and shows no direction: within a text it is nothing at all.
@@ -150,7 +150,7 @@ def instant(value: Any) -> datetime | None:
 
 
 def system_time(value: Any, zone: Any, as_of: datetime) -> datetime | None:
-    """A time that the portal sets; null where it cannot be, before 2000 or a day after `as_of`."""
+    """A time that the portal sets; null if impossible: before 2000 or a day after `as_of`."""
     moment = instant(value)
     if moment is None or not start_of(date(2000, 1, 1), zone) <= moment <= as_of + AHEAD:
         return None
@@ -158,7 +158,7 @@ def system_time(value: Any, zone: Any, as_of: datetime) -> datetime | None:
 
 
 def is_awaited(moment: datetime | None, as_of: datetime) -> bool:
-    """Whether a record was created while it was read: the next reading has it."""
+    """Whether a record was created during the sync: the next sync has it."""
     return moment is not None and as_of < moment <= as_of + AHEAD
 
 

@@ -1,4 +1,4 @@
-"""Why a report may look wrong: counts of the records to mend."""
+"""Why a report may look wrong: counts of the records to fix."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from tests.support.calculation.directory import Rates
 from tests.support.calculation.metrics import Facts
 from tests.support.calculation.portal import Row, link, system_time
+from tests.support.calculation.reference import Rates
 
 # Names that say "closed successfully", in the portal's two usual languages, without a "not".
 SUCCESS_NAME = re.compile(
@@ -42,7 +42,7 @@ def data_quality(facts: Facts) -> pl.DataFrame:
     """One row per check and detail (stage, day): check, entity, detail, records, amount.
 
     Records that the metrics leave out (legacy, pipelines that are not sales) are left out here
-    too, but for stages named like a success and for days of imports: those explain them.
+    too, except for stages named like a success and for days of imports: those explain them.
     """
     found = pl.concat(
         [
@@ -145,10 +145,10 @@ FALLBACKS = ["moved_time", "close_date"]
 
 
 def offset_differs(facts: Facts, gone: Iterable[Row] = ()) -> bool:
-    """Whether the portal wrote a creation with another offset than the timezone had then.
+    """Whether the portal wrote a creation time with another offset than the time zone had then.
 
-    Of this century and up to `as_of`: what is outside is an error of the record. `gone`: records
-    that an earlier reading saw.
+    Only times of this century up to `as_of`: others are errors of the record. `gone`: records
+    that an earlier sync saw.
     """
     portal, zone = facts.portal, ZoneInfo(facts.settings.portal_timezone)
     rows = [*portal.leads, *portal.deals, *portal.contacts, *portal.companies, *gone]
@@ -195,7 +195,7 @@ def _success_stages(facts: Facts) -> pl.DataFrame:
     """Deals by stage named like a success that is not final, legacy and named ones included."""
     stages = [
         stage.stage_id
-        for stage in facts.directory.deal_stages.values()
+        for stage in facts.reference.deal_stages.values()
         if stage.semantics == "P" and SUCCESS_NAME.search(stage.own_name)
     ]
     return (

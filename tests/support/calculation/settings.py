@@ -37,7 +37,7 @@ class LegacyRule:
         if rule.get("entity", "both") not in ("lead", "deal", "both"):
             raise ValueError(f"legacy_rules: entity is {rule['entity']!r}, not lead, deal or both")
         if not any(rule.get(key) for key in RULE_KEYS - {"entity"}):
-            raise ValueError("legacy_rules: a rule without conditions would name every record")
+            raise ValueError("legacy_rules: a rule without conditions would match every record")
         before = rule.get("created_before")
         days = rule.get("created_on")
         return cls(

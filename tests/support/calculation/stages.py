@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.support.calculation.directory import Directory
 from tests.support.calculation.portal import Row, instant, is_awaited, system_time
+from tests.support.calculation.reference import Reference
 
 # What a stage means for leads and deals alike: quality or sale, junk or failed, in work.
 SUCCESS, FAILURE, OPEN = "success", "failure", "open"
@@ -31,14 +31,14 @@ class Step:
 def read_history(
     rows: Iterable[Row],
     entity: str,
-    directory: Directory,
+    reference: Reference,
     meaning: Meaning,
     as_of: datetime,
     zone: Any,
 ) -> dict[int, list[Step]]:
     """Steps of every item by time, then ID of the row; rows after `as_of` are left out.
 
-    A row whose time cannot be stands behind those with a lower ID.
+    A row with an impossible time comes after rows with a lower ID.
     """
     prefix = "STATUS" if entity == "lead" else "STAGE"
     ordered: dict[int, list[tuple[datetime, int, Step]]] = {}
@@ -50,7 +50,7 @@ def read_history(
         owner = int(row["OWNER_ID"])
         latest[owner] = max(latest.get(owner, BEGINNING), at or BEGINNING)
         stage_id = str(row[f"{prefix}_ID"])
-        semantics = directory.semantics(entity, row.get(f"{prefix}_SEMANTIC_ID"), stage_id)
+        semantics = reference.semantics(entity, row.get(f"{prefix}_SEMANTIC_ID"), stage_id)
         step = Step(
             at=at,
             stage_id=stage_id,
@@ -82,7 +82,7 @@ def start_of_stay(steps: list[Step], meaning: str) -> datetime | None:
 
 
 def standing_sale(steps: Iterable[Step], sells: Callable[[int | None], bool]) -> Step | None:
-    """The step that made the sale which still stands after the last step; null without one.
+    """The step of the sale that is still valid after the last step; null without one.
 
     A success in a sales pipeline makes it. It ends where the deal is open or fails in a pipeline in
     which it was sold since, and where it fails in any sales pipeline.
@@ -105,12 +105,12 @@ def visits(
     item_id: int,
     steps: list[Step],
     present: Step,
-    directory: Directory,
+    reference: Reference,
     as_of: datetime,
     is_sold: bool = False,
 ) -> list[dict[str, Any]]:
-    """Visits of one item, one dict each; `present` is its stage now, entered at `movedTime`,
-    where that is unknown at its creation. `is_sold`: its sale stands, wherever it failed.
+    """Visits of one item, one dict each; `present` is its stage now, entered at `movedTime`, or
+    at creation if that is unknown. `is_sold`: its sale is valid, wherever it failed.
 
     `days` of a finished visit may be negative; of the present one they run to `as_of`.
     """
@@ -123,7 +123,7 @@ def visits(
     if not spans or spans[-1][0].stage_id != present.stage_id:
         spans.append([present])
 
-    known = directory.stages(entity)
+    known = reference.stages(entity)
     rows: list[dict[str, Any]] = []
     for number, span in enumerate(spans):
         is_current = number == len(spans) - 1
@@ -142,7 +142,7 @@ def visits(
                 "visit_number": number + 1,
                 "pipeline_id": last.pipeline_id,
                 "stage_id": last.stage_id,
-                "stage_name": directory.stage_name(entity, last.stage_id),
+                "stage_name": reference.stage_name(entity, last.stage_id),
                 "stage_sort": stage.sort if stage else None,
                 "is_known_stage": stage is not None,
                 "semantics": last.semantics,
@@ -177,7 +177,7 @@ def visits(
 
 
 def entered(span: list[Step]) -> datetime | None:
-    """The first time of a visit that can be."""
+    """The first possible time of a visit."""
     return min((step.at for step in span if step.at), default=None)
 
 

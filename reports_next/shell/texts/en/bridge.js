@@ -9,14 +9,6 @@ export default {
 	bridge: "Count: from our figure to the portal's",
 	bridgeNote: 'Click a row to see its records below',
 	line: 'Line',
-	lines: {
-		ours: 'Our figure: created',
-		backlog: '+ not closed, of earlier periods',
-		legacy: '+ imports',
-		other_pipeline: '+ other pipelines',
-		template: 'Templates of recurring deals',
-		deleted: 'Deleted',
-	},
 	steps: { ours: 'Our figure', backlog: 'Of earlier periods', legacy: 'Imports', other_pipeline: 'Other pipelines', portal: 'Portal' },
 	portal: '= as the portal counts',
 	records: 'Records',
@@ -30,14 +22,8 @@ export default {
 		lead: 'Quality leads: ours became quality in the period; the portal counts those closed as a success in it',
 		deal: 'Sales: ours were sold in the period; the portal counts those closed as a success in it',
 	},
+	successWhy: 'The difference comes from the settings of stages and another day of the success. Click a row to see its records below',
 	successLine: 'Successes',
-	successLines: {
-		ours: 'Our figure: within the period',
-		ours_only: '− success with us alone (settings of stages, another day)',
-		portal_only: '+ success with the portal alone (settings of stages, another day)',
-		legacy: '+ imports',
-		other_pipeline: '+ other pipelines',
-	},
 
 	conversions: 'Conversion: three answers to one question',
 	conversionsNote: {

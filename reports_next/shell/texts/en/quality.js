@@ -24,7 +24,6 @@ export default {
 	issuesNote: 'As of the refresh, of all time. A record may stand under several kinds: add up within one. Click a row to see its records below',
 	kind: 'What is wrong',
 	severity: 'Weight',
-	severities: { error: 'Bends figures', warning: 'May mislead', info: 'Explains' },
 	recordsCount: 'Records',
 	whatToDo: 'What to do',
 	noIssues: 'Nothing found: nothing to mend',
@@ -33,7 +32,7 @@ export default {
 	rows: 'Rows',
 	listNote: 'The link opens the record in the CRM; the filters of the page hold here too. A day of imports or an unknown stage is one row for all its records',
 	entity: 'Object',
-	record: 'In the CRM',
+	record: 'In\u00a0the\u00a0CRM',
 	title: 'Title',
 	explanation: 'Why it is here',
 
@@ -42,13 +41,6 @@ export default {
 	reversalsSince: (row) =>
 		`Deletions and erased history are seen since the first refresh, ${formatDay(row.first_as_of_day)}; wins undone and moves since the stage history begins: leads ${formatDay(row.lead_history_day)}, deals ${formatDay(row.deal_history_day)}`,
 	reversalKind: 'What happened',
-	reversalKinds: {
-		deleted: 'Deleted',
-		reopened_after_win: 'Win undone',
-		failed_after_sale: 'Failed after the sale',
-		pipeline_move: 'Moved to another pipeline',
-		history_row_vanished: 'Stage history erased',
-	},
 	reversalMeaning: 'What it changes',
 	reversalMeanings: {
 		deleted: 'The record left all metrics',

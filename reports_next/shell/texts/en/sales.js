@@ -79,7 +79,7 @@ export default {
 	backMove: { true: '↩ back', false: '' },
 	direction: 'Back move',
 
-	stripNote: 'Sales: sold within the period; created: created in it; in work, forgotten and overdue: as of the refresh, of all time, so they are not compared',
+	stripNote: 'Sales: sold within the period; created: created in it; in work, forgotten and overdue: as of the refresh, of all time, so they are not compared. Deals that look imported are among them: on the overview and under forgotten these stand apart',
 	count: 'Sales',
 	amount: 'Amount',
 	average: 'Average sale',

@@ -26,7 +26,6 @@ export default {
 	issuesNote: 'На момент обновления, за всё время. Одна запись может стоять под несколькими видами: складывайте внутри вида. Нажмите на строку — ниже останутся её записи',
 	kind: 'Что не так',
 	severity: 'Важность',
-	severities: { error: 'Искажает цифры', warning: 'Может запутать', info: 'Поясняет' },
 	recordsCount: 'Записей',
 	whatToDo: 'Что сделать',
 	noIssues: 'Ничего не найдено: поправлять нечего',
@@ -35,7 +34,7 @@ export default {
 	rows: 'Строк',
 	listNote: 'Ссылка открывает запись в CRM; фильтры страницы действуют и здесь. День импорта и неизвестный этап — одна строка на все свои записи',
 	entity: 'Объект',
-	record: 'В CRM',
+	record: 'В\u00a0CRM',
 	title: 'Название',
 	explanation: 'Почему здесь',
 
@@ -44,13 +43,6 @@ export default {
 	reversalsSince: (row) =>
 		`Удаления и стёртая история видны с первого обновления, ${formatDay(row.first_as_of_day)}; отмены успеха и переносы — с начала истории этапов: лиды ${formatDay(row.lead_history_day)}, сделки ${formatDay(row.deal_history_day)}`,
 	reversalKind: 'Что произошло',
-	reversalKinds: {
-		deleted: 'Удалено',
-		reopened_after_win: 'Успех отменён',
-		failed_after_sale: 'Провал после продажи',
-		pipeline_move: 'Перенос в другую воронку',
-		history_row_vanished: 'Стёрта история этапов',
-	},
 	reversalMeaning: 'На что влияет',
 	reversalMeanings: {
 		deleted: 'Запись исчезла из всех показателей',

@@ -1,4 +1,4 @@
-"""Directories and the service methods: statuses, currencies, users, departments, ``profile``.
+"""Reference data and service methods: statuses, currencies, users, departments, ``profile``.
 
 Shapes: apidocs.bitrix24.com.
 """
@@ -30,7 +30,7 @@ _STATUS_FIELDS = (
 )
 
 
-class DirectoryMethods:
+class ReferenceMethods:
     """The methods over the data of a portal, asked by the user with the ID."""
 
     def __init__(self, data: PortalData, user_id: int) -> None:

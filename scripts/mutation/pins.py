@@ -1,8 +1,8 @@
-"""`make mutants`: breaks each rule once and sees a test go red.
+"""Pins of pinned texts: Jinja, YAML and Python, of which no tree of SQL is made.
 
-The mutants stand in mutants.yml and are made in a copy of the tracked files. Each names the
-smallest test that must fail; it must pass before. An error is no failure: a mutant has to break its
-rule, not the project.
+They stand in pins.yml and are made in a copy of the tracked files. Each names the smallest test
+that must fail; it must pass before. An error is no failure: a mutant has to break its rule, not the
+project.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +28,13 @@ from pipelines.environment import ROOT
 from tests.support.raw_portal import lay_out_portal
 from tests.support.semantic_fixtures import build_company
 
-MUTANTS = ROOT / "scripts" / "mutants.yml"
+PINS = Path(__file__).parent / "pins.yml"
 METRICS_TEST = "tests/marts/test_semantic_layer.py"
 GREEN, RED, ERROR = "green", "red", "error"
 
 
 @dataclass(frozen=True)
-class Mutant:
+class Pin:
     """A broken rule: in `file`, `old` (which is there once) becomes `new`, and `test` fails."""
 
     rule: str
@@ -46,15 +45,15 @@ class Mutant:
     test: str
 
 
-def load_mutants() -> list[Mutant]:
-    """The mutants of mutants.yml.
+def load_pins() -> list[Pin]:
+    """The mutants of pins.yml.
 
     Raises:
         ValueError: the text of one is not in its file, or there more than once.
     """
     mutants = [
-        Mutant(row.pop("rule"), group["file"], row.pop("old"), row.pop("new"), *row.popitem())
-        for group in yaml.safe_load(MUTANTS.read_text(encoding="utf-8"))
+        Pin(row.pop("rule"), group["file"], row.pop("old"), row.pop("new"), *row.popitem())
+        for group in yaml.safe_load(PINS.read_text(encoding="utf-8"))
         for row in group["mutants"]
     ]
     for mutant in mutants:
@@ -107,7 +106,7 @@ class Copy:
         self._dbt("run")
 
     @contextlib.contextmanager
-    def broken(self, mutant: Mutant) -> Iterator[None]:
+    def broken(self, mutant: Pin) -> Iterator[None]:
         """The mutant in its place."""
         path = self.root / mutant.file
         text = path.read_text(encoding="utf-8")
@@ -168,7 +167,7 @@ class Copy:
         return {word.lower() for word in words & {"PASSED", "FAILED", "ERROR"}}
 
 
-def refuse_red(copy: Copy, mutants: list[Mutant]) -> None:
+def refuse_red(copy: Copy, mutants: list[Pin]) -> None:
     """Raises ClickException where a test that is to notice a mutant fails without one."""
     joints = {"unit": " ", "pytest": " ", "metric": " or "}
     tests: dict[str, set[str]] = {kind: set() for kind in joints}
@@ -180,29 +179,18 @@ def refuse_red(copy: Copy, mutants: list[Mutant]) -> None:
             raise click.ClickException(f"{kind} tests are {found} before anything is broken")
 
 
-@click.command()
-@click.option("-k", "--only", default="", help="Only mutants whose rule, file or test has this.")
-def main(only: str) -> None:
-    """Break each rule of mutants.yml once, in a copy; fail where no test notices."""
-    chosen = [m for m in load_mutants() if only in f"{m.rule} {m.file} {m.test}"]
-    mutants = sorted(chosen, key=lambda mutant: mutant.kind)
-    started = time.monotonic()
-    survivors = 0
+def survivors(pins: list[Pin]) -> int:
+    """Breaks each pinned text once, in a copy, and tells which test noticed."""
+    survived = 0
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = Copy(Path(folder))
-        refuse_red(copy, mutants)
-        for mutant in tqdm(mutants, unit="mutant", disable=None):
-            with copy.broken(mutant):
-                found = copy.run(mutant.kind, mutant.test)
-            if mutant.kind == "data":  # The model is built anew without the mutant.
-                copy.run(mutant.kind, mutant.test)
-            survivors += found != RED
-            told = f"killed by {mutant.test}" if found == RED else f"SURVIVED ({found})"
-            tqdm.write(f"{mutant.rule} ({Path(mutant.file).name}): {told}")
-    minutes = (time.monotonic() - started) / 60
-    click.echo(f"{len(mutants)} mutants, {survivors} survived, {minutes:.1f} minutes")
-    sys.exit(bool(survivors))
-
-
-if __name__ == "__main__":
-    main()
+        refuse_red(copy, pins)
+        for pin in tqdm(sorted(pins, key=lambda pin: pin.kind), unit="pin", disable=None):
+            with copy.broken(pin):
+                found = copy.run(pin.kind, pin.test)
+            if pin.kind == "data":  # The model is built anew without the mutant.
+                copy.run(pin.kind, pin.test)
+            survived += found != RED
+            told = f"killed by {pin.test}" if found == RED else f"SURVIVED ({found})"
+            tqdm.write(f"{pin.rule} ({Path(pin.file).name}): {told}")
+    return survived

@@ -1,4 +1,4 @@
-"""The portal's directories: stages, sources, people, pipelines, user fields, rates."""
+"""The portal's reference data: stages, sources, people, pipelines, user fields, rates."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_LEAD = "без лида"
 LEAD_DELETED = "лид удалён"
 LEAD_IMPORTED = "лид импортирован"
 CREATED_FAILED = "создан проваленным"
-# Stands for every amount above it.
+# Replaces every larger amount.
 LARGEST = Decimal("999999999999999999.99")
 NO_MANAGER = "без ответственного"
 NO_DEPARTMENT = "без отдела"
@@ -34,13 +34,13 @@ LINKED = {"L": "лид", "D": "сделка", "C": "контакт", "CO": "ко
 
 
 def deleted_stage(stage_id: str) -> str:
-    """The name of a stage that the directory no longer has."""
+    """The name of a stage that the reference data no longer have."""
     return f"удалённый этап ({stage_id})"
 
 
 Id = TypeVar("Id", str, int)
 
-# What the reports write where the portal has no name.
+# What the reports write if the portal does not have a name.
 MADE_UP = {
     "source": re.compile(
         r"без источника|без лида|лид удалён|лид импортирован|удалённый источник \(.*\)"
@@ -67,7 +67,7 @@ def told_apart(kind: str, names: Mapping[Id, str]) -> dict[Id, str]:
 
 @dataclass(frozen=True)
 class Stage:
-    """A row of the stage directory; semantics P, S or F.
+    """A row of the reference data of stages; semantics P, S or F.
 
     `own_name` is the portal's, `name` one that no other stage of the pipeline has.
     """
@@ -81,8 +81,8 @@ class Stage:
     pipeline_id: int | None
 
 
-class Directory:
-    """Look-ups over the directories of one portal."""
+class Reference:
+    """Look-ups in the reference data of one portal."""
 
     def __init__(self, portal: Portal) -> None:
         self.lead_stages: dict[str, Stage] = {}
@@ -152,7 +152,7 @@ class Directory:
         return self.lead_stages if entity == "lead" else self.deal_stages
 
     def semantics(self, entity: str, own: Any, stage_id: str) -> str:
-        """The record's own semantics, else its stage's in the directory, else P."""
+        """The record's own semantics, else its stage's in the reference data, else P."""
         if own in ("P", "S", "F"):
             return str(own)
         stage = self.stages(entity).get(stage_id)
@@ -164,7 +164,7 @@ class Directory:
         return stage.name if stage else deleted_stage(stage_id)
 
     def source_name(self, code: str | None) -> str:
-        """The source's name; one that the directory has not, or in other case, is told as such."""
+        """The source's name; says so if the reference data lack it or have it in another case."""
         if code is None:
             return NO_SOURCE
         if code in self.sources:
@@ -179,7 +179,7 @@ class Directory:
         return self.pipelines.get(pipeline_id, f"удалённая воронка ({pipeline_id})")
 
     def manager_name(self, user_id: int | None) -> str:
-        """Name and last name; the number of a user without a name or that the portal has not."""
+        """Name and last name; the ID of a user without a name or unknown to the portal."""
         if user_id is None:
             return NO_MANAGER
         return self.people.get(user_id, f"пользователь {user_id}")
@@ -252,13 +252,13 @@ def _named(kind: str, names: Mapping[int, str | None]) -> dict[int, str]:
 
 
 class Rates:
-    """The log of rates: base currency units for one unit, by currency and time of reading."""
+    """The log of rates: base currency units for one unit, by currency and time of the sync."""
 
     def __init__(self, portal: Portal, as_of: datetime) -> None:
         self._log: dict[str, list[tuple[datetime, Fraction]]] = {}
         self._latest: dict[str, Fraction] = {}
-        readings = [(instant(moment) or as_of, rows) for moment, rows in portal.rate_log]
-        for moment, rows in [*sorted(readings, key=lambda r: r[0]), (as_of, portal.currencies)]:
+        syncs = [(instant(moment) or as_of, rows) for moment, rows in portal.rate_log]
+        for moment, rows in [*sorted(syncs, key=lambda r: r[0]), (as_of, portal.currencies)]:
             self._latest = {}
             for row in rows:
                 amount, count = money(row.get("AMOUNT")), money(row.get("AMOUNT_CNT"))
@@ -274,7 +274,7 @@ class Rates:
         return known[-1] if known else (log[0][1] if log else None)
 
     def latest(self, currency: str | None) -> Fraction | None:
-        """The rate at the last reading; null for a currency that the portal has left."""
+        """The rate at the last sync; null for a currency that the portal no longer has."""
         return self._latest.get(currency or "")
 
 

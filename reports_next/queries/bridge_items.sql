@@ -1,0 +1,39 @@
+-- Each record as it is counted here and by the portal, within the filters of the page.
+select
+    records.*,
+    coalesce(leads.quality_date, deals.sold_date) as our_success_date,
+    case
+        when records.bridge_kind <> 'counted' then records.bridge_kind
+        when records.created_date >= [[period_start]] then 'ours'
+        else 'backlog'
+    end as line,
+    coalesce(
+        coalesce(leads.quality_date, deals.sold_date) between [[period_start]] and [[period_end]], false
+    ) as is_ours,
+    records.portal_state = 'success'
+    and records.bridge_kind in ('counted', 'legacy', 'other_pipeline')
+    and coalesce(records.portal_closed_date between [[period_start]] and [[period_end]], false) as is_portals
+from (
+    select
+        entity,
+        item_id,
+        title,
+        bridge_kind,
+        portal_state,
+        our_state,
+        manager_name,
+        source_name,
+        pipeline_name,
+        stage_name,
+        base_amount,
+        created_date,
+        portal_closed_date,
+        crm_url
+    from marts.fct_portal_bridge
+    where entity = case when (select crm_mode from quality.refreshes) = 'simple' then 'deal' else '${inputs.bridge_entity}' end
+        and ((entity = 'lead' and [[where bridge_leads]]) or (entity = 'deal' and [[where bridge_deals]]))
+) as records
+left join (select lead_id, quality_date from marts.fct_leads where is_counted) as leads
+    on records.entity = 'lead' and records.item_id = leads.lead_id
+left join (select deal_id, sold_date from marts.fct_deals where is_counted) as deals
+    on records.entity = 'deal' and records.item_id = deals.deal_id

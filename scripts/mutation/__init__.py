@@ -1,0 +1,1 @@
+"""`make mutants`: breaks each rule of the project once, and sees a test go red."""

@@ -1,0 +1,227 @@
+"""Mutants of a SQL query, made by rule on its syntax tree.
+
+A mutant is named by the CTE in which it stands, its rule, and the piece of SQL that it takes, in
+normal form: layout, comments and lines that move change no name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from sqlglot import exp
+
+DIALECT = "duckdb"
+LONGEST = 120
+Node = exp.Expr
+Kinds = dict[type[Any], type[Node]]
+
+LIMITS: Kinds = {exp.LT: exp.LTE, exp.LTE: exp.LT, exp.GT: exp.GTE, exp.GTE: exp.GT}
+OPPOSITES: Kinds = {
+    exp.EQ: exp.NEQ,
+    exp.NEQ: exp.EQ,
+    exp.NullSafeEQ: exp.NullSafeNEQ,
+    exp.NullSafeNEQ: exp.NullSafeEQ,
+}
+TWINS: Kinds = {
+    **{exp.Min: exp.Max, exp.Max: exp.Min, exp.ArgMin: exp.ArgMax, exp.ArgMax: exp.ArgMin},
+    **{exp.LogicalAnd: exp.LogicalOr, exp.LogicalOr: exp.LogicalAnd},
+    **{exp.Lag: exp.Lead, exp.Lead: exp.Lag},
+    **{exp.Greatest: exp.Least, exp.Least: exp.Greatest},
+    **{exp.Add: exp.Sub, exp.Sub: exp.Add},
+}
+
+
+class Change(NamedTuple):
+    """`new` in the place of `old`; `piece` names it."""
+
+    rule: str
+    piece: Node
+    old: Node
+    new: Node
+
+
+@dataclass(frozen=True)
+class SqlMutant:
+    """One change of a query."""
+
+    name: str
+    old: Node
+    new: Node
+
+
+def to_sql(node: Node) -> str:
+    """The SQL of a tree in normal form."""
+    return node.sql(dialect=DIALECT, comments=False)
+
+
+def mutants(query: Node) -> dict[str, SqlMutant]:
+    """All mutants of a query by name; pieces that read alike are numbered."""
+    found: dict[str, SqlMutant] = {}
+    for node in query.walk():
+        cte = node.find_ancestor(exp.CTE)
+        for rule in RULES:
+            for change in rule(node):
+                part = cte.alias if cte else "query"
+                name = numbered = f"{part} · {change.rule} · {_shown(change.piece)}"
+                number = 1
+                while numbered in found:
+                    number += 1
+                    numbered = f"{name} #{number}"
+                found[numbered] = SqlMutant(numbered, change.old, change.new)
+    return found
+
+
+def _shown(piece: Node) -> str:
+    """The SQL of a piece; of a long one its beginning, and a number that is its own."""
+    text = to_sql(piece)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… {crc32(text.encode()):08x}"
+
+
+def broken(query: Node, mutant: SqlMutant) -> str:
+    """The query's SQL with the mutant in it; the tree is left as it was."""
+    mutant.old.replace(mutant.new)
+    try:
+        return to_sql(query)
+    finally:
+        mutant.new.replace(mutant.old)
+
+
+def _with(node: Node, **arguments: Any) -> Node:
+    copy = node.copy()
+    for name, value in arguments.items():
+        copy.set(name, value)
+    return copy
+
+
+def _without(node: Node, argument: str, place: int) -> Node:
+    members = node.copy().args[argument]
+    return _with(node, **{argument: members[:place] + members[place + 1 :]})
+
+
+def _of_kind(node: Node, kind: type[Node]) -> Node:
+    return kind(**node.copy().args)
+
+
+def conditions(node: Node) -> Iterator[Change]:
+    """A condition goes: an operand of `and`, `or`, the only one of a clause, a filter, a `not`."""
+    if isinstance(node, exp.And | exp.Or):
+        for goes, stays in ((node.left, node.right), (node.right, node.left)):
+            if not isinstance(goes, type(node)):
+                yield Change("without condition", goes, node, stays.copy())
+    elif isinstance(node, exp.Where | exp.Having | exp.Qualify):
+        if not isinstance(node.this, exp.And) and not isinstance(node.parent, exp.Filter):
+            yield Change("without condition", node.this, node.this, exp.true())
+    elif isinstance(node, exp.Filter):
+        yield Change("without filter", node, node, node.this.copy())
+    elif isinstance(node, exp.Not):
+        yield Change("without not", node, node, node.this.copy())
+
+
+def comparisons(node: Node) -> Iterator[Change]:
+    """The limit itself falls on the other side, equal becomes unequal, a list is shorter."""
+    if kind := LIMITS.get(type(node)):
+        yield Change("other side of limit", node, node, _of_kind(node, kind))
+    if (kind := OPPOSITES.get(type(node))) and not _joins(node):
+        yield Change("opposite", node, node, _of_kind(node, kind))
+    if isinstance(node, exp.In) and len(node.expressions) > 1:
+        for place, member in enumerate(node.expressions):
+            yield Change("not in list", member, node, _without(node, "expressions", place))
+
+
+def _joins(node: Node) -> bool:
+    """Whether it is a condition of a join, which goes as a whole instead."""
+    above = node.find_ancestor(exp.Join, exp.Select)
+    return isinstance(above, exp.Join)
+
+
+def cases(node: Node) -> Iterator[Change]:
+    """A branch goes, or is asked before the one that stands before it."""
+    if not isinstance(node, exp.Case):
+        return
+    branches, default = node.args["ifs"], node.args.get("default")
+    for place, branch in enumerate(branches):
+        if len(branches) > 1:
+            new = _without(node, "ifs", place)
+        else:
+            new = default.copy() if default else exp.null()
+        yield Change("without branch", branch, node, new)
+        before = branches[place - 1]
+        if place and not node.this and not _alike(before, branch):
+            ifs = node.copy().args["ifs"]
+            ifs[place - 1], ifs[place] = ifs[place], ifs[place - 1]
+            yield Change("branch before", branch, node, _with(node, ifs=ifs))
+    if default:
+        yield Change("without else", default, node, _with(node, default=None))
+
+
+def _alike(one: Node, other: Node) -> bool:
+    """Whether the order of two branches cannot matter: one result, or two values of one column."""
+    if one.args["true"] == other.args["true"]:
+        return True
+    both = (one.this, other.this)
+    return all(
+        isinstance(test, exp.EQ) and isinstance(test.right, exp.Literal) for test in both
+    ) and (one.this.left == other.this.left and one.this.right != other.this.right)
+
+
+def defaults(node: Node) -> Iterator[Change]:
+    """An argument of `coalesce` goes, or the second is taken before the first."""
+    if not isinstance(node, exp.Coalesce):
+        return
+    arguments = [node.this, *node.expressions]
+    for place, argument in enumerate(arguments):
+        first, *rest = [one.copy() for one in arguments[:place] + arguments[place + 1 :]]
+        new = exp.Coalesce(this=first, expressions=rest) if rest else first
+        yield Change("without argument", argument, node, new)
+    if not isinstance(arguments[1], exp.Literal | exp.Boolean | exp.Case):
+        first, second, *rest = [one.copy() for one in arguments]
+        new = exp.Coalesce(this=second, expressions=[first, *rest])
+        yield Change("argument before", second, node, new)
+
+
+def functions(node: Node) -> Iterator[Change]:
+    """The twin of a function stands in its place, `distinct` goes, a number is one more."""
+    if kind := TWINS.get(type(node)):
+        yield Change("twin", node, node, _of_kind(node, kind))
+    if isinstance(node, exp.Distinct) and isinstance(node.parent, exp.Count):
+        yield Change("without distinct", node, node, node.expressions[0].copy())
+    # A number of a type, or of `count(case when … then 1 end)`, says nothing.
+    is_number = isinstance(node, exp.Literal) and not node.is_string and node.this.isdigit()
+    if is_number and not node.find_ancestor(exp.DataType, exp.Count):
+        more = exp.Literal.number(int(node.this) + 1)
+        yield Change("one more", node.parent or node, node, more)
+
+
+def relations(node: Node) -> Iterator[Change]:
+    """A left join loses rows, `distinct` goes, a union has the rows of one side."""
+    if isinstance(node, exp.Join) and node.side == "LEFT":
+        new = _with(node, side=None, kind="INNER")
+        yield Change("inner join", exp.column(node.alias_or_name), node, new)
+    if isinstance(node, exp.Select) and node.args.get("distinct"):
+        yield Change("without distinct", node, node, _with(node, distinct=None))
+    if isinstance(node, exp.Union):
+        if node.args.get("distinct"):
+            yield Change("union all", node.right, node, _with(node, distinct=False))
+        for goes, stays in ((node.left, node.right), (node.right, node.left)):
+            if not isinstance(goes, exp.Union) and (table := goes.find(exp.Table)):
+                yield Change("without rows", table, node, stays.copy())
+
+
+def windows(node: Node) -> Iterator[Change]:
+    """A partition or an order loses a key, or goes the other way."""
+    if isinstance(node, exp.Window):
+        for place, key in enumerate(node.args.get("partition_by") or ()):
+            yield Change("without partition", key, node, _without(node, "partition_by", place))
+    if isinstance(node, exp.Order) and len(node.expressions) > 1:
+        for place, key in enumerate(node.expressions):
+            yield Change("without order", key, node, _without(node, "expressions", place))
+    if isinstance(node, exp.Ordered):
+        yield Change("other order", node, node, _with(node, desc=not node.args.get("desc")))
+
+
+RULES: tuple[Callable[[Node], Iterator[Change]], ...] = (
+    *(conditions, comparisons, cases, defaults, functions, relations, windows),
+)
