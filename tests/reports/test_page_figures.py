@@ -178,9 +178,7 @@ def expected(
     if metric in STAGE_METRICS:
         entity = re.search(r"stage__entity = '(\w+)'", block.get("where") or "")
         entities = [entity[1]] if entity else ["lead", "deal"]
-        keys = [
-            BACK.get(name.removeprefix("stage__"), name.removeprefix("stage__")) for name in by
-        ]
+        keys = [BACK.get(name.removeprefix("stage__"), name.removeprefix("stage__")) for name in by]
         frame = facts.stage_counts(entities, period, keys)
         frame = frame.select(*keys, value=STAGE_METRICS[metric][2])
     else:
@@ -232,7 +230,9 @@ def test_metrics_of_a_page_are_those_of_the_calculation(company: Company, route:
         for state, period, chosen, value in states(company, route):
             if is_of_stages and chosen.get("name") in ("pipeline", "deal_stage", "state"):
                 continue
-            facts = narrowed(company.facts, chosen["name"], value, by_lead) if chosen else company.facts
+            facts = (
+                narrowed(company.facts, chosen["name"], value, by_lead) if chosen else company.facts
+            )
             columns = dict(chosen["columns"]) if chosen else {}
             if by_lead:
                 columns["deals"] = columns.get("lead_deals")
@@ -317,7 +317,11 @@ def test_first_figures_are_the_answers(company: Company, route: str) -> None:
             assert len(first[name]) == len(rows), (block["id"], name)
             for told, row in zip(first[name], rows, strict=True):
                 for one, other in zip(told, row, strict=True):
-                    same = is_same(one, other) if isinstance(one, int | float) else str(one) == str(other)
+                    same = (
+                        is_same(one, other)
+                        if isinstance(one, int | float)
+                        else str(one) == str(other)
+                    )
                     assert same, (block["id"], name, told, row)
 
 
