@@ -91,7 +91,9 @@ class Table:
         self, layer: SemanticLayer | None, metrics: Sequence[str], in_period: bool
     ) -> MetricQuery:
         names = tuple(with_left_out(layer, metrics)) if layer else tuple(metrics)
-        return MetricQuery(names, self.by, in_period, self.where, self.totals)
+        return MetricQuery(
+            names, self.by, in_period=in_period, where=self.where, totals=self.totals
+        )
 
     def _columns(self, layer: SemanticLayer) -> list[str]:
         columns, before = [], with_left_out(layer, self.compared)

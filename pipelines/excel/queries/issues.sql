@@ -5,7 +5,7 @@ with found as (
     select
         kind,
         sum(records_count) as records_count,
-        sum(base_amount) as at_stake_amount,
+        sum(base_amount) as at_stake_amount
     from quality.issues
     group by kind
 )
@@ -21,7 +21,7 @@ select
     case
         when getvariable('language') = 'ru' then kinds.what_to_do_ru
         else kinds.what_to_do_en
-    end as what_to_do,
+    end as what_to_do
 from found
 inner join quality.issue_kinds as kinds on found.kind = kinds.kind
 order by kinds.sort_order
