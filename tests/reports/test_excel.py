@@ -510,6 +510,70 @@ def test_sources_in_both_views_and_their_total(written: dict[str, Workbook]) -> 
     ]
 
 
+def test_sources_and_managers_beside_the_period_before(written: dict[str, Workbook]) -> None:
+    """In February came leads 4 (Ads, Котов) and 5 (Web, Орлова), and nothing was sold."""
+    received, sold = "Поступило лидов", "Сумма продаж с лидом за период, ₽"
+    beside = ("", ": прошлый период", ": изменение")
+    rows = written["marketing"].table("Источники, сравнение", "Источник")
+    columns = ["Источник", *(f"{name}{one}" for name in (received, sold) for one in beside)]
+    assert [[row[name] for name in columns] for row in rows] == [
+        ["Web", *(2, 1, 1), *(1000, 0, 1000)],
+        ["Ads", *(1, 1, 0), *(500.5, 0, 500.5)],
+        ["Всего", *(3, 2, 1), *(1500.5, 0, 1500.5)],
+    ]
+    sold = "Сумма продаж за период, ₽"
+    rows = written["sales_dynamics"].table("Итоги по менеджерам", "Менеджер")
+    columns = ["Менеджер", *(f"{name}{one}" for name in (received, sold) for one in beside)]
+    columns += ["Сумма продаж за период: не вошло", "Сделки в работе: сейчас"]
+    columns += ["Потенциальная сумма, ₽: сейчас", "Забытые лиды: сейчас"]
+    # Orlova sold deals 1, 4 and 9, and 6 without a rate; Kotov deal 2.
+    assert [[row[name] for name in columns] for row in rows] == [
+        ["Анна Орлова", *(2, 1, 1), *(1411, 0, 1411), 1, 0, 0, 1],
+        ["Иван Котов", *(1, 1, 0), *(500.5, 0, 500.5), 0, 1, 2000, 1],
+        ["Всего", *(3, 2, 1), *(1911.5, 0, 1911.5), 1, 1, 2000, 2],
+    ]
+
+
+def test_deals_and_leads_by_stage_and_what_to_mend(
+    written: dict[str, Workbook], company: Warehouse
+) -> None:
+    """Created in March: deal 3 in work, 1, 2, 6 and 9 sold, 5 and 8 failed."""
+    rows = written["sales_dynamics"].table("Сделки по этапам", "Состояние")
+    columns = ("Состояние", "Этап", "Создано сделок", "Создано сделок, сумма, ₽")
+    assert [[row[name] for name in columns] for row in rows] == [
+        ["в работе", "Prep", 1, 2000],
+        ["продажа", "Won", 4, 1611.5],
+        ["провалена", "Lose", 2, 740],
+        ["Всего", None, 7, 4351.5],
+    ]
+    rows = written["marketing"].table("Лиды по этапам", "Исход")
+    assert [(row["Исход"], row["Этап"], row["Поступило лидов"]) for row in rows] == [
+        ("в работе", "New", 1),
+        ("качественный", "Converted", 1),
+        ("некачественный", "Junk", 1),
+        ("Всего", None, 3),
+    ]
+    with duckdb.connect(str(company.published / "crm.duckdb"), read_only=True) as connection:
+        expected = connection.execute(
+            "select label_ru, sum(records_count) from quality.issues"
+            " inner join quality.issue_kinds using (kind) group by all"
+        ).fetchall()
+    rows = written["sales_dynamics"].table("Качество данных", "Важность")
+    assert {(row["Что найдено"], row["Записей"]) for row in rows} == set(expected)
+
+
+def test_pages_are_set_up_for_print(written: dict[str, Workbook]) -> None:
+    for book in written.values():
+        for sheet in openpyxl.load_workbook(book.path).worksheets:
+            assert sheet.page_setup.orientation == "landscape"
+            assert sheet.page_setup.fitToWidth in (None, 1)
+            assert sheet.sheet_properties.pageSetUpPr.fitToPage
+            assert "стр. &P из &N" in sheet.oddFooter.right.text
+            assert "31.03.2026 20:00" in sheet.oddFooter.left.text
+    deals = openpyxl.load_workbook(written["sales_dynamics"].path)["Сделки"]
+    assert deals.print_title_rows == "$5:$5"
+
+
 def test_money_by_first_source_and_without_a_lead(written: dict[str, Workbook]) -> None:
     rows = written["marketing"].table("Деньги по источнику", "Источник лида")
     columns = ("Источник лида", "Создано сделок", "Продажи за период", "Сумма продаж за период, ₽")
