@@ -54,13 +54,14 @@ mutants: setup ## break each rule once and check that a test fails; SAMPLE=60 SE
 hooks: setup ## install git hooks that lint commits and refuse secrets
 	$(PYTHON) -m pre_commit install
 
-lint: setup ## ruff, mypy, sqlfluff, deprecations of dbt
+lint: setup ## ruff, mypy, sqlfluff, deprecations of dbt, eslint
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	WAREHOUSE_DIR=$$(mktemp -d) $(PYTHON) -m sqlfluff lint --processes 2 dbt_project/models dbt_project/tests
 	$(PYTHON) -m scripts.check_dbt
 	$(PYTHON) -m sqlfluff lint --templater raw pipelines/excel/queries
+	cd reports && npm run --silent lint
 
 audit: setup ## ask the vulnerability services about every locked package
 	@$(PYTHON) -m scripts.audit
