@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
-import { toSvelte } from './scripts/markdown.mjs';
-import { ROOT, listPages, readPage } from './scripts/page.mjs';
+import { builtPage } from './scripts/markdown.mjs';
+import { ROOT, listPages } from './scripts/page.mjs';
 
 const language = process.env.REPORT_LANG === 'en' ? 'en' : 'ru';
 
@@ -17,7 +17,7 @@ function pages() {
 		resolveId: (id) => (id === 'virtual:pages' ? `\0${id}` : undefined),
 		load(id) {
 			if (id !== '\0virtual:pages') return undefined;
-			const all = listPages().map(({ file, route }) => ({ route, title: readPage(file, route).head.title }));
+			const all = listPages().map(({ file, route }) => ({ route, title: builtPage(file).page.head.title }));
 			return `export const pages = ${JSON.stringify(all)};`;
 		},
 	};
@@ -28,7 +28,7 @@ const markdownPages = {
 	name: 'markdown-pages',
 	markup({ content, filename }) {
 		if (!filename.endsWith('.md')) return undefined;
-		const { code, page } = toSvelte(filename, content);
+		const { code, page } = builtPage(filename, content);
 		return { code, dependencies: page.read };
 	},
 };

@@ -7,8 +7,8 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
-import { specOf } from './markdown.mjs';
-import { ROOT, listPages, readPage } from './page.mjs';
+import { builtPage } from './markdown.mjs';
+import { ROOT, listPages } from './page.mjs';
 import { PageError } from './tags.mjs';
 
 const out = resolve(process.argv[2] ?? join(ROOT, 'dist'));
@@ -28,6 +28,13 @@ function blocksOf(pages) {
 		}))
 	);
 }
+
+const told = (pages) => ({
+	language,
+	pages: pages.map(({ file }) => file),
+	errors: pages.flatMap(({ error }) => error ?? []),
+	blocks: blocksOf(pages),
+});
 
 const escaped = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 const pageFile = (route) => (route === '/' ? 'index' : route.slice(1, -1).replaceAll('/', '.'));
@@ -97,11 +104,30 @@ function kept(content, suffix, make) {
 	return readFileSync(path);
 }
 
-try {
-	const pages = listPages().map(({ file, route }) => readPage(file, route));
-	for (const page of pages) specOf(page);
+const readPages = () => listPages().map(({ file }) => builtPage(file).page);
+
+/** The pages, built. What the bundler finds wrong with a page of one's own becomes its error too. */
+async function bundle() {
 	const { build } = await import('vite');
-	await build({ configFile: join(ROOT, 'vite.config.js'), logLevel: process.env.VERBOSE ? 'info' : 'warn' });
+	const failed = {};
+	for (;;) {
+		const pages = readPages();
+		try {
+			await build({ configFile: join(ROOT, 'vite.config.js'), logLevel: process.env.VERBOSE ? 'info' : 'warn' });
+			return pages;
+		} catch (error) {
+			const message = String(error.message);
+			const page = pages.find((one) => one.route.startsWith('/custom/') && !one.error && message.includes(one.file));
+			if (!page) throw error;
+			const line = message.split('\n').find((one) => one.includes(page.file) && !one.startsWith('Build failed')) ?? message;
+			failed[page.file] = `${page.file}:1: ${line.replaceAll(`${ROOT}/`, '').replace(/^(Error: )?(\[[^\]]*\]:?\s*)?/, '').trim()}`;
+			process.env.SHELL_FAILED_PAGES = JSON.stringify(failed);
+		}
+	}
+}
+
+try {
+	const pages = await bundle();
 	const manifest = JSON.parse(readFileSync(join(out, '.vite/manifest.json'), 'utf8'));
 	rmSync(join(out, '.vite'), { recursive: true });
 	for (const page of pages) {
@@ -109,10 +135,10 @@ try {
 		mkdirSync(dirname(target), { recursive: true });
 		writeFileSync(target, htmlOf(page, manifest));
 	}
-	writeFileSync(join(out, 'blocks.json'), `${JSON.stringify({ language, blocks: blocksOf(pages) }, null, '\t')}\n`);
+	writeFileSync(join(out, 'blocks.json'), `${JSON.stringify(told(pages), null, '\t')}\n`);
 	compress(out);
 } catch (error) {
-	const told = error instanceof PageError || /\.md:\d+/.test(error.message) ? error.message.replace(/^\[[^\]]*\]\s*/, '') : error;
-	console.error(told);
+	const text = error instanceof PageError || /\.md:\d+/.test(error.message) ? error.message.replace(/^\[[^\]]*\]\s*/, '') : error;
+	console.error(text);
 	process.exit(1);
 }

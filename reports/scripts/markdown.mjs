@@ -1,9 +1,9 @@
 // A page as a Svelte component: Markdown is turned into HTML, tags and expressions stay as written.
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { Marked } from 'marked';
 import { compile, parse } from 'svelte/compiler';
-import { ROOT, readPage, words } from './page.mjs';
+import { ROOT, readPage, routeOfFile, words } from './page.mjs';
 import { PageError } from './tags.mjs';
 
 const HTML_BLOCKS = new Set(
@@ -117,6 +117,7 @@ export function specOf(page) {
 		workbook: page.head.workbook,
 		hideTitle: page.head.hide_title === 'true',
 		targets: aliases,
+		error: page.error,
 		inputs: page.inputs,
 		blocks: page.blocks.map((block) => ({ ...block, place: undefined })),
 	};
@@ -155,5 +156,34 @@ export function toSvelte(path, source) {
 		const place = k >= 0 ? places[k] : (page.scripts[0]?.place ?? { file: page.file, line: 1 });
 		throw new PageError(place, error.message.split('\n')[0]);
 	}
+	return { code, page };
+}
+
+const isOwn = (path) => relative(ROOT, path).startsWith('pages/custom/');
+
+/** Errors of own pages that only the bundler finds (scripts/build.mjs): file → message. */
+const foundLater = () => JSON.parse(process.env.SHELL_FAILED_PAGES ?? '{}');
+
+/**
+ * The component of a page; for a page of one's own that cannot be built one that tells its error.
+ * Errors of the project's own pages are thrown.
+ * @param {string} path
+ */
+export function builtPage(path, source = readFileSync(path, 'utf8')) {
+	try {
+		const told = foundLater()[relative(ROOT, path)];
+		if (told) throw new Error(told);
+		return toSvelte(path, source);
+	} catch (error) {
+		if (!isOwn(path)) throw error;
+		return failedPage(path, source, error.message.split('\n')[0]);
+	}
+}
+
+function failedPage(path, source, error) {
+	const title = /^title:\s*(["']?)(.*)\1\s*$/m.exec(source)?.[2];
+	const file = relative(ROOT, path);
+	const page = { file, path, route: routeOfFile(path), head: { title, period: 'none' }, blocks: [], inputs: {}, several: new Set(), read: [path], error };
+	const code = `<script>\nimport { openPage } from '$shell/page.svelte.js';\nopenPage(${JSON.stringify(specOf(page)).replaceAll('</', '<\\/')});\n</script>\n`;
 	return { code, page };
 }

@@ -29,6 +29,9 @@ function routeOf(file) {
 	return path === '' ? '/' : `/${path}/`;
 }
 
+/** The route of a page by its path. */
+export const routeOfFile = (path) => routeOf(relative(PAGES, path));
+
 /** Front matter: `name: text`, `name: a, b` or a list of `- item`. Enough for pages; no nesting. */
 function frontMatter(lines, file) {
 	const values = {};
@@ -55,7 +58,7 @@ export const words = (value) =>
  * A page with its blocks and tags.
  * @param {string} path
  */
-export function readPage(path, route = routeOf(relative(PAGES, path)), source = readFileSync(path, 'utf8')) {
+export function readPage(path, route = routeOfFile(path), source = readFileSync(path, 'utf8')) {
 	const file = relative(ROOT, path);
 	let lines = source.replace(/\r\n?/g, '\n').replace(/^\uFEFF/, '').split('\n');
 	let skipped = 0;

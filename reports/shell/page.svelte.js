@@ -218,6 +218,8 @@ class Page {
 	constructor(spec) {
 		this.spec = spec;
 		this.meta = site.meta;
+		/** What is wrong with a page of one's own: found when it was built, or published. */
+		this.error = spec.error ?? first.error ?? '';
 		for (const [name, value] of Object.entries(spec.inputs)) {
 			this.inputs[name] = new Input(name, value ?? undefined);
 		}

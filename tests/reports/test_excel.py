@@ -37,8 +37,8 @@ from pipelines.site.shell import Shell
 from pipelines.warehouse import Warehouse
 from scripts.demo_company import generate
 from scripts.demo_portal import serve
-from tests.support.semantic_fixtures import company as company
 from tests.support.compiled_models import run_models
+from tests.support.semantic_fixtures import company as company
 
 SOFFICE = shutil.which("soffice")
 FILES = ("sales_dynamics", "marketing")

@@ -178,9 +178,7 @@ def test_what_is_left_out_is_left_out(open_page: OpenPage, company: str, data: D
     """`not_source=`: all but one; what was counted with and without it is all."""
     value = second(data, "source")
     page = open_page(company, f"/sales/?{urlencode({'not_source': value})}")
-    whole, of_one = (
-        data.figures("/sales/", MARCH, **chosen) for chosen in ({}, {"source": value})
-    )
+    whole, of_one = (data.figures("/sales/", MARCH, **chosen) for chosen in ({}, {"source": value}))
     names = [name for name in whole if name.endswith(("/leads_received", "/deals_created"))]
     assert names
     for name in names:
@@ -230,9 +228,7 @@ def test_the_number_behind_a_link_is_the_list(
         page.goto(href)
         settle(page)
         listed = page.locator("[data-records-count] strong")
-        expect(listed, name).to_have_text(
-            re.compile(rf"^{re.escape(title)}$"), timeout=15_000
-        )
+        expect(listed, name).to_have_text(re.compile(rf"^{re.escape(title)}$"), timeout=15_000)
         checked += 1
     assert checked > 0
 
@@ -240,9 +236,7 @@ def test_the_number_behind_a_link_is_the_list(
 def test_the_reference_month(open_page: OpenPage, company: str) -> None:
     """Figures that the users know by heart."""
     page = open_page(company, "/sales/?pipeline=Продажи")
-    shown = {
-        name.split("/")[1]: number(text) for name, text in page.evaluate(READ_FIGURES).items()
-    }
+    shown = {name.split("/")[1]: number(text) for name, text in page.evaluate(READ_FIGURES).items()}
     assert shown["leads_received"] == 1398
     assert shown["leads_junk"] == 896
     assert shown["leads_quality_cohort"] == 253
@@ -267,7 +261,8 @@ def test_the_first_figures_come_without_the_engine(
     page.add_init_script("""
         window.shift = 0;
         new PerformanceObserver((list) => {
-            for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
+            for (const entry of list.getEntries())
+                if (!entry.hadRecentInput) window.shift += entry.value;
         }).observe({ type: 'layout-shift', buffered: true });
     """)
     page.route("**/*.wasm", lambda one: one.abort())
@@ -278,8 +273,9 @@ def test_the_first_figures_come_without_the_engine(
         " || document.querySelector('[data-block]') === null"
     )
     transferred = page.evaluate(
-        "() => performance.getEntriesByType('resource').filter((one) => !/wasm|worker|echarts/.test("
-        "one.name)).reduce((sum, one) => sum + one.encodedBodySize, 0)"
+        "() => performance.getEntriesByType('resource')"
+        ".filter((one) => !/wasm|worker|echarts/.test(one.name))"
+        ".reduce((sum, one) => sum + one.encodedBodySize, 0)"
     )
     if route in PERIOD_PAGES:
         expect_figures(page, data.figures(route, MARCH))
@@ -306,5 +302,3 @@ def test_data_that_are_gone_are_told_and_loaded_anew(
     finally:
         new.rename(old)
         (folder / "status.json").write_text(json.dumps(FRESH))
-
-

@@ -66,6 +66,7 @@ export default {
 	unavailable: 'There are no data',
 	unavailableHelp: 'The files of the report could not be loaded. Reload the page or tell the administrator',
 	notFound: 'There is no such page',
+	pageFailed: 'This page has an error',
 	missingBlock: 'The publication does not have this block: the reports need a refresh',
 	missingColumn: 'there is no column',
 	skip: 'To the content',
