@@ -43,7 +43,11 @@ from tests.support.semantic_fixtures import company as company
 SOFFICE = shutil.which("soffice")
 FILES = ("sales_dynamics", "marketing")
 DASH = "—"
-UNKNOWN_KINDS = ("sales_amount_period_unknown", "deals_created_amount_unknown", "potential_amount_unknown")
+UNKNOWN_KINDS = (
+    "sales_amount_period_unknown",
+    "deals_created_amount_unknown",
+    "potential_amount_unknown",
+)
 DAYS = ": на этапе сейчас, дней, в среднем"
 SALES_FUNNEL = "Воронка лидов: поступило → качественные → с продажей"
 MARKETING_FUNNEL = "Воронка лидов: поступило → качественные → со сделкой → с продажей"
