@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from pipelines.settings import DBT_PROJECT
 from pipelines.site.shell import REPORTS
 from tests.unit.test_workbook_sql import columns_of_measures, restated
 
@@ -60,3 +62,21 @@ def test_every_fence_of_sql_has_a_name(page: Path) -> None:
     assert len(re.findall(r"^```sql", text, re.MULTILINE)) == len(
         re.findall(r"^```sql \w+$", text, re.MULTILINE)
     )
+
+
+def test_exposures_of_dbt_name_each_page_and_workbook() -> None:
+    """And each table of the marts that the SQL of a page names."""
+    file = DBT_PROJECT / "models" / "exposures.yml"
+    exposures = yaml.safe_load(file.read_text(encoding="utf-8"))["exposures"]
+    refs = {
+        one["url"]: set(re.findall(r"ref\('(\w+)'\)", str(one["depends_on"]))) for one in exposures
+    }
+    pages = {path.stem for path in (REPORTS / "pages").glob("*.md")}
+    routes = {name: "/" if name == "index" else f"/{name}/" for name in pages}
+    workbooks = {f"/excel/{name}.xlsx" for name in ("sales_dynamics", "marketing")}
+    assert set(refs) == set(routes.values()) | workbooks
+    for name, sql in written():
+        if name.startswith("pages/"):
+            route = routes[name.split("/")[1].split(".")[0]]
+            named = set(re.findall(r"\bmarts\.(\w+)", sql))
+            assert named <= refs[route], name
