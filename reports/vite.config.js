@@ -10,14 +10,17 @@ const language = process.env.REPORT_LANG === 'en' ? 'en' : 'ru';
 const EXPECTED = ['state_referenced_locally', 'attribute_quoted'];
 const warningFilter = ({ code }) => !EXPECTED.includes(code);
 
-/** `virtual:pages`: route and title of all pages. */
+/** `virtual:pages`: route and title of all pages, and whether they ask for anything. */
 function pages() {
 	return {
 		name: 'pages',
 		resolveId: (id) => (id === 'virtual:pages' ? `\0${id}` : undefined),
 		load(id) {
 			if (id !== '\0virtual:pages') return undefined;
-			const all = listPages().map(({ file, route }) => ({ route, title: builtPage(file).page.head.title }));
+			const all = listPages().map(({ file }) => {
+				const { route, head, blocks } = builtPage(file).page;
+				return { route, title: head.title, hasBlocks: blocks.length > 0 };
+			});
 			return `export const pages = ${JSON.stringify(all)};`;
 		},
 	};

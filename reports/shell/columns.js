@@ -41,3 +41,19 @@ function hrefOf({ card }, name, link) {
 	const entityOf = (row) => (ENTITIES.includes(card) ? card : row[card]);
 	return (row) => (ENTITIES.includes(entityOf(row)) && row[name] !== null ? cardHref(entityOf(row), row[name]) : toLink?.(row));
 }
+
+/** Rows in the order of a column, none last. @param {any[]} rows @param {string} sort column, -column: the largest first */
+export function sortRows(rows, sort) {
+	const name = sort.replace(/^-/, '');
+	if (!name) return rows;
+	const isNone = (value) => value === null || value === undefined;
+	const compare = (one, other) => {
+		const [a, b] = [one[name], other[name]];
+		if (a === b || (isNone(a) && isNone(b))) return 0;
+		if (isNone(a)) return 1;
+		if (isNone(b)) return -1;
+		const order = typeof a === 'string' ? a.localeCompare(b, undefined, { numeric: true }) : a < b ? -1 : 1;
+		return sort.startsWith('-') ? -order : order;
+	};
+	return [...rows].sort(compare);
+}

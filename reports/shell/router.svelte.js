@@ -4,12 +4,16 @@ import { tick } from 'svelte';
 import { query, readAddress } from './choice.svelte.js';
 import { giveFirst, open } from './page.svelte.js';
 import { ROOT, loadFirst, routeOf, siteUrl } from './site.svelte.js';
+import { pages } from 'virtual:pages';
 
 const files = import.meta.glob(['/pages/**/*.md']);
 const pathOf = (route) => {
 	const name = route === '/' ? 'index' : route.slice(1, -1);
 	return [`/pages/${name}.md`, `/pages/${name}/index.md`].find((path) => path in files);
 };
+
+/** A publication has no file for a page that asks for nothing. */
+const hasBlocks = (route) => pages.find((page) => page.route === route)?.hasBlocks;
 
 /** `visit` grows with each page that is opened. */
 export const current = $state({ route: '/', isMissing: false, visit: 0 });
@@ -25,7 +29,7 @@ export async function openAddress() {
 		current.isMissing = true;
 		return;
 	}
-	const [module, first] = await Promise.all([files[path](), loadFirst(route)]);
+	const [module, first] = await Promise.all([files[path](), hasBlocks(route) ? loadFirst(route) : { blocks: [] }]);
 	if (routeOf(location.pathname) !== route) return;
 	readAddress(location.search);
 	giveFirst(first);

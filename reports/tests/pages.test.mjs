@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { toSvelte } from '../scripts/markdown.mjs';
+import { builtPage, toSvelte } from '../scripts/markdown.mjs';
 import { ROOT, readPage } from '../scripts/page.mjs';
 
 const path = join(ROOT, 'pages/custom/test.md');
@@ -63,4 +63,13 @@ test("pages as Evidence's documentation teaches them are taken as they are", () 
 	}
 	assert.deepEqual(readPage(join(ROOT, 'tests/evidence/template.md')).inputs, { category: '%', year: '%' });
 	assert.deepEqual(readPage(join(ROOT, 'tests/evidence/inputs.md')).inputs, { outcome: 'quality', range: '2026-01-01..2026-03-31', people: null, word: '' });
+});
+
+test("a page of one's own that cannot be built is there as its error, one of the project is not", () => {
+	const text = '---\ntitle: "Своя"\n---\n\n<Nothing />';
+	const { code, page } = builtPage(path, text);
+	assert.equal(page.error, 'pages/custom/test.md:5: <Nothing>: there is no such component');
+	assert.deepEqual([page.head.title, page.route, page.blocks], ['Своя', '/custom/test/', []]);
+	assert.ok(code.includes(JSON.stringify(page.error)));
+	assert.throws(() => builtPage(join(ROOT, 'pages/test.md'), text), /pages\/test\.md:5: <Nothing>/);
 });

@@ -46,8 +46,8 @@ READ_WORDS = """(names) => [
 # A dictionary with its keys and texts; functions give their code, as the words in it are shown too.
 READ_DICTIONARY = """
 const text = await (await import('node:fs/promises')).readFile(process.argv[1], 'utf8');
-const code = text.replace(/import [^;]*;/g, '');
-const names = [...text.matchAll(/import {([^}]*)}/g)].flatMap(([, list]) => list.split(','));
+const code = text.replace(/^import [^;]*;/gm, '');
+const names = [...text.matchAll(/^import {([^}]*)}/gm)].flatMap(([, list]) => list.split(','));
 globalThis.none = () => '';
 const words = await import('data:text/javascript,' + encodeURIComponent(
     names.map((name) => `const ${name.trim()} = globalThis.none;`).join('') + code));
@@ -87,9 +87,9 @@ def test_both_languages_have_the_same_dictionaries() -> None:
 
 def open_everything(page: Page) -> None:
     """Brings out what a page hides: filters, folded parts."""
-    for summary in page.locator("main details:not([open]) > summary").all():
-        if summary.is_visible():
-            summary.click()
+    page.locator("main details.details:not([open]) > summary").evaluate_all(
+        "all => all.forEach((one) => one.click())"
+    )
     settle(page)
     filters = page.get_by_role("button", name=re.compile("^(Фильтры|Filters)"))
     if filters.count():

@@ -33,8 +33,9 @@ def check(page: Page) -> None:
 def every_state(page: Page) -> None:
     """Checks the page as it opens, with all that is folded, and with each switch turned."""
     check(page)
-    for summary in page.locator("main details:not([open]) > summary").all():
-        summary.click()
+    page.locator("main details.details:not([open]) > summary").evaluate_all(
+        "all => all.forEach((one) => one.click())"
+    )
     check(page)
     switches = page.locator(".switch button[aria-pressed=false], [role=tab][aria-selected=false]")
     for button in switches.all():

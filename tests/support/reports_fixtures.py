@@ -118,10 +118,10 @@ def built_shell(language: str, own: dict[str, str] | None = None) -> shell.Shell
     ignored = shutil.ignore_patterns("node_modules", "dist", "custom")
     shutil.copytree(shell.REPORTS, project, ignore=ignored)
     (project / "node_modules").symlink_to((shell.REPORTS / "node_modules").resolve())
+    custom = project / "pages" / "custom"
+    custom.mkdir()
     for name, text in (own or {}).items():
-        page = project / "pages" / "custom" / name
-        page.parent.mkdir(exist_ok=True)
-        page.write_text(text, encoding="utf-8")
+        (custom / name).write_text(text, encoding="utf-8")
     try:
         with (
             mock.patch.object(shell, "REPORTS", project),
