@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import click
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scripts.screenshots import CHROMIUM, CHROMIUM_OPTIONS, served
 from scripts.serve import site_folder
@@ -24,7 +24,9 @@ SLOW_BYTES_A_SECOND = 9_000_000 / 8
 WATCH = """
     window.shift = 0;
     new PerformanceObserver((list) => {
-        for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
+        for (const entry of list.getEntries()) {
+            if (!entry.hadRecentInput) window.shift += entry.value;
+        }
     }).observe({ type: 'layout-shift', buffered: true });
     window.first = new Promise((resolve) => {
         const look = () => {
@@ -36,7 +38,8 @@ WATCH = """
     });
 """
 # Blocks in the window have their figures.
-WHOLE = """() => document.querySelector('[data-page-rendered]') && [...document.querySelectorAll('[data-state]')]
+WHOLE = """() => document.querySelector('[data-page-rendered]')
+    && [...document.querySelectorAll('[data-state]')]
     .filter((one) => one.getBoundingClientRect().top < innerHeight)
     .every((one) => one.dataset.state === 'ready')"""
 TRANSFERRED = """() => performance.getEntriesByType('resource')
@@ -62,17 +65,32 @@ def seconds_of_filter(page: Page, value: str) -> float:
     return time.perf_counter() - begun
 
 
+class Counted:
+    """An application that counts the bytes of its answers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app, self.sent = app, 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted(message: Message) -> None:
+            self.sent += len(message.get("body", b""))
+            await send(message)
+
+        await self.app(scope, receive, counted)
+
+
 def measure(
-    browser: Browser, address: str, route: str, managers: list[str], phone: bool
-) -> list[Any]:
+    browser: Browser, address: str, route: str, managers: list[str], phone: bool, counted: Counted
+) -> list[str]:
     """The row of a page."""
-    size = {"width": 390, "height": 844} if phone else {"width": 1400, "height": 900}
+    size: ViewportSize = {"width": 1400, "height": 900}
+    if phone:
+        size = {"width": 390, "height": 844}
     context = browser.new_context(viewport=size, locale="ru-RU")
     page = context.new_page()
-    received: list[int] = []
+    counted.sent = 0
     session = context.new_cdp_session(page)
     session.send("Network.enable")
-    session.on("Network.loadingFinished", lambda one: received.append(one["encodedDataLength"]))
     if phone:
         session.send("Emulation.setCPUThrottlingRate", {"rate": 4})
         session.send(
@@ -101,7 +119,7 @@ def measure(
         f"{filters[0]:.2f}",
         f"{min(filters[1:]):.2f}",
         f"{before / 1000:.0f}",
-        f"{sum(received) / 1e6:.1f}",
+        f"{counted.sent / 1e6:.1f}",
         f"{shift:.3f}",
     ]
 
@@ -118,10 +136,16 @@ def main(site: Path | None, phone: bool) -> None:
     managers = [option["value"] for option in manager["options"][:4]]
     heads = ["page", "first, s", "whole, s", "filter 1, s", "next, s", "kB before", "MB", "shift"]
     click.echo(" ".join(f"{head:>12}" for head in heads))
-    with served(folder) as address, sync_playwright() as playwright:
+    counts: list[Counted] = []
+
+    def around(app: ASGIApp) -> ASGIApp:
+        counts.append(Counted(app))
+        return counts[0]
+
+    with served(folder, around) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
         for route in PAGES:
-            row = measure(browser, address, route, managers, phone)
+            row = measure(browser, address, route, managers, phone, counts[0])
             click.echo(" ".join(f"{value:>12}" for value in row))
         browser.close()
 
