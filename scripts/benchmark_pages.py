@@ -52,11 +52,8 @@ def seconds_of_filter(page: Page, value: str) -> float:
     begun = time.perf_counter()
     page.evaluate(
         """value => {
-            const link = document.createElement('a');
-            link.href = `${location.pathname}?${new URLSearchParams({ manager: value })}`;
-            document.querySelector('main').append(link);
-            link.click();
-            link.remove();
+            history.pushState(null, '', `?${new URLSearchParams({ manager: value })}`);
+            dispatchEvent(new PopStateEvent('popstate'));
         }""",
         value,
     )
