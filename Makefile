@@ -54,13 +54,14 @@ mutants: setup ## break each rule once and check that a test fails; SAMPLE=60 SE
 hooks: setup ## install git hooks that lint commits and refuse secrets
 	$(PYTHON) -m pre_commit install
 
-lint: setup ## ruff, mypy, sqlfluff, deprecations of dbt
+lint: setup ## ruff, mypy, sqlfluff, deprecations of dbt, eslint
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	WAREHOUSE_DIR=$$(mktemp -d) $(PYTHON) -m sqlfluff lint --processes 2 dbt_project/models dbt_project/tests
 	$(PYTHON) -m scripts.check_dbt
 	$(PYTHON) -m sqlfluff lint --templater raw pipelines/excel/queries
+	cd reports && npm run --silent lint
 
 audit: setup ## ask the vulnerability services about every locked package
 	@$(PYTHON) -m scripts.audit
@@ -72,6 +73,8 @@ lock: .venv/.installed ## renew requirements.lock from pyproject.toml
 bench: setup ## measure a million leads; 600 random companies, 400 mixes of faults, 100 crashes
 	$(PYTHON) -m scripts.demo_portal.benchmark
 	$(PYTHON) -m scripts.benchmark
+	$(PYTHON) -m scripts.benchmark_pages
+	$(PYTHON) -m scripts.benchmark_pages --phone
 	RANDOM_COMPANIES=600 RANDOM_SEED=1000 $(PYTHON) -m pytest --timeout 7200 tests/marts/test_random_companies.py
 	FAULT_MIXES=400 FAULT_SEED=1000 $(PYTHON) -m pytest -n 2 --dist loadgroup tests/chaos/test_faults.py
 	WITH_DBT=1 CRASHES=100 FULL_DISKS=12 $(PYTHON) -m pytest -s tests/chaos/test_crashes.py tests/chaos/test_full_disk.py

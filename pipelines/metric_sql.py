@@ -51,6 +51,7 @@ class MetricQuery:
         by: Dimensions: `lead__source_name` is one of a semantic model and of those joined to it,
             `manager_name` that of each metric's own model, `metric_time__month` the period of each
             metric's own time axis; of `metric_time__chosen` the grain is chosen later.
+            Dimensions in a tuple of their own are totalled together, as a stage with its name.
         in_period: Only what happened in the chosen period, each metric by its own time axis.
         stock: Those of the metrics that are told as of now, whatever the period.
         on_axis: The period is that of a time axis.
@@ -60,13 +61,23 @@ class MetricQuery:
     """
 
     metrics: tuple[str, ...]
-    by: tuple[str, ...] = ()
+    by: tuple[str | tuple[str, ...], ...] = ()
     in_period: bool = True
     stock: tuple[str, ...] = ()
     on_axis: bool = False
     where: tuple[str, ...] = ()
     totals: bool = False
     targets: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> list[tuple[str, ...]]:
+        """Dimensions by what is totalled together."""
+        return [(one,) if isinstance(one, str) else one for one in self.by]
+
+    @property
+    def dimensions(self) -> list[str]:
+        """All of `by`, in its order."""
+        return [name for group in self.groups for name in group]
 
 
 @dataclass(frozen=True)
@@ -138,7 +149,7 @@ class SemanticLayer:
         """
         simple = dict.fromkeys(name for metric in query.metrics for name in self._simple(metric))
         scans = self._scans([self._measure(name) for name in simple], query)
-        names = [_plain(name) for name in query.by]
+        names = [_plain(name) for name in query.dimensions]
         keys = [*names, *(["total_of"] if query.totals else [])]
         measured = "\nunion all by name\n".join(self._scan(scan, query) for scan in scans)
         merged = ",\n    ".join(
@@ -277,7 +288,7 @@ class SemanticLayer:
 
     def _scans(self, measures: list[Measure], query: MetricQuery) -> list[_Scan]:
         of_now = {name for metric in query.stock for name in self._simple(metric)}
-        by_axis = any(name.startswith(PERIOD) for name in query.by)
+        by_axis = any(name.startswith(PERIOD) for name in query.dimensions)
         scans: dict[tuple[str, str | None, bool], _Scan] = {}
         for measure in measures:
             in_period = query.in_period and measure.metric not in of_now
@@ -290,17 +301,19 @@ class SemanticLayer:
 
     def _scan(self, scan: _Scan, query: MetricQuery) -> str:
         joined = scan.joined
-        keys = [(self._key(name, scan), _plain(name)) for name in query.by]
+        groups = [[self._key(name, scan) for name in group] for group in query.groups]
+        keys = [sql for group in groups for sql in group]
+        names = map(_plain, query.dimensions)
         where = [self._rendered(template, scan.model, joined) for template in query.where]
         common = [
             condition
             for condition in scan.measures[0].conditions
             if all(condition in measure.conditions for measure in scan.measures)
         ]
-        selected = [f"{sql} as {name}" for sql, name in keys]
+        selected = [f"{sql} as {name}" for sql, name in zip(keys, names, strict=True)]
         if query.totals:
-            grouping = ", ".join(sql for sql, _ in keys)
-            selected.append(f"grouping({grouping}) as total_of" if keys else "0 as total_of")
+            summed = ", ".join(group[0] for group in groups)
+            selected.append(f"grouping({summed}) as total_of" if groups else "0 as total_of")
         for measure in scan.measures:
             own = [condition for condition in measure.conditions if condition not in common]
             filtered = f" filter (where {' and '.join(own)})" if own else ""
@@ -336,9 +349,11 @@ class SemanticLayer:
             ]
         if where:
             lines.append("where " + " and ".join(f"({one})" for one in where))
-        if keys:
-            listed = ", ".join(sql for sql, _ in keys)
-            lines.append(f"group by cube ({listed})" if query.totals else f"group by {listed}")
+        if query.totals and groups:
+            cube = ", ".join(f"({', '.join(group)})" for group in groups)
+            lines.append(f"group by cube ({cube})")
+        elif groups:
+            lines.append(f"group by {', '.join(keys)}")
         return "\n".join(lines)
 
     def _narrowed(self, model: str, targets: Mapping[str, str]) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 import uvicorn
 from playwright.sync_api import sync_playwright
+from starlette.types import ASGIApp
 
 from pipelines.environment import ROOT
 from scripts.serve import application, site_folder
@@ -30,9 +31,10 @@ CHROMIUM_OPTIONS = [
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
+def served(folder: Path, around: Callable[[ASGIApp], ASGIApp] = lambda app: app) -> Iterator[str]:
     """The site of a folder on a free loopback port."""
-    config = uvicorn.Config(application(folder), host="127.0.0.1", port=0, log_level="error")
+    app = around(application(folder))
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -16,6 +16,7 @@ from typing import Any
 import xlsxwriter
 from xlsxwriter.utility import xl_rowcol_to_cell
 
+from pipelines.excel.tables import BEFORE, CHANGE, STOCK
 from pipelines.excel.words import CURRENCY_SYMBOLS, WORDS
 
 ROW_LIMIT = 1_048_576
@@ -37,14 +38,22 @@ NUMBER_FORMATS = {
     "date": "dd.mm.yyyy",
     "month": "mm.yyyy",
 }
-WIDTHS = {"text": 22, "title": 34, "code": 14, "flag": 11, "id": 10, "amount": 15, "rate": 14}
-DEFAULT_WIDTH = 14
+WIDTHS = {"text": 20, "title": 34, "code": 14, "flag": 10, "amount": 13, "date": 11}
+DEFAULT_WIDTH = 9
+# Bold letters of a heading are wider, and stand off the edge.
+HEADING_LETTER, HEADING_EDGE = 1.1, 2.5
+# Inches of paper that stay free, and the points between: the width and height of a page.
+MARGINS = {"left": 0.4, "right": 0.4, "top": 0.5, "bottom": 0.6}
+PAGE_WIDTH, PAGE_HEIGHT = (11.69 - 0.8) * 72, (8.27 - 1.1) * 72
+LETTER_WIDTH, PIXEL = 5.25, 0.75
+# What is by so much longer than a page is made smaller to stand on one; no page cuts a chart.
+SMALLER, SMALLER_WITH_CHART = 1.35, 2.2
 NAMED = 28
 LINE_HEIGHT = 15
 MOST_BARS = 20
 TEXTS = {"text", "title", "code", "flag"}
 HEADINGS = {**dict.fromkeys(TEXTS, "heading"), "date": "heading_date", "month": "heading_date"}
-CODES = {"state", "outcome", "customer_kind", "entity", "utm_label"}
+CODES = {"state", "outcome", "customer_kind", "entity", "utm_label", "severity"}
 COLORS = {
     "quality": "#2F9E6E",
     "in_progress": "#4A8FD6",
@@ -52,7 +61,11 @@ COLORS = {
     "junk": "#B9BEC6",
     "accent": "#1D5FA8",
 }
-HIDDEN = {"is_total", "crm_url"}
+HIDDEN = {
+    *("is_total", "is_row_total", "crm_url"),
+    *("stage_id", "next_stage_id", "pipeline_id", "has_counted_lead"),
+}
+BESIDE = {BEFORE: "before", CHANGE: "changed", STOCK: "at_present"}
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,32 @@ class Placed:
         return [self.sheet, self.first_row, at, self.last_row, at]
 
 
+class _Whole:
+    """Stands for all values across a matrix."""
+
+
+WHOLE = _Whole()
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a matrix: values of its keys, and measures by the value across."""
+
+    keys: tuple[Any, ...]
+    is_total: bool
+    cells: dict[Any, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Rows by keys, a column for every value across; `totals`: with a column of all before them."""
+
+    keys: Sequence[str]
+    lines: Sequence[Line]
+    across: Sequence[Any]
+    totals: bool = True
+
+
 def fitting(text: str) -> str:
     """The text as a cell can hold it, which counts in halves of characters; a cut one says so."""
     if len(text) <= TEXT_LIMIT // 2:
@@ -87,6 +126,12 @@ def fitting(text: str) -> str:
     if len(units) <= 2 * TEXT_LIMIT:
         return text
     return units[: 2 * (TEXT_LIMIT - 1)].decode("utf-16-le", errors="ignore") + "…"
+
+
+def heading_width(heading: str) -> float:
+    """The width of a column in which no word of its heading is broken."""
+    longest = max(map(len, heading.split()), default=0)
+    return HEADING_LETTER * longest + HEADING_EDGE
 
 
 class Book:
@@ -133,6 +178,8 @@ class Book:
                     look |= {"align": "center" if kind == "heading_date" else "right"}
                 case "wrapped":
                     look |= {"text_wrap": True, "valign": "top", "indent": 1}
+                case "told":
+                    look |= {"text_wrap": True, "indent": 1}
                 case "id" | "link":
                     look |= {"font_color": COLORS["accent"], "underline": 1, "valign": "top"}
                 case "dash":
@@ -157,6 +204,12 @@ class Book:
 
     def kind(self, column: str) -> str:
         """What the cells of a column are, by its name."""
+        name, suffix = _beside(column)
+        if suffix:
+            kind = self.kind(name)
+            if suffix != CHANGE:
+                return kind
+            return "change_days" if kind == "days" else "change"
         if column in self.metrics:
             return self.metrics[column].value_format
         if column in CODES:
@@ -176,13 +229,23 @@ class Book:
 
     def heading(self, column: str) -> str:
         """The label of a column, with the currency of amounts; a metric is noted as used."""
-        if column in self.metrics:
-            if column not in self.used:
-                self.used.append(column)
-            label = self.metrics[column].label
+        name, suffix = _beside(column)
+        if name in self.metrics:
+            if name not in self.used:
+                self.used.append(name)
+            label = self.metrics[name].label
         else:
-            label = self.words[column]
-        return f"{label}, {self.currency}" if self.kind(column) == "amount" else label
+            label = self.words[name]
+        label = f"{label}, {self.currency}" if self.kind(name) == "amount" else label
+        return f"{label}: {self.words[BESIDE[suffix]]}" if suffix else label
+
+
+def _beside(column: str) -> tuple[str, str]:
+    """The metric that a column stands beside, and what it says of it; the column itself."""
+    for suffix in BESIDE:
+        if column.endswith(suffix):
+            return column.removesuffix(suffix), suffix
+    return column, ""
 
 
 class Sheet:
@@ -195,12 +258,16 @@ class Sheet:
         self.row = 0
         self.rows = 0
         self.left_out = 0
+        # Points that headings and charts take beside the rows.
+        self.more_height = 0.0
+        self.smaller = SMALLER
         self.widths: dict[int, float] = {}
         self.file = book.file.add_worksheet(self.name)
         self.file.hide_gridlines(2)
         self.file.set_landscape()
         self.file.set_paper(9)
         self.file.fit_to_pages(1, 0)
+        self.file.set_margins(**MARGINS)
         book.sheets.append(self)
 
     def start(self, period: str) -> None:
@@ -211,6 +278,16 @@ class Sheet:
         if self.note:
             self.text(self.note, "note")
         self.row += 1
+
+    def print_with(self, foot: str) -> None:
+        """What stands at the foot of each page; what nearly fits on one page is printed on one."""
+        left, name = foot.replace("&", "&&"), self.name.replace("&", "&&")
+        pages = self.book["pages"].format(page="&P", pages="&N")
+        self.file.set_footer(f"&L&8{left}&C&8{name}&R&8{pages}")
+        width = LETTER_WIDTH * sum(self.widths.values())
+        height = LINE_HEIGHT * self.row + self.more_height
+        if height * min(1, PAGE_WIDTH / max(width, 1)) <= self.smaller * PAGE_HEIGHT:
+            self.file.fit_to_pages(1, 1)
 
     def text(self, text: str, kind: str, column: int = 0) -> None:
         """One cell of text on a row of its own."""
@@ -247,7 +324,9 @@ class Sheet:
             ceil(len(text) / (share * self.widths.get(column, DEFAULT_WIDTH))) or 1
             for column, text in enumerate(texts)
         )
-        self.file.set_row(self.row, LINE_HEIGHT * max(lines, default=1) + more)
+        height = LINE_HEIGHT * max(lines, default=1) + more
+        self.more_height += height - LINE_HEIGHT
+        self.file.set_row(self.row, height)
 
     def widen(self, column: int, width: float) -> None:
         """A column takes the widest that any of its tables asks for."""
@@ -298,13 +377,14 @@ class Sheet:
         shown = [(name, columns.index(name)) for name in (*own, *labels)]
         total_at = columns.index("is_total") if "is_total" in columns else None
         kinds = ["text" if name in labels else self.book.kind(name) for name, _ in shown]
-        for column, ((name, _), kind) in enumerate(zip(shown, kinds, strict=True)):
-            named = kind == "text" and (column == 0 or name.endswith("stage_name"))
-            self.widen(column, NAMED if named else WIDTHS.get(kind, DEFAULT_WIDTH))
         headings = list(map(self.book.heading, own))
         headings += [
             f"{label} (ID {name})" if label in headings else label for name, label in labels.items()
         ]
+        for column, ((name, _), kind) in enumerate(zip(shown, kinds, strict=True)):
+            named = kind == "text" and (column == 0 or name.endswith("stage_name"))
+            width = NAMED if named else WIDTHS.get(kind, DEFAULT_WIDTH)
+            self.widen(column, max(width, heading_width(headings[column])))
         self.headings(headings, kinds)
         first_row = self.row
         writers = [
@@ -371,74 +451,70 @@ class Sheet:
                 )
 
             return write_link
+        forms = {total: book.format(kind, total) for total in (False, True)}
+        write_string, write_number = self.file.write_string, self.file.write_number
         if kind in ("flag", "code"):
 
             def write_word(column: int, value: Any, total: bool, row: Row) -> None:
                 word = ("yes" if value else "no") if kind == "flag" else f"{name}.{value}"
-                self.cell(column, kind, book[word], total)
+                write_string(self.row, column, book[word], forms[total])
 
             return write_word
+        # A list has millions of cells: each is written without asking again what it is.
+        if kind in ("count", "amount", "days", "rate"):
+            return lambda column, value, total, row: write_number(
+                self.row, column, value, forms[total]
+            )
+        if kind in ("text", "title"):
+            return lambda column, value, total, row: write_string(
+                self.row, column, fitting(value), forms[total]
+            )
         return lambda column, value, total, row: self.cell(column, kind, value, total)
 
-    def matrix(
-        self,
-        columns: Sequence[str],
-        rows: Iterable[Row],
-        keys: Sequence[str],
-        across: str,
-        measure: str,
-        order: Sequence[Any],
-        totals: bool = True,
-        beside: Sequence[str] = (),
-    ) -> Placed | None:
-        """A table with a column for every value of `across`.
+    def matrix(self, matrix: Matrix, measure: str) -> Placed | None:
+        """A table of one measure with a column for every value across.
 
-        Args:
-            columns: Names of the values in the rows.
-            rows: In the order of the matrix's rows; `is_total` stands apart at the end.
-            keys: Columns that stand at the left.
-            across: Column whose values become columns.
-            measure: What stands in the cells.
-            order: The values of `across`, in the order of the columns.
-            totals: Whether a column of totals stands before them: rows with null in `across`.
-            beside: Columns that tell apart rows of the same keys, and are not shown.
+        Returns:
+            Where the body stands; None where there are no records.
         """
-        at = {name: number for number, name in enumerate(columns)}
-        lines: dict[tuple[Any, ...], dict[Any, Any]] = {}
-        for row in rows:
-            key = (*(row[at[name]] for name in (*keys, *beside)), row[at["is_total"]])
-            lines.setdefault(key, {})[row[at[across]]] = row[at[measure]]
         kind = self.book.kind(measure)
-        ordered = [*([None] if totals else []), *order]
+        keys, across = matrix.keys, matrix.across
+        ordered = [*([WHOLE] if matrix.totals else []), *across]
         placed = {value: column for column, value in enumerate(ordered, len(keys))}
-        names = [self.book["total"] if value is None else value for value in ordered]
+        names = [
+            self.book["total"] if value is WHOLE else DASH if value is None else value
+            for value in ordered
+        ]
         self.book.heading(measure)
         for column, name in enumerate([*keys, *ordered]):
-            width = NAMED if column < len(keys) and self.book.kind(name) == "text" else 0
-            self.widen(column, width or WIDTHS.get(kind, DEFAULT_WIDTH))
+            is_name = column < len(keys) and self.book.kind(name) == "text"
+            width = NAMED if is_name else WIDTHS.get(kind, DEFAULT_WIDTH)
+            heading = self.book.heading(name) if column < len(keys) else names[column - len(keys)]
+            self.widen(column, max(width, heading_width(str(heading))))
         kinds = [*map(self.book.kind, keys), *([kind] * len(ordered))]
         self.headings([*map(self.book.heading, keys), *names], kinds)
-        if all(key[-1] for key in lines):
+        lines = [line for line in matrix.lines if not line.is_total]
+        if not lines:
             self.text(self.book["empty"], "note")
             return None
         first_row = self.row
-        for (*texts, total), values in lines.items():
-            if total:
+        for line in matrix.lines:
+            if line.is_total:
                 self.file.set_row(self.row, 3)
                 self.row += 1
-            for column, (name, text) in enumerate(zip(keys, texts, strict=False)):
-                if total and column == 0:
-                    self.cell(0, "text", self.book["total"], total)
-                else:
-                    self.cell(column, self.book.kind(name), text, total)
+            for column, (name, text) in enumerate(zip(keys, line.keys, strict=True)):
+                shown = self.book["total"] if line.is_total and column == 0 else text
+                shown_as = "text" if line.is_total and column == 0 else self.book.kind(name)
+                self.cell(column, shown_as, shown, line.is_total)
             for value in ordered:
-                bold = total or value is None
-                unknown = DASH if kind == "amount" and value in values else ""
-                self.cell(placed[value], kind, values.get(value), bold, unknown)
+                cells = line.cells.get(value)
+                bold = line.is_total or value is WHOLE
+                unknown = DASH if kind == "amount" and cells else ""
+                found = cells[measure] if cells else None
+                self.cell(placed[value], kind, found, bold, unknown)
             self.row += 1
-            self.rows += not total
-        body = sum(not key[-1] for key in lines)
-        return Placed(self.name, first_row, first_row + body - 1, placed)
+        self.rows += len(lines)
+        return Placed(self.name, first_row, first_row + len(lines) - 1, placed)
 
     def shade(self, placed: Placed | None, columns: Iterable[Any], color: str = "#7FC29B") -> None:
         """Shades the numbers of each column from white, the lowest, to the colour."""
@@ -486,6 +562,7 @@ class Sheet:
         unit: str,
         number_format: str = "#,##0",
         size: tuple[int, int] = (560, 285),
+        right: int = 0,
     ) -> None:
         """A chart of columns of a table.
 
@@ -494,6 +571,7 @@ class Sheet:
             series: Column and colour of each.
             at: Row and column of the upper left corner.
             unit: Title of the axis of values.
+            right: Pixels from there to the right.
         """
         if placed is None:
             return
@@ -502,7 +580,7 @@ class Sheet:
                 placed, last_row=min(placed.last_row, placed.first_row + MOST_BARS - 1)
             )
             bars = placed.last_row - placed.first_row + 1
-            size = (size[0], max(size[1], 130 + 24 * bars))
+            size = (size[0], max(size[1], 130 + 28 * bars))
         chart = self.book.file.add_chart(kind)
         for column, color in series:
             chart.add_series(
@@ -537,4 +615,7 @@ class Sheet:
         chart.set_title({"name": title, "name_font": {"size": 12}, "overlay": False})
         chart.set_legend({"position": "bottom" if len(series) > 1 else "none"})
         chart.set_size({"width": size[0], "height": size[1]})
-        self.file.insert_chart(*at, chart, {"object_position": 3})
+        self.file.insert_chart(*at, chart, {"object_position": 3, "x_offset": right})
+        if at[0] >= self.row:
+            self.more_height += 0 if right else PIXEL * size[1] + 2 * LINE_HEIGHT
+            self.smaller = SMALLER_WITH_CHART

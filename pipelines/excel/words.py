@@ -21,6 +21,11 @@ RU = {
     "utm": "UTM",
     "money_by_source": "Деньги по источнику",
     "leads": "Лиды",
+    "manager_figures": "Итоги по менеджерам",
+    "deal_stages": "Сделки по этапам",
+    "lead_stages": "Лиды по этапам",
+    "sources_compared": "Источники, сравнение",
+    "issues": "Качество данных",
     # Notes under the titles of the sheets
     "note_figures": "Состояние созданных в периоде записей на момент обновления данных. С прошлым "
     "периодом оно не сравнивается: у тех записей было больше времени",
@@ -46,6 +51,14 @@ RU = {
     "лида стоят отдельными строками внизу",
     "note_leads": "Лиды в работе, когда бы ни были созданы, и созданные в периоде. Сначала самые "
     "старые в работе. Номер открывает лид в CRM",
+    "note_manager_figures": "Что пришло и что случилось в периоде, рядом с прошлым; «сейчас»: что "
+    "в работе, когда бы ни было создано",
+    "note_deal_stages": "Сделки, созданные в периоде, по состоянию и нынешнему этапу",
+    "note_lead_stages": "Лиды, созданные в периоде, по состоянию и нынешнему этапу",
+    "note_sources_compared": "Что пришло и что случилось в периоде, рядом с прошлым. Сначала "
+    "источники, которые принесли больше денег",
+    "note_issues": "Что найдено в портале такого, из-за чего цифры неверны или неполны. Одна "
+    "запись может стоять в нескольких строках",
     # Sheet of description
     "as_of": "Данные на",
     "portal_time": "время портала",
@@ -63,11 +76,11 @@ RU = {
     "unknown_text": "Записи без известной суммы: она не указана или для её валюты нет курса. В "
     "суммы и средние они не входят; рядом с каждой суммой стоит, сколько их.",
     "all_known": "Суммы всех записей известны.",
+    "unknown.sales_amount_period_unknown": "Продажи за период без известной суммы",
+    "unknown.deals_created_amount_unknown": "Сделки, созданные в периоде, без известной суммы",
+    "unknown.potential_amount_unknown": "Сделки в работе без известной суммы",
+    "unknown.leads_overdue_amount_unknown": "Просроченные лиды без известной суммы",
     "no_currency": "без валюты",
-    "unknown.sales_period": "Продажи за период без известной суммы",
-    "unknown.deals_created": "Сделки, созданные в периоде, без известной суммы",
-    "unknown.deals_in_work": "Сделки в работе без известной суммы",
-    "unknown.leads_received": "Лиды, поступившие в периоде, без известной суммы",
     "no_leads": "Портал работает без лидов: таблицы о лидах пусты.",
     "sheets": "Листы",
     "sheet": "Лист",
@@ -130,7 +143,13 @@ RU = {
     "stock": "Сейчас, когда бы ни было создано",
     "now": "Сейчас",
     "by_pipeline": "Сделки, созданные в периоде, по воронкам",
+    # Beside a metric
+    "before": "прошлый период",
+    "changed": "изменение",
+    "at_present": "сейчас",
     # Charts
+    "chart_attention": "Забытые сделки по менеджерам, сумма",
+    "chart_sources_amount": "Сумма продаж с лидом за период по источникам",
     "chart_leads": "Поступившие лиды по состоянию",
     "chart_sales": "Продажи по месяцу продажи",
     "chart_amount": "Сумма продаж по месяцу продажи",
@@ -142,6 +161,14 @@ RU = {
     "pieces": "шт.",
     # Columns
     "total": "Всего",
+    "severity": "Важность",
+    "severity.error": "ошибка",
+    "severity.warning": "внимание",
+    "severity.info": "пояснение",
+    "issue": "Что найдено",
+    "records_count": "Записей",
+    "at_stake_amount": "Сумма",
+    "what_to_do": "Что делать",
     "entity": "Что",
     "entity.lead": "Лиды",
     "entity.deal": "Сделки",
@@ -198,6 +225,7 @@ RU = {
     "utm_campaign": "Кампания",
     "no_label": "без метки",
     "amounts": "суммы в",
+    "pages": "стр. {page} из {pages}",
     "empty": "Записей нет",
     "row_limit": "Показано строк: {shown}; не поместилось: {left_out} (предел листа)",
 }
@@ -220,6 +248,11 @@ EN = {
     "utm": "UTM",
     "money_by_source": "Money by source",
     "leads": "Leads",
+    "manager_figures": "Managers in figures",
+    "deal_stages": "Deals by stage",
+    "lead_stages": "Leads by stage",
+    "sources_compared": "Sources compared",
+    "issues": "Data quality",
     "note_figures": "Items created in the period, as they stand when the data were read. They are "
     "not compared with those of the previous period, which had more time",
     "note_months": "All months in which anything happened; the current one is not over",
@@ -244,6 +277,14 @@ EN = {
     "stand in rows of their own at the end",
     "note_leads": "Leads in work, whenever created, and those created in the period. The oldest in "
     "work first. The number opens the lead in the CRM",
+    "note_manager_figures": "What came and what happened in the period beside the one before; "
+    '"now": in work, whenever created',
+    "note_deal_stages": "Deals created in the period by state and present stage",
+    "note_lead_stages": "Leads created in the period by state and present stage",
+    "note_sources_compared": "What came and what happened in the period beside the one before. "
+    "First the sources that brought most money",
+    "note_issues": "What was found in the portal that makes figures wrong or incomplete. A record "
+    "may stand in several rows",
     "as_of": "Data as of",
     "portal_time": "portal time",
     "partial_history": "Part of the history",
@@ -262,11 +303,11 @@ EN = {
     "unknown_text": "Records without a known amount: none is given, or its currency has no rate. "
     "Sums and averages leave them out; beside each amount stands how many.",
     "all_known": "The amounts of all records are known.",
+    "unknown.sales_amount_period_unknown": "Sales within the period without a known amount",
+    "unknown.deals_created_amount_unknown": "Deals created in the period without a known amount",
+    "unknown.potential_amount_unknown": "Deals in work without a known amount",
+    "unknown.leads_overdue_amount_unknown": "Overdue leads without a known amount",
     "no_currency": "no currency",
-    "unknown.sales_period": "Sales within the period without a known amount",
-    "unknown.deals_created": "Deals created in the period without a known amount",
-    "unknown.deals_in_work": "Deals in work without a known amount",
-    "unknown.leads_received": "Leads received in the period without a known amount",
     "no_leads": "The portal works without leads: tables about leads are empty.",
     "sheets": "Sheets",
     "sheet": "Sheet",
@@ -328,6 +369,11 @@ EN = {
     "stock": "Now, whenever created",
     "now": "Now",
     "by_pipeline": "Deals created in the period by pipeline",
+    "before": "previous period",
+    "changed": "change",
+    "at_present": "now",
+    "chart_attention": "Forgotten deals by manager, amount",
+    "chart_sources_amount": "Amount of sales of leads within the period by source",
     "chart_leads": "Leads received by outcome",
     "chart_sales": "Sales by month of sale",
     "chart_amount": "Sales amount by month of sale",
@@ -338,6 +384,14 @@ EN = {
     "chart_closing_period": "Days to close of deals closed in the period",
     "pieces": "items",
     "total": "Total",
+    "severity": "Weight",
+    "severity.error": "error",
+    "severity.warning": "warning",
+    "severity.info": "explanation",
+    "issue": "What was found",
+    "records_count": "Records",
+    "at_stake_amount": "Amount",
+    "what_to_do": "What to do",
     "entity": "What",
     "entity.lead": "Leads",
     "entity.deal": "Deals",
@@ -394,6 +448,7 @@ EN = {
     "utm_campaign": "Campaign",
     "no_label": "no label",
     "amounts": "amounts in",
+    "pages": "page {page} of {pages}",
     "empty": "No records",
     "row_limit": "Rows shown: {shown}; left out: {left_out} (limit of the sheet)",
 }

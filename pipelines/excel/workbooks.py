@@ -1,9 +1,9 @@
 """The workbooks of the reports: which tables stand on which sheet, and their publication.
 
-Figures come from the queries in `queries/`, which read the published file alone. Each runs as it is
-in any DuckDB client after `set variable period_start = date '2026-03-01';` and likewise
-`period_end`, `previous_start`, `previous_end` and
-`set variable previous_until = timestamptz 'infinity';`, the moment at which the period before ends.
+Metrics come from the tables that `tables.py` declares, by the definitions that are published with
+the marts; lists of records and what is no metric from the queries in `queries/`. Those read the
+published file alone and run as they are in any DuckDB client after
+`set variable period_start = date '2026-03-01';` and likewise `period_end`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,23 @@ import duckdb
 from xlsxwriter.exceptions import XlsxWriterException
 
 from pipelines.errors import DatabaseUnreadable, ExcelFailed, SettingsError
+from pipelines.excel import tables
 from pipelines.excel.period import Period, period_of
-from pipelines.excel.sheets import COLORS, DASH, Book, Metric, Placed, Row, Sheet
-from pipelines.publish import switch_link
+from pipelines.excel.sheets import (
+    COLORS,
+    DASH,
+    WHOLE,
+    Book,
+    Line,
+    Matrix,
+    Metric,
+    Placed,
+    Row,
+    Sheet,
+)
+from pipelines.excel.tables import Block, Step, Table, is_compared, left_out
+from pipelines.metric_sql import SemanticLayer
+from pipelines.publish import DEFINITIONS, switch_link
 from pipelines.readers import PUBLISHED, hand_over
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse, connect_published
@@ -30,155 +45,12 @@ from pipelines.warehouse import Warehouse, connect_published
 QUERIES = Path(__file__).parent / "queries"
 FETCHED_ROWS = 10_000
 MEMORY_LIMIT = "2GB"
-Step = tuple[str, tuple[str, str, str], tuple[str, str, str]]
-
-RECEIVED_LEADS = (
-    "leads_received",
-    "leads_junk",
-    "leads_quality_cohort",
-    "leads_in_work",
-    "leads_new",
-    "leads_in_progress",
-    "leads_forgotten",
-)
-LEAD_FIGURES = (
-    *RECEIVED_LEADS,
-    "leads_without_planned_activity",
-    "leads_overdue",
-    "leads_overdue_amount",
-    "leads_first_time",
-    "leads_repeat",
-    "processing_days_avg",
-    "processing_days_median",
-)
-DEAL_FIGURES = (
-    "deals_created",
-    "deals_in_work",
-    "potential_amount",
-    "deals_failed_cohort",
-    "deals_forgotten",
-    "deals_without_planned_activity",
-    "deals_overdue",
-    "deals_overdue_amount",
-    "sales_cohort",
-    "sales_amount_cohort",
-    "average_sale_cohort",
-    "sales_new_cohort",
-    "sales_new_amount_cohort",
-    "sales_repeat_cohort",
-    "sales_repeat_amount_cohort",
-    "sales_unknown_cohort",
-    "sales_unknown_amount_cohort",
-    "days_to_close_avg_cohort",
-    "days_to_close_median_cohort",
-)
-SOLD_FIGURES = (
-    "sales_period",
-    "sales_amount_period",
-    "average_sale_period",
-    "sales_new_period",
-    "sales_new_amount_period",
-    "sales_repeat_period",
-    "sales_repeat_amount_period",
-    "sales_unknown_period",
-    "sales_unknown_amount_period",
-    "deals_failed_period",
-    "days_to_close_avg_period",
-    "days_to_close_median_period",
-)
-MARKETING_FIGURES = (
-    *RECEIVED_LEADS,
-    "leads_with_deal_cohort",
-    "leads_with_sale_cohort",
-    "sales_amount_of_leads_cohort",
-    "revenue_per_lead_cohort",
-)
-# Step of a funnel: count, share of the received and of the previous step; in both views.
-RECEIVED = ("received", ("leads_received", "", ""), ("leads_received", "", ""))
-QUALITY = (
-    "quality",
-    ("leads_quality_cohort", "lead_to_quality_rate_cohort", "lead_to_quality_rate_cohort"),
-    ("leads_quality_period", "lead_to_quality_rate_period", "lead_to_quality_rate_period"),
-)
-WITH_DEAL = (
-    "with_deal",
-    (
-        "leads_quality_with_deal_cohort",
-        "leads_quality_with_deal_cohort_of_received",
-        "leads_quality_with_deal_cohort_of_quality",
-    ),
-    ("leads_with_deal_period", "lead_to_deal_rate_period", "leads_with_deal_period_of_quality"),
-)
-
-
-def with_sale(previous: str) -> Step:
-    """The last step of a funnel, after that with this name."""
-    return (
-        "with_sale",
-        (
-            "leads_quality_with_sale_cohort",
-            "leads_quality_with_sale_cohort_of_received",
-            f"leads_quality_with_sale_cohort_of_{previous}",
-        ),
-        (
-            "leads_with_sale_period",
-            "lead_to_sale_rate_period",
-            f"leads_with_sale_period_of_{previous}",
-        ),
-    )
-
-
-SALES_FUNNEL = (RECEIVED, QUALITY, with_sale("quality"))
-MARKETING_FUNNEL = (RECEIVED, QUALITY, WITH_DEAL, with_sale("deal"))
-CONVERSIONS = (
-    ("to_quality", "lead_to_quality_rate"),
-    ("to_deal", "lead_to_deal_rate"),
-    ("to_sale", "lead_to_sale_rate"),
-    ("revenue_per_lead", "revenue_per_lead"),
-)
-STOCK = (
-    "leads_in_work",
-    "leads_forgotten",
-    "leads_forgotten_without_plan",
-    "leads_without_planned_activity",
-    "leads_overdue",
-    "leads_overdue_amount",
-    "deals_in_work",
-    "potential_amount",
-    "deals_forgotten",
-    "deals_forgotten_without_plan",
-    "deals_without_planned_activity",
-    "deals_overdue",
-    "deals_overdue_amount",
-)
-# What came and what happened in a period. Anything else is how the records of a period stand now,
-# and is not compared with older ones, which had more time.
-COMPARED = ("leads_received", "leads_first_time", "leads_repeat", "deals_created")
 LEAD_OUTCOMES = (
     ("leads_quality_cohort", COLORS["quality"]),
     ("leads_in_progress", COLORS["in_progress"]),
     ("leads_new", COLORS["new"]),
     ("leads_junk", COLORS["junk"]),
 )
-SALES_BLOCKS = (
-    ("leads_of_period", LEAD_FIGURES),
-    ("deals_of_period", DEAL_FIGURES),
-    ("sold_in_period", SOLD_FIGURES),
-)
-MATRICES = (
-    ("lead", "leads_received"),
-    ("lead", "days_on_stage_now"),
-    ("deal", "deals_created"),
-    ("deal", "base_amount"),
-    ("deal", "base_amount_unknown"),
-)
-# Averages leave out what their sums do.
-LEFT_OUT_OF = {
-    "average_sale_cohort": "sales_amount_cohort_unknown",
-    "average_sale_period": "sales_amount_period_unknown",
-    "revenue_per_lead_cohort": "sales_amount_of_leads_cohort_unknown",
-    "revenue_per_lead_period": "sales_amount_of_leads_period_unknown",
-}
 STACKED = {"type": "column", "subtype": "stacked"}
 
 
@@ -205,12 +77,14 @@ def excel(
     current = warehouse.published / "current"
     if not current.exists():
         raise ExcelFailed("nothing is published yet: run the refresh first")
+    if not (current / DEFINITIONS).exists():
+        raise ExcelFailed("an earlier version published this: run `python -m pipelines publish`")
     folder = current.resolve() / "excel"
     temporary = folder.with_name(f".excel-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()
-        with Published(current.resolve() / "crm.duckdb", temporary) as published:
+        with Published(current.resolve(), temporary) as published:
             try:
                 zone = ZoneInfo(settings.portal_timezone)
                 as_of = dt.datetime.fromtimestamp(published.about["as_of_epoch"], zone)
@@ -235,13 +109,14 @@ def excel(
 
 
 class Published:
-    """The published file, asked with the queries of this folder."""
+    """A publication: its marts, asked by what is published with them."""
 
     period: Period
 
-    def __init__(self, database: Path, temporary: Path) -> None:
+    def __init__(self, publication: Path, temporary: Path) -> None:
+        self.layer = SemanticLayer.load(publication / DEFINITIONS)
         self.connection = connect_published(
-            database, memory_limit=MEMORY_LIMIT, temp_directory=str(temporary)
+            publication / "crm.duckdb", memory_limit=MEMORY_LIMIT, temp_directory=str(temporary)
         )
         self.about = self.one("about")
 
@@ -252,22 +127,23 @@ class Published:
         self.connection.close()
 
     def set_period(self, period: Period) -> None:
-        """Sets what the queries read."""
+        """Sets what tables and queries read."""
         self.period = period
-        days = {
-            "period_start": period.start,
-            "period_end": period.end,
-            "previous_start": period.previous_start,
-            "previous_end": period.previous_end,
-        }
-        for name, day in days.items():
+        for name, day in (("period_start", period.start), ("period_end", period.end)):
             self.connection.execute(f"set variable {name} = date '{day}'")
-        until = period.previous_until.isoformat() if period.previous_until else "infinity"
-        self.connection.execute(f"set variable previous_until = timestamptz '{until}'")
 
-    def ask(self, query: str) -> tuple[list[str], Iterator[Row]]:
-        """Names of the columns, and the rows as they are read."""
-        result = self.connection.execute((QUERIES / f"{query}.sql").read_text(encoding="utf-8"))
+    def ask(self, asked: str | Table, before: bool = False) -> tuple[list[str], Iterator[Row]]:
+        """Names of the columns, and the rows as they are read.
+
+        Args:
+            asked: A table, or the name of a query.
+            before: Ask the table for the period before.
+        """
+        if isinstance(asked, Table):
+            sql = asked.sql(self.layer, self.period, before)
+        else:
+            sql = (QUERIES / f"{asked}.sql").read_text(encoding="utf-8")
+        result = self.connection.execute(sql)
         columns = [column[0] for column in result.description]
 
         def rows() -> Iterator[Row]:
@@ -276,14 +152,14 @@ class Published:
 
         return columns, rows()
 
-    def all(self, query: str) -> list[dict[str, Any]]:
+    def all(self, asked: str | Table, before: bool = False) -> list[dict[str, Any]]:
         """Rows of a small answer by name."""
-        columns, rows = self.ask(query)
+        columns, rows = self.ask(asked, before)
         return [dict(zip(columns, row, strict=True)) for row in rows]
 
-    def one(self, query: str) -> dict[str, Any]:
+    def one(self, asked: str | Table, before: bool = False) -> dict[str, Any]:
         """The only row of an answer."""
-        (row,) = self.all(query)
+        (row,) = self.all(asked, before)
         return row
 
 
@@ -292,64 +168,61 @@ def sales_dynamics(path: Path, published: Published, settings: Settings) -> None
     with Report(path, "sales_dynamics", published, settings) as report:
         figures = report.sheet("figures")
         months_sheet = report.sheet("months")
-        months = report.table(months_sheet, "months")
+        months = report.table(months_sheet, tables.MONTHS)
         _month_charts(months_sheet, months, months_sheet.row + 1, 0, across=True)
-        report.figures(figures, SALES_BLOCKS, SALES_FUNNEL)
+        report.figures(figures, tables.SALES_BLOCKS, tables.SALES_FUNNEL)
         report.stock(figures)
         _month_charts(figures, months, 18, 10, across=False)
+        _manager_figures(report, tables.MANAGERS, "sales_amount_period", report.book.currency)
+        _by_stage(
+            report, "deal_stages", tables.DEAL_STAGES, "deals_created_amount", report.book.currency
+        )
         _stages(report)
-        report.table(report.sheet("transitions"), "transitions", freeze_columns=4)
-        _managers(report, ("lead", "deal"))
+        report.table(report.sheet("transitions"), tables.TRANSITIONS, freeze_columns=4)
+        _managers(report, with_deals=True)
         _closing(report)
         attention = report.sheet("attention")
-        placed = report.table(attention, "attention")
+        placed = report.table(attention, tables.ATTENTION)
         attention.shade(placed, ["leads_forgotten", "deals_forgotten"], "#F0A39B")
+        _bars(
+            report, attention, placed, "chart_attention", "manager_name", "deals_forgotten_amount"
+        )
         _records(report, "deal")
+        _issues(report)
 
 
 def marketing(path: Path, published: Published, settings: Settings) -> None:
     """Writes the workbook of the report on marketing."""
     with Report(path, "marketing", published, settings) as report:
         figures = report.sheet("figures")
-        report.figures(figures, [("leads_of_period", MARKETING_FIGURES)], MARKETING_FUNNEL)
-        sources = report.sheet("sources")
-        placed = report.table(sources, "sources")
-        sources.shade(placed, (f"lead_to_{step}_rate_cohort" for step in ("quality", "deal")))
-        sources.shade(placed, ["lead_to_sale_rate_cohort", "revenue_per_lead_cohort"])
-        sources.shade(placed, ["lead_to_deal_rate_period", "lead_to_sale_rate_period"], "#8DB4E2")
-        sources.shade(placed, ["revenue_per_lead_period"], "#8DB4E2")
-        sources.chart(
-            {"type": "bar", "subtype": "stacked"},
-            report.book["chart_sources"],
-            placed,
-            "source_name",
-            LEAD_OUTCOMES,
-            at=(sources.row + 1, 0),
-            unit=report.book["pieces"],
-            size=(900, 300),
+        report.figures(figures, tables.MARKETING_BLOCKS, tables.MARKETING_FUNNEL)
+        compared = report.sheet("sources_compared")
+        placed = report.table(compared, tables.SOURCES_COMPARED)
+        _bars(
+            *(report, compared, placed, "chart_sources_amount", "source_name"),
+            "sales_amount_of_leads_period",
         )
+        _sources(report)
         months = report.sheet("months")
-        placed = report.table(months, "marketing_months")
+        placed = report.table(months, tables.MARKETING_MONTHS)
         _marketing_month_charts(months, placed)
         _source_months(report)
+        pieces = report.book["pieces"]
+        _by_stage(report, "lead_stages", tables.LEAD_STAGES, "leads_received", pieces)
         _stages_by_source(report)
         utm = report.sheet("utm")
-        placed = report.table(utm, "utm", freeze_columns=2)
+        placed = report.table(utm, tables.UTM, freeze_columns=2)
         utm.shade(placed, (f"lead_to_{step}_rate_cohort" for step in ("quality", "deal", "sale")))
         money = report.sheet("money_by_source")
-        placed = report.table(money, "money_by_source")
-        money.chart(
-            {"type": "bar"},
-            report.book["chart_money"],
-            placed,
-            "lead_source_name",
-            [("sales_amount_period", COLORS["accent"])],
-            at=(money.row + 1, 0),
-            unit=report.book.currency,
-            size=(900, 300),
+        placed = report.table(money, tables.MONEY_BY_SOURCE)
+        _bars(
+            *(report, money, placed, "chart_money", "lead_source_name"),
+            "sales_amount_period",
         )
-        _managers(report, ("lead",))
+        _manager_figures(report, tables.LEAD_MANAGERS, "leads_received", pieces)
+        _managers(report, with_deals=False)
         _records(report, "lead")
+        _issues(report)
 
 
 class Report:
@@ -358,6 +231,7 @@ class Report:
     def __init__(self, path: Path, name: str, published: Published, settings: Settings) -> None:
         self.name, self.published, self.settings = name, published, settings
         language = settings.report_lang
+        published.connection.execute(f"set variable language = '{language}'")
         metrics = {
             row["metric_name"]: Metric(
                 row[f"label_{language}"], row[f"definition_{language}"], row["value_format"]
@@ -373,10 +247,16 @@ class Report:
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
             self._describe()
+            foot = f"{self.book[self.name]} · {self.book['as_of']} {self._as_of()}"
+            for sheet in self.book.sheets:
+                sheet.print_with(foot)
         self.book.file.close()
 
     def _span(self, start: dt.date, end: dt.date) -> str:
         return f"{start:%d.%m.%Y} – {end:%d.%m.%Y}"
+
+    def _as_of(self) -> str:
+        return str(self.published.about["as_of_text"])
 
     def _previous(self) -> str:
         """Days that the period is compared with, and the time at which the last of them ends."""
@@ -392,7 +272,7 @@ class Report:
         sheet = Sheet(book, name, book[f"note_{name}"])
         parts = [
             f"{book['period']}: {self._span(period.start, period.end)}",
-            f"{book['as_of']} {self.published.about['as_of_text']}",
+            f"{book['as_of']} {self._as_of()}",
             f"{book['amounts']} {book.currency}",
         ]
         sheet.start(" · ".join(parts))
@@ -401,27 +281,32 @@ class Report:
     def table(
         self,
         sheet: Sheet,
-        query: str,
+        asked: str | Table,
         missing: str = DASH,
         freeze_columns: int = 1,
         labels: Mapping[str, str] | None = None,
     ) -> Placed | None:
-        """A query as the only table of a sheet, with frozen headings and filters."""
-        columns, rows = self.published.ask(query)
+        """The only table of a sheet, with frozen headings and filters."""
+        columns, rows = self.published.ask(asked)
         sheet.file.freeze_panes(sheet.row + 1, freeze_columns)
         sheet.file.repeat_rows(sheet.row)
         return sheet.table(columns, rows, missing, labels=labels)
 
-    def figures(
-        self, sheet: Sheet, blocks: Sequence[tuple[str, Sequence[str]]], steps: Sequence[Step]
-    ) -> None:
+    def figures(self, sheet: Sheet, blocks: Sequence[Block], steps: Sequence[Step]) -> None:
         """Figures beside those of the previous period, a funnel and conversions."""
         book = self.book
-        now, before = self.published.all("figures")
+        shown = [name for block in blocks for name in block.metrics]
+        counts = [name for step in steps for name in (step.cohort, step.period)]
+        views = ("cohort", "period")
+        rates = [f"{name}_{view}" for _, name in tables.CONVERSIONS for view in views]
+        names = dict.fromkeys([*shown, *counts, tables.APART, *rates])
+        now = self.published.one(Table(tuple(names)))
+        compared = tuple(name for name in names if is_compared(name))
+        before = self.published.one(Table(compared), before=True)
         sheet.file.freeze_panes(3, 1)
         sheet.widen(0, 52)
         for column in range(1, 9):
-            sheet.widen(column, 15)
+            sheet.widen(column, 14)
         headings = [
             book["figure"],
             book["this_period"],
@@ -433,36 +318,46 @@ class Report:
             book["left_out_now"],
             book["left_out_before"],
         ]
-        for title, names in blocks:
-            sheet.block(book[title])
+        for block in blocks:
+            sheet.block(book[block.title])
             sheet.headings(headings)
-            for name in names:
-                self._figure(sheet, name, now, before)
-        title = " → ".join(_inside(book[step]) for step, *_ in steps)
+            for name in block.metrics:
+                self._figure(sheet, name, now, before, block.metrics[0] if block.share else None)
+        self._funnel(sheet, steps, now)
+        sheet.block(book["conversions"])
+        sheet.headings(["", book["cohort"], book["overall"]])
+        for word, name in tables.CONVERSIONS:
+            kind = book.kind(f"{name}_cohort")
+            label = f"{book[word]}, {book.currency}" if kind == "amount" else book[word]
+            sheet.cell(0, "text", label)
+            for column, view in enumerate(views, start=1):
+                book.heading(f"{name}_{view}")
+                sheet.cell(column, kind, now[f"{name}_{view}"], missing=DASH)
+            sheet.row += 1
+
+    def _funnel(self, sheet: Sheet, steps: Sequence[Step], now: Mapping[str, Any]) -> None:
+        """Steps in both views, each with its share of the first and of the one before."""
+        book = self.book
+        title = " → ".join(_inside(book[step.word]) for step in steps)
         sheet.block(f"{book['funnel']}: {title}")
         top = sheet.row
         shares = [book["of_received"], book["of_previous"]]
         sheet.headings([book["step"], book["cohort"], *shares, book["within_period"], *shares])
-        for step, *views in steps:
-            sheet.cell(0, "text", book[step])
-            for column, name in enumerate(name for view in views for name in view):
-                kind = "count" if column % 3 == 0 else "rate"
-                sheet.cell(1 + column, kind, now.get(name), missing=DASH if name else "")
+        for number, step in enumerate(steps):
+            sheet.cell(0, "text", book[step.word])
+            for column, view in ((1, "cohort"), (4, "period")):
+                first, above, name = (
+                    getattr(one, view) for one in (steps[0], steps[number - 1], step)
+                )
+                book.heading(name)
+                sheet.cell(column, "count", now[name])
+                for beside, whole in ((1, first), (2, above)) if number else ():
+                    share = _share(now[name], now[whole])
+                    sheet.cell(column + beside, "rate", share, missing=DASH)
             sheet.row += 1
-        apart = "leads_with_sale_not_quality_cohort"
-        sheet.cell(0, "text", book.heading(apart))
-        sheet.cell(1, "count", now[apart])
+        sheet.cell(0, "text", book.heading(tables.APART))
+        sheet.cell(1, "count", now[tables.APART])
         sheet.row += 1
-        sheet.block(book["conversions"])
-        sheet.headings(["", book["cohort"], book["overall"]])
-        for word, name in CONVERSIONS:
-            kind = book.kind(f"{name}_cohort")
-            label = f"{book[word]}, {book.currency}" if kind == "amount" else book[word]
-            sheet.cell(0, "text", label)
-            for column, view in enumerate(("cohort", "period"), start=1):
-                book.heading(f"{name}_{view}")
-                sheet.cell(column, kind, now[f"{name}_{view}"], missing=DASH)
-            sheet.row += 1
         sheet.chart(
             {"type": "bar"},
             book["funnel"],
@@ -475,45 +370,50 @@ class Report:
 
     def stock(self, sheet: Sheet) -> None:
         """What is in work now, and the deals of the period by pipeline."""
-        book, stock = self.book, self.published.one("stock")
+        book, stock = self.book, self.published.one(tables.NOW)
         sheet.block(book["stock"])
         sheet.headings([book["figure"], book["now"], book["left_out"]])
-        for name in STOCK:
+        for name in tables.NOW.metrics:
             sheet.cell(0, "text", book.heading(name))
             sheet.cell(1, book.kind(name), stock[name], missing=DASH)
-            sheet.cell(2, "count", stock.get(f"{name}_unknown"))
+            sheet.cell(2, "count", stock.get(left_out(self.published.layer, name) or ""))
             sheet.row += 1
         sheet.block(book["by_pipeline"])
-        columns, rows = self.published.ask("pipelines")
+        columns, rows = self.published.ask(tables.PIPELINES)
         sheet.table(columns, rows, filters=False)
 
-    def _figure(self, sheet: Sheet, name: str, now: dict[str, Any], before: dict[str, Any]) -> None:
-        book = self.book
-        kind = book.kind(name)
-        share = "lead_to_quality_rate_cohort" if name == "leads_quality_cohort" else f"{name}_share"
+    def _figure(
+        self,
+        sheet: Sheet,
+        name: str,
+        now: Mapping[str, Any],
+        before: Mapping[str, Any],
+        whole: str | None,
+    ) -> None:
+        book, kind = self.book, self.book.kind(name)
+        whole = whole if name != whole and kind == "count" else None
+        counted = left_out(self.published.layer, name) or ""
         sheet.cell(0, "text", book.heading(name))
-        is_compared = name in COMPARED or name.endswith("_period")
-        for column, figures in ((1, now), (3, before)) if is_compared else ((1, now),):
-            sheet.cell(column, kind, figures[name], missing=DASH)
-            if share in figures:
-                sheet.cell(column + 1, "rate", figures[share], missing=DASH)
-        left_out = LEFT_OUT_OF.get(name, f"{name}_unknown")
-        sheet.cell(7, "count", now.get(left_out))
-        if not is_compared:
-            sheet.row += 1
-            return
-        sheet.cell(8, "count", before.get(left_out))
-        if now[name] is not None and before[name] is not None:
-            change = now[name] - before[name]
-            sheet.cell(5, "change_days" if kind == "days" else "change", change)
-            if before[name]:
-                sheet.cell(6, "change_share", change / before[name])
+        for column, figures in ((1, now), (3, before)):
+            if name in figures:
+                sheet.cell(column, kind, figures[name], missing=DASH)
+                if whole:
+                    share = _share(figures[name], figures[whole])
+                    sheet.cell(column + 1, "rate", share, missing=DASH)
+        sheet.cell(7, "count", now.get(counted))
+        if name in before:
+            sheet.cell(8, "count", before.get(counted))
+            if now[name] is not None and before[name] is not None:
+                change = now[name] - before[name]
+                sheet.cell(5, "change_days" if kind == "days" else "change", change)
+                sheet.cell(6, "change_share", _share(change, before[name]))
         sheet.row += 1
+        sheet.rows += 1
 
     def _describe(self) -> None:
         book, about, published = self.book, self.about, self.published
         period = published.period
-        for column, width in enumerate((60, 100, 36, 14)):
+        for column, width in enumerate((48, 90, 36, 12)):
             about.widen(column, width)
         about.file.set_row(0, 26)
         about.text(book[self.name], "sheet_title")
@@ -562,11 +462,18 @@ class Report:
 
     def _left_out(self) -> None:
         """Which records no amount holds, and the currencies that would need a rate."""
-        book, rows = self.book, self.published.all("left_out")
-        self._pair("unknown_amounts", book["unknown_text"] if rows else book["all_known"])
-        for row in rows:
-            currencies = ", ".join(code or book["no_currency"] for code in row["currencies"])
-            self._pair(f"unknown.{row['left_out_kind']}", f"{row['records']} ({currencies})")
+        book, found = self.book, []
+        for table in tables.LEFT_OUT:
+            (name,) = table.metrics
+            rows = [row for row in self.published.all(table) if row[name]]
+            if rows:
+                told = sorted(row["currency_code"] or "" for row in rows)
+                currencies = ", ".join(code or book["no_currency"] for code in told)
+                records = sum(row[name] for row in rows)
+                found.append((name, f"{records} ({currencies})"))
+        self._pair("unknown_amounts", book["unknown_text" if found else "all_known"])
+        for name, text in found:
+            self._pair(f"unknown.{name}", text)
 
     def _pair(self, word: str, value: Any) -> None:
         text = DASH if value is None else str(value)
@@ -595,6 +502,11 @@ class Report:
             ("legacy_leads", about["legacy_leads"]),
             ("legacy_deals", about["legacy_deals"]),
         ]
+
+
+def _share(part: Any, whole: Any) -> float | None:
+    """A part of a whole, None where there is no whole."""
+    return float(part) / float(whole) if whole and part is not None else None
 
 
 def _inside(label: str) -> str:
@@ -639,8 +551,9 @@ def _month_charts(sheet: Sheet, placed: Placed | None, row: int, column: int, ac
         ),
     ]
     for number, (title, series, unit) in enumerate(kinds):
-        at = (row, column + 5 * number) if across else (row + 15 * number, column)
-        sheet.chart(STACKED, book[title], placed, "month", series, at, unit)
+        at = (row, column) if across else (row + 15 * number, column)
+        right = 575 * number if across else 0
+        sheet.chart(STACKED, book[title], placed, "month", series, at, unit, right=right)
 
 
 def _marketing_month_charts(sheet: Sheet, placed: Placed | None) -> None:
@@ -666,50 +579,170 @@ def _marketing_month_charts(sheet: Sheet, placed: Placed | None) -> None:
         placed,
         "month",
         rates,
-        at=(row, 7),
+        at=(row, 0),
+        right=655,
         unit=book["cohort"],
         number_format="0%",
         size=(640, 320),
     )
 
 
+def _bars(
+    report: Report, sheet: Sheet, placed: Placed | None, title: str, names: str, amount: str
+) -> None:
+    """An amount of each row as a bar, below the table."""
+    sheet.chart(
+        {"type": "bar"},
+        report.book[title],
+        placed,
+        names,
+        [(amount, COLORS["accent"])],
+        at=(sheet.row + 1, 0),
+        unit=report.book.currency,
+        size=(900, 300),
+    )
+
+
+def _sources(report: Report) -> None:
+    sheet = report.sheet("sources")
+    placed = report.table(sheet, tables.SOURCES)
+    sheet.shade(placed, (f"lead_to_{step}_rate_cohort" for step in ("quality", "deal", "sale")))
+    sheet.shade(placed, ["revenue_per_lead_cohort"])
+    sheet.shade(placed, (f"lead_to_{step}_rate_period" for step in ("deal", "sale")), "#8DB4E2")
+    sheet.shade(placed, ["revenue_per_lead_period"], "#8DB4E2")
+    sheet.chart(
+        {"type": "bar", "subtype": "stacked"},
+        report.book["chart_sources"],
+        placed,
+        "source_name",
+        LEAD_OUTCOMES,
+        at=(sheet.row + 1, 0),
+        unit=report.book["pieces"],
+        size=(900, 300),
+    )
+
+
+def _manager_figures(report: Report, table: Table, charted: str, unit: str) -> None:
+    sheet = report.sheet("manager_figures")
+    placed = report.table(sheet, table)
+    sheet.chart(
+        {"type": "bar"},
+        report.book.heading(charted),
+        placed,
+        "manager_name",
+        [(charted, COLORS["accent"])],
+        at=(sheet.row + 1, 0),
+        unit=unit,
+        size=(900, 300),
+    )
+
+
+def _by_stage(report: Report, name: str, table: Table, charted: str, unit: str) -> None:
+    """Records of the period by state and present stage."""
+    sheet = report.sheet(name)
+    placed = report.table(sheet, table, freeze_columns=3)
+    sheet.chart(
+        {"type": "bar"},
+        report.book.heading(charted),
+        placed,
+        "stage_name",
+        [(charted, COLORS["accent"])],
+        at=(sheet.row + 1, 0),
+        unit=unit,
+        size=(900, 300),
+    )
+
+
 def _stages(report: Report) -> None:
     sheet = report.sheet("stages")
-    placed = report.table(sheet, "stages", freeze_columns=3)
+    placed = report.table(sheet, tables.STAGES, freeze_columns=3)
     sheet.shade(placed, ["stage_pass_rate", "stage_forward_rate"])
     sheet.shade(placed, ["dropped_share"], "#F0A39B")
 
 
-def _managers(report: Report, entities: Sequence[str]) -> None:
+def _issues(report: Report) -> None:
+    """What makes figures wrong or incomplete, and what to do about it."""
+    sheet, book = report.sheet("issues"), report.book
+    kinds = {
+        "severity": "code",
+        "issue": "told",
+        "what_to_do": "told",
+        "records_count": "count",
+        "at_stake_amount": "amount",
+    }
+    for column, width in enumerate((16, 50, 96, 12, 16)):
+        sheet.widen(column, width)
+    sheet.file.freeze_panes(sheet.row + 1, 0)
+    sheet.file.repeat_rows(sheet.row)
+    sheet.headings(list(map(book.heading, kinds)), [*["text"] * 3, "count", "amount"])
+    for row in report.published.all("issues"):
+        row["severity"] = book[f"severity.{row['severity']}"]
+        sheet.fit_height([row["severity"], row["issue"], row["what_to_do"]])
+        for column, (name, kind) in enumerate(kinds.items()):
+            sheet.cell(column, kind, row[name], missing=DASH)
+        sheet.row += 1
+        sheet.rows += 1
+    if not sheet.rows:
+        sheet.text(book["empty"], "note")
+
+
+def _managers(report: Report, with_deals: bool) -> None:
     """Stage × manager: the same managers stand in the same columns."""
-    keys = ("pipeline_name", "stage_name") if "deal" in entities else ("stage_name",)
+    keys = ("pipeline_name", "stage_name") if with_deals else ("stage_name",)
     sheet, published = report.sheet("managers"), report.published
-    found = {name: published.all(f"{name}_managers") for name in entities}
-    counts: dict[str, int] = {}
-    for rows in found.values():
-        for row in rows:
-            if row["is_total"] and row["manager_name"] is not None:
-                count = row.get("leads_received") or row.get("deals_created") or 0
-                counts[row["manager_name"]] = counts.get(row["manager_name"], 0) + count
-    order = sorted(counts, key=lambda name: (-counts[name], name))
+    leads = published.all(tables.LEADS_BY_STAGE_AND_MANAGER)
+    deals = published.all(tables.DEALS_BY_STAGE_AND_MANAGER) if with_deals else []
+    counts: Counter[Any] = Counter()
+    for row in [*leads, *deals]:
+        if row["is_total"] and not row["is_row_total"]:
+            counts[row["manager_name"]] += row.get("leads_received", row.get("deals_created", 0))
+    order = sorted(counts, key=lambda name: (name is None, -counts[name], str(name)))
+    received = _matrix(leads, keys, "manager_name", order)
+    # The days stand in the rows of the leads.
+    standing = {
+        (row["stage_id"], row["is_total"], _across(row, "manager_name")): row
+        for row in published.all(tables.DAYS_BY_STAGE_AND_MANAGER)
+    }
+    for row in leads:
+        found = standing.get((row["stage_id"], row["is_total"], _across(row, "manager_name")), {})
+        row["days_on_stage_now"] = found.get("days_on_stage_now")
+    created = _matrix(deals, keys, "manager_name", order)
     sheet.file.freeze_panes(sheet.row, len(keys) + 1)
-    for entity, measure in MATRICES:
-        if entity not in found:
-            continue
-        rows = found[entity]
-        if measure.endswith("_unknown") and not any(row[measure] for row in rows):
+    for entity, matrix, measure in (
+        ("lead", received, "leads_received"),
+        ("lead", received, "days_on_stage_now"),
+        ("deal", created, "deals_created"),
+        ("deal", created, "deals_created_amount"),
+        ("deal", created, "deals_created_amount_unknown"),
+    ):
+        rows = leads if entity == "lead" else deals
+        is_left_out = measure.endswith("_unknown") and not any(row[measure] for row in rows)
+        if (entity == "deal" and not with_deals) or is_left_out:
             continue
         sheet.block(f"{report.book[f'entity.{entity}']}: {_inside(report.book.heading(measure))}")
-        columns = list(rows[0])
-        values = [tuple(row.values()) for row in rows]
-        beside = [name for name in columns if name == "stage_id"]
-        placed = sheet.matrix(columns, values, keys, "manager_name", measure, order, beside=beside)
-        sheet.shade_together(placed, order)
+        sheet.shade_together(sheet.matrix(matrix, measure), order)
+
+
+def _across(row: Mapping[str, Any], across: str) -> Any:
+    return WHOLE if row["is_row_total"] else row[across]
+
+
+def _matrix(
+    rows: Sequence[dict[str, Any]], keys: Sequence[str], across: str, order: Sequence[Any]
+) -> Matrix:
+    """A matrix of rows in their order; stages of one name are told apart by their ids."""
+    lines: dict[tuple[Any, ...], Line] = {}
+    for row in rows:
+        shown = tuple(row.get(name) for name in keys)
+        line = Line(shown, row["is_total"], {})
+        apart = (*shown, row.get("pipeline_id"), row.get("stage_id"), row["is_total"])
+        lines.setdefault(apart, line).cells[_across(row, across)] = row
+    return Matrix(keys, list(lines.values()), order)
 
 
 def _closing(report: Report) -> None:
     sheet = report.sheet("closing")
-    placed = report.table(sheet, "closing")
+    placed = report.table(sheet, tables.CLOSING)
     for number, view in enumerate(("cohort", "period")):
         sheet.chart(
             STACKED,
@@ -717,36 +750,42 @@ def _closing(report: Report) -> None:
             placed,
             "days_to_close_bin",
             [(f"sales_{view}", COLORS["quality"]), (f"deals_failed_{view}", COLORS["junk"])],
-            at=(sheet.row + 1, 5 * number),
+            at=(sheet.row + 1, 0),
+            right=575 * number,
             unit=report.book["pieces"],
         )
 
 
 def _source_months(report: Report) -> None:
     sheet = report.sheet("source_months")
-    columns, rows = report.published.ask("source_months")
-    values = list(rows)
-    month_at = columns.index("created_month")
-    order = sorted({row[month_at] for row in values} - {None})
+    rows = report.published.all(tables.SOURCE_MONTHS)
+    months = {row["month"] for row in rows if not row["is_row_total"]}
+    order = sorted(months, key=lambda month: (month is None, month or dt.date.max))
     sheet.file.freeze_panes(sheet.row + 1, 2)
-    keys = ("source_name",)
-    placed = sheet.matrix(columns, values, keys, "created_month", "leads_potential_amount", order)
-    sheet.shade_together(placed, order)
-    left_out = "leads_potential_amount_unknown"
-    if any(row[columns.index(left_out)] for row in values):
-        sheet.block(sheet.book.heading(left_out))
-        sheet.matrix(columns, values, keys, "created_month", left_out, order)
+    matrix = _matrix(rows, ("source_name",), "month", order)
+    sheet.shade_together(sheet.matrix(matrix, "leads_potential_amount"), order)
+    counted = "leads_potential_amount_unknown"
+    if any(row[counted] for row in rows):
+        sheet.block(sheet.book.heading(counted))
+        sheet.matrix(matrix, counted)
 
 
 def _stages_by_source(report: Report) -> None:
-    sheet = report.sheet("stages_by_source")
-    columns, rows = report.published.ask("stages_by_source")
-    values = list(rows)
-    source_at, stage_at = columns.index("source_name"), columns.index("stage_name")
-    order = [row[stage_at] for row in values if row[source_at] is None]
-    sheet.file.freeze_panes(sheet.row + 1, 2)
+    sheet, published = report.sheet("stages_by_source"), report.published
+    whole = {row["stage_name"]: row for row in published.all(tables.PASS_RATE_BY_STAGE)}
+    rates: dict[Any, dict[Any, dict[str, Any]]] = {}
+    for row in published.all(tables.PASS_RATE_BY_SOURCE_AND_STAGE):
+        rates.setdefault(row["source_name"], {})[row["stage_name"]] = row
+    order = list(whole)
     keys = ("source_name", "leads_received")
-    placed = sheet.matrix(
-        columns, values, keys, "stage_name", "stage_pass_rate", order, totals=False
-    )
+    lines = [
+        Line(
+            (row["source_name"], row["leads_received"]),
+            row["is_total"],
+            whole if row["is_total"] else rates.get(row["source_name"], {}),
+        )
+        for row in published.all(tables.LEADS_BY_SOURCE)
+    ]
+    sheet.file.freeze_panes(sheet.row + 1, 2)
+    placed = sheet.matrix(Matrix(keys, lines, order, totals=False), "stage_pass_rate")
     sheet.shade_together(placed, order, "#7FC29B")

@@ -65,12 +65,24 @@ class Choice:
         moment = dt.datetime.combine(last, self.as_of.time())
         return Before((add_months(start, -12), last), _instant(moment) if is_cut else None)
 
+    def axis(self, grain: str) -> Days:
+        """Days of a time axis: it ends with the data, but for a period that lies before it."""
+        today = self.as_of.date()
+        present = self.window(grain, (today, today))
+        return present if self.period[0] >= present[0] else self.window(grain, self.period)
+
     def window(self, grain: str, period: Days) -> Days:
-        """Days of a time axis: whole units that end with the period, at least `SHOWN`."""
+        """Days of a line beside a figure: whole units that end with the period."""
         start, end = period
         end = min(end, self.as_of.date())
         first = shifted(grain, start_of(grain, end), 1 - SHOWN[grain])
         return min(first, start_of(grain, max(start, self.first))), end
+
+
+def a_year_before(days: Days) -> Days:
+    """The same days a year earlier."""
+    start, end = days
+    return add_months(start, -12), add_months(end, -12)
 
 
 def _instant(moment: dt.datetime) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 STORAGE_VERSION = "v1.4.0"
+MEMORY_LIMIT = "1200MB"
 SCHEMAS = ("marts", "quality", "metrics")
 TABLE = re.compile(rf"\b({'|'.join(SCHEMAS)})\.(\w+)")
 ALL_COLUMNS = re.compile(r"(?:\bselect|,|\.)\s*\*", re.IGNORECASE)
@@ -29,6 +30,8 @@ def write_tables(published: Path, database: Path, sqls: Iterable[str], timezone:
     """
     with duckdb.connect() as connection:
         connection.execute(f"set timezone = '{timezone}'")
+        connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
+        connection.execute(f"set temp_directory = '{database.parent}/.sorting'")
         connection.execute(f"attach '{published}' as published (read_only)")
         connection.execute(f"attach '{database}' as site (storage_version '{STORAGE_VERSION}')")
         columns = _columns(connection)

@@ -16,7 +16,7 @@ import duckdb
 
 from pipelines.errors import ReportFailed
 from pipelines.metric_sql import CHOSEN_GRAIN, MetricQuery, SemanticLayer, UnknownName, filled
-from pipelines.site.choice import SHOWN, Choice
+from pipelines.site.choice import SHOWN, Choice, a_year_before
 
 # A comment, a quote, an input, or what stands between them.
 SIGNS = re.compile(r"(--[^\n]*|'|\$\{\s*inputs\.(\w+)(?:\.(\w+))?\s*\}|[^-'$]+|.)")
@@ -188,7 +188,7 @@ class Figures:
             if sql.line:
                 variant["line"] = {"sql": sql.line}
             if number == 0:
-                window = choice.window(grain, choice.period)
+                window = choice.axis(grain)
                 variant |= self._answer(sql.main, grain=grain, window=window)
                 if sql.total:
                     variant["total"] |= self._answer(sql.total)
@@ -200,11 +200,10 @@ class Figures:
                     asked = {"period": year.days, "until": year.until}
                     variant["yearAgo"] = self._answer(sql.main, window=window, **asked)["rows"]
                 if block.get("compare") and before:
-                    days = choice.window(grain, before.days) if block.get("grain") else window
                     asked = {"period": before.days, "until": before.until}
-                    variant["compare"] = self._answer(sql.main, grain=grain, window=days, **asked)[
-                        "rows"
-                    ]
+                    days = a_year_before(window)
+                    rows = self._answer(sql.main, grain=grain, window=days, **asked)["rows"]
+                    variant["compare"] = rows
                     if sql.total:
                         variant["total"]["compare"] = self._answer(sql.total, **asked)["rows"]
             variants[", ".join(by)] = variant
@@ -252,7 +251,7 @@ class Figures:
     def _answer(self, sql: str, **choice: Any) -> dict[str, Any]:
         asked = {
             "period": self.choice.period,
-            "window": self.choice.window("month", self.choice.period),
+            "window": self.choice.axis("month"),
         }
         text = filled(self.named(sql), **(asked | choice))
         result = self.connection.execute(text)

@@ -43,7 +43,11 @@ from tests.support.semantic_fixtures import company as company
 SOFFICE = shutil.which("soffice")
 FILES = ("sales_dynamics", "marketing")
 DASH = "—"
-UNKNOWN_KINDS = ("sales_period", "deals_created", "deals_in_work")
+UNKNOWN_KINDS = (
+    "sales_amount_period_unknown",
+    "deals_created_amount_unknown",
+    "potential_amount_unknown",
+)
 DAYS = ": на этапе сейчас, дней, в среднем"
 SALES_FUNNEL = "Воронка лидов: поступило → качественные → с продажей"
 MARKETING_FUNNEL = "Воронка лидов: поступило → качественные → со сделкой → с продажей"
@@ -112,7 +116,8 @@ def edited(company: Warehouse, folder: Path, *statements: str) -> Warehouse:
     warehouse = Warehouse(folder / "data")
     publication = warehouse.published / ".refreshes" / "000001"
     publication.mkdir(parents=True)
-    shutil.copy(company.published / "crm.duckdb", publication / "crm.duckdb")
+    for name in ("crm.duckdb", "semantic_manifest.json"):
+        shutil.copy(company.published / "current" / name, publication / name)
     (warehouse.published / "current").symlink_to(".refreshes/000001")
     with duckdb.connect(str(publication / "crm.duckdb")) as connection:
         for statement in statements:
@@ -254,7 +259,7 @@ def test_what_has_no_rate_is_left_out_of_sums_and_averages_and_said(
     at = deals[0].index("Сумма, ₽")
     assert [row[at] for row in deals[1:] if "/3/" in str(row[0])] == [DASH]
     titles = [row[0] for row in book.sheets["Менеджеры"]]
-    assert "Сделки: сумма: не вошло" in titles
+    assert "Сделки: создано сделок, сумма: не вошло" in titles
 
 
 def test_the_period_before_ends_at_the_time_of_day_of_the_data(
@@ -357,7 +362,7 @@ def test_what_shares_a_name_has_rows_of_its_own(
         tmp_path,
         "update marts.fct_deals set stage_name = 'Won' where stage_id = 'LOSE'",
         "update marts.fct_deals set manager_name = 'stage_name' where manager_name = 'Иван Котов'",
-        "update marts.fct_stage_visits set next_stage_name = 'Won' where next_stage_name = 'Lose'",
+        "update marts.fct_stage_reach set next_stage_name = 'Won' where next_stage_name = 'Lose'",
         "insert into marts.fct_user_field_values (entity, item_id, deal_id, field_name,"
         " field_label, value_number, field_value)"
         " values ('deal', 3, 3, 'UF_CRM_A', 'Название', 1, 'Уфа')",
@@ -455,7 +460,7 @@ def test_titles_keep_the_code_of_the_currency(
     titles = {
         row[0] for row in read(excel(warehouse, settings))["sales_dynamics"].sheets["Менеджеры"]
     }
-    assert "Сделки: сумма, GEL" in titles
+    assert "Сделки: создано сделок, сумма, GEL" in titles
 
 
 def test_sources_and_labels_tell_what_is_in_work(
@@ -507,6 +512,70 @@ def test_sources_in_both_views_and_their_total(written: dict[str, Workbook]) -> 
         ["Ads", 1, 0, 0, 1, 1, 500.5, 500.5],
         ["Всего", 3, 1, 1000, 3, 1, 1500.5, approx(1500.5 / 3)],
     ]
+
+
+def test_sources_and_managers_beside_the_period_before(written: dict[str, Workbook]) -> None:
+    """In February came leads 4 (Ads, Котов) and 5 (Web, Орлова), and nothing was sold."""
+    received, sold = "Поступило лидов", "Сумма продаж с лидом за период, ₽"
+    beside = ("", ": прошлый период", ": изменение")
+    rows = written["marketing"].table("Источники, сравнение", "Источник")
+    columns = ["Источник", *(f"{name}{one}" for name in (received, sold) for one in beside)]
+    assert [[row[name] for name in columns] for row in rows] == [
+        ["Web", *(2, 1, 1), *(1000, 0, 1000)],
+        ["Ads", *(1, 1, 0), *(500.5, 0, 500.5)],
+        ["Всего", *(3, 2, 1), *(1500.5, 0, 1500.5)],
+    ]
+    sold = "Сумма продаж за период, ₽"
+    rows = written["sales_dynamics"].table("Итоги по менеджерам", "Менеджер")
+    columns = ["Менеджер", *(f"{name}{one}" for name in (received, sold) for one in beside)]
+    columns += ["Сумма продаж за период: не вошло", "Сделки в работе: сейчас"]
+    columns += ["Потенциальная сумма, ₽: сейчас", "Забытые лиды: сейчас"]
+    # Orlova sold deals 1, 4 and 9, and 6 without a rate; Kotov deal 2.
+    assert [[row[name] for name in columns] for row in rows] == [
+        ["Анна Орлова", *(2, 1, 1), *(1411, 0, 1411), 1, 0, 0, 1],
+        ["Иван Котов", *(1, 1, 0), *(500.5, 0, 500.5), 0, 1, 2000, 1],
+        ["Всего", *(3, 2, 1), *(1911.5, 0, 1911.5), 1, 1, 2000, 2],
+    ]
+
+
+def test_deals_and_leads_by_stage_and_what_to_mend(
+    written: dict[str, Workbook], company: Warehouse
+) -> None:
+    """Created in March: deal 3 in work, 1, 2, 6 and 9 sold, 5 and 8 failed."""
+    rows = written["sales_dynamics"].table("Сделки по этапам", "Состояние")
+    columns = ("Состояние", "Этап", "Создано сделок", "Создано сделок, сумма, ₽")
+    assert [[row[name] for name in columns] for row in rows] == [
+        ["в работе", "Prep", 1, 2000],
+        ["продажа", "Won", 4, 1611.5],
+        ["провалена", "Lose", 2, 740],
+        ["Всего", None, 7, 4351.5],
+    ]
+    rows = written["marketing"].table("Лиды по этапам", "Исход")
+    assert [(row["Исход"], row["Этап"], row["Поступило лидов"]) for row in rows] == [
+        ("в работе", "New", 1),
+        ("качественный", "Converted", 1),
+        ("некачественный", "Junk", 1),
+        ("Всего", None, 3),
+    ]
+    with duckdb.connect(str(company.published / "crm.duckdb"), read_only=True) as connection:
+        expected = connection.execute(
+            "select label_ru, sum(records_count) from quality.issues"
+            " inner join quality.issue_kinds using (kind) group by all"
+        ).fetchall()
+    rows = written["sales_dynamics"].table("Качество данных", "Важность")
+    assert {(row["Что найдено"], row["Записей"]) for row in rows} == set(expected)
+
+
+def test_pages_are_set_up_for_print(written: dict[str, Workbook]) -> None:
+    for book in written.values():
+        for sheet in openpyxl.load_workbook(book.path).worksheets:
+            assert sheet.page_setup.orientation == "landscape"
+            assert sheet.page_setup.fitToWidth in (None, 1)
+            assert sheet.sheet_properties.pageSetUpPr.fitToPage
+            assert "стр. &P из &N" in sheet.oddFooter.right.text
+            assert "31.03.2026 20:00" in sheet.oddFooter.left.text
+    deals = openpyxl.load_workbook(written["sales_dynamics"].path)["Сделки"]
+    assert deals.print_title_rows == "$5:$5"
 
 
 def test_money_by_first_source_and_without_a_lead(written: dict[str, Workbook]) -> None:
@@ -645,7 +714,8 @@ def test_lists_have_frozen_headings_filters_links_and_colours(
     charts = {sheet.title: len(sheet._charts) for sheet in file.worksheets}
     assert charts == {
         **dict.fromkeys(file.sheetnames, 0),
-        **{"Показатели": 4, "По месяцам": 3, "Закрытие": 2},
+        **{"Показатели": 4, "По месяцам": 3, "Закрытие": 2, "Итоги по менеджерам": 1},
+        **{"Сделки по этапам": 1, "Забытые и без дел": 1},
     }
     sources = openpyxl.load_workbook(folder / "marketing.xlsx")["Источники"]
     scales = {
@@ -799,7 +869,8 @@ def test_nothing_in_the_portal_gives_headings_and_says_so(
     company: Warehouse, settings: Settings, tmp_path: Path
 ) -> None:
     tables = ("fct_leads", "fct_deals", "fct_stage_reach", "fct_stage_visits")
-    warehouse = edited(company, tmp_path, *(f"delete from marts.{table}" for table in tables))
+    emptied = [*(f"delete from marts.{table}" for table in tables), "delete from quality.issues"]
+    warehouse = edited(company, tmp_path, *emptied)
     for name, book in read(excel(warehouse, settings)).items():
         for sheet, rows in book.sheets.items():
             if sheet not in ("Описание", "Показатели"):
@@ -897,7 +968,9 @@ def test_a_failure_leaves_the_previous_workbooks(
         excel(warehouse, settings)
     assert failure.value.exit_code == 5
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert {path.name for path in folder.parent.iterdir()} == {"crm.duckdb", "excel"}
+    assert {path.name for path in folder.parent.iterdir()} == {
+        *("crm.duckdb", "semantic_manifest.json", "excel")
+    }
 
 
 def test_a_new_publication_keeps_the_workbooks_until_new_ones_come(
@@ -1216,7 +1289,7 @@ def test_matrices_of_managers_are_those_of_the_marts(books: Books, sql: Sql) -> 
     for title, fact, pipeline, measure in (
         ("Лиды: поступило лидов", "fct_leads", "null", "count(*)"),
         ("Сделки: создано сделок", "fct_deals", "pipeline_name", "count(*)"),
-        ("Сделки: сумма, ₽", "fct_deals", "pipeline_name", "sum(base_amount)"),
+        ("Сделки: создано сделок, сумма, ₽", "fct_deals", "pipeline_name", "sum(base_amount)"),
     ):
         created = "is_counted and created_month = date '2026-03-01'"
         expected = sql(

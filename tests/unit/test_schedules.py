@@ -95,8 +95,8 @@ def test_values_in_single_quotes_are_read_alike(tmp_path: Path) -> None:
 def test_nginx_sends_the_policy_of_make_serve_from_each_location() -> None:
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     block = page.split("```nginx")[1].split("```")[0]
-    assert block.count(f'add_header Content-Security-Policy "{POLICY}" always;') == 2
-    assert len(re.findall(r"^    location ", block, re.MULTILINE)) == 2
+    assert block.count(f'add_header Content-Security-Policy "{POLICY}" always;') == 3
+    assert len(re.findall(r"^    location ", block, re.MULTILINE)) == 3
 
 
 def test_make_serve_sends_the_policy() -> None:

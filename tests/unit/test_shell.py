@@ -17,6 +17,8 @@ import pytest
 
 from pipelines.environment import ROOT
 from pipelines.excel.period import period_of
+from pipelines.metric_sql import GRAINS
+from pipelines.site.choice import Choice
 from tests.support.reports_fixtures import serve
 
 pytestmark = pytest.mark.unit
@@ -89,6 +91,58 @@ def test_pages_and_workbooks_compare_the_same_periods() -> None:
             "end": str(period.previous_end),
             "until": until and until.strftime("%H:%M:%S"),
         }, (start, end, as_of)
+
+
+@needs_node
+def test_a_page_opens_with_the_choice_of_its_first_figures() -> None:
+    """Period, comparison and time axes of the publication are those that the shell asks for."""
+    chance = random.Random(20261129)
+    asked, expected = [], []
+    for _ in range(400):
+        moment = dt.datetime(2026, 1, 1) + dt.timedelta(
+            days=chance.randrange(1200), seconds=chance.randrange(86_400)
+        )
+        first = moment.date() - dt.timedelta(days=chance.choice([0, 5, 40, 300, 2000]))
+        choice = Choice(moment, first)
+        asked.append(
+            {"date": str(moment.date()), "time": f"{moment:%H:%M:%S}", "first": str(first)}
+        )
+        before, year = choice.before, choice.year_before
+        expected.append(
+            {
+                "period": [choice.preset, *map(str, choice.period)],
+                "before": [*map(str, before.days), before.until and before.until[-9:-1]],
+                "year": [*map(str, year.days), year.until and year.until[-9:-1]],
+                "axes": [list(map(str, choice.axis(grain))) for grain in GRAINS],
+                "lines": [list(map(str, choice.window(grain, choice.period))) for grain in GRAINS],
+            }
+        )
+    program = """
+        import * as p from './shell/period.js';
+        import { readFileSync } from 'node:fs';
+        const grains = ['day', 'week', 'month', 'quarter', 'year'];
+        const days = ({ start, end }) => [start, end];
+        const answer = ({ date, time, first }) => {
+            const preset = p.defaultPreset(date);
+            const [start, end] = p.presetDays(preset, date);
+            const period = { preset, start, end };
+            const compared = (mode) => {
+                const found = p.comparedWith(period, { date, time }, mode);
+                return [found.start, found.end, found.until];
+            };
+            return {
+                period: [preset, start, end],
+                before: compared('previous'),
+                year: compared('year'),
+                axes: grains.map((grain) => days(p.axisWindow(grain, period, date, first))),
+                lines: grains.map((grain) => days(p.lineWindow(grain, period, date, first))),
+            };
+        };
+        console.log(JSON.stringify(JSON.parse(readFileSync(0, 'utf8')).map(answer)));
+    """
+    told = json.loads(node("--input-type=module", "-e", program, text=json.dumps(asked)))
+    for given, one, other in zip(asked, told, expected, strict=True):
+        assert one == other, given
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ export default {
 	ofPrevious: 'of previous',
 	withoutRate: 'without a currency rate, not in the amount',
 	userFieldBreakdown: 'By user field',
-	userFieldNote: "Created in the period: leads by the lead's value of the field, deals by the deal's. A record with several values stands in each. Click a row to filter",
+	dealUserFieldNote: "Deals created in the period, by the value of the deal's field. A deal with several values stands in the row that names them all.",
 	states: { sale: 'Sale', failed: 'Failed', in_work: 'In work' },
 	outcomes: { quality: 'Quality', junk: 'Junk', in_work: 'In work' },
 	leadStates: { quality: 'Quality', in_progress: 'In progress', new: 'New', junk: 'Junk' },
