@@ -14,6 +14,17 @@ from pipelines.errors import PublishFailed
 from pipelines.metric_sql import GRAINS, MetricQuery, SemanticLayer, filled
 
 SCHEMA = "metrics"
+# For an analyst's own SQL: the sum of known amounts is 0 if there are no amounts, null if all of them
+# are unknown.
+MACROS = f"""
+create or replace macro {SCHEMA}.known_amount(total, unknown) as
+    coalesce(total, case when unknown = 0 then 0 end);
+create or replace macro {SCHEMA}.known_sum(amount, is_unknown, condition) as
+    coalesce(
+        sum(amount) filter (where condition),
+        case when count(*) filter (where condition and is_unknown) = 0 then 0 end
+    );
+"""
 VIEW_TYPES = {"HUGEINT": "BIGINT"}
 
 
@@ -50,6 +61,7 @@ def create_views(connection: duckdb.DuckDBPyConnection, semantic_manifest: Path)
     described_as = _descriptions(content)
     layer = SemanticLayer(content)
     connection.execute(f"create schema if not exists {SCHEMA}")
+    connection.execute(MACROS)
     names = []
     for saved in content["saved_queries"]:
         groups, metrics = _groups(saved), saved["query_params"]["metrics"]

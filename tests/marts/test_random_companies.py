@@ -35,7 +35,7 @@ from scripts.demo_portal import serve
 from tests.support import calculation
 from tests.support.calculation.bridge import Deleted
 from tests.support.calculation.metrics import METRICS, STAGE_METRICS
-from tests.support.calculation.quality import offset_differs
+from tests.support.calculation.quality import SUCCESS_NAME, offset_differs
 from tests.support.compiled_models import run_models
 from tests.support.metricflow_engine import load_engine
 from tests.support.random_companies import (
@@ -277,6 +277,19 @@ def dimensions(content: dict[str, Any], model: str) -> list[str]:
 def with_dimensions(facts: calculation.Facts, content: dict[str, Any]) -> calculation.Facts:
     """The facts with columns named like MetricFlow's dimensions, `lead__city`."""
     back = {new: old for old, new in RENAMED.items()}
+    named_like_success = [
+        stage.stage_id
+        for stage in facts.reference.deal_stages.values()
+        if stage.semantics == "P" and SUCCESS_NAME.search(stage.own_name)
+    ]
+    facts = replace(
+        facts,
+        deals=facts.deals.with_columns(
+            is_on_success_like_stage=(pl.col("state") == "in_work")
+            & pl.col("stage_id").is_in(named_like_success),
+            pipeline_stage_name=pl.lit(None, pl.String),
+        ),
+    )
     named = {
         entity: {
             f"{entity}__{name}": pl.col(back.get(name, name))
@@ -289,6 +302,9 @@ def with_dimensions(facts: calculation.Facts, content: dict[str, Any]) -> calcul
         named["deal"][f"deal__{name}"] = (
             pl.when("is_handed_over").then(f"sale_{name}").otherwise(name)
         )
+    named["deal"]["deal__pipeline_stage_name"] = pl.concat_str(
+        named["deal"]["deal__pipeline_name"], named["deal"]["deal__stage_name"], separator=" / "
+    )
     leads = facts.leads.with_columns(**named["lead"])
     # The lead of a deal is one that counts, or none.
     of_leads = leads.filter("counts").select("lead_id", *named["lead"])
@@ -465,6 +481,8 @@ def queries(content: dict[str, Any]) -> list[Query]:
     for name in MAIN & set(dimensions(content, "leads")):
         found.append(Query(deals, (f"lead__{name}",)))
     for name in dimensions(content, "stages"):
+        if name == "is_open_stage":
+            continue  # It follows from the stage; a unit test of fct_stage_reach says how.
         metrics = ("transitions",) if name in OF_MOVES else stages
         found.append(Query(metrics, (f"stage__{name}",)))
     stage = ("stage__pipeline_name", "stage__stage_name")
