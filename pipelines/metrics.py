@@ -14,8 +14,8 @@ from pipelines.errors import PublishFailed
 from pipelines.metric_sql import GRAINS, MetricQuery, SemanticLayer, filled
 
 SCHEMA = "metrics"
-# For an analyst's own SQL: the sum of known amounts is 0 if there are no amounts, null if all of them
-# are unknown.
+# For an analyst's own SQL: the sum of known amounts, 0 if there are no amounts, null if all are
+# unknown.
 MACROS = f"""
 create or replace macro {SCHEMA}.known_amount(total, unknown) as
     coalesce(total, case when unknown = 0 then 0 end);

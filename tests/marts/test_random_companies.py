@@ -287,13 +287,13 @@ def with_dimensions(facts: calculation.Facts, content: dict[str, Any]) -> calcul
         deals=facts.deals.with_columns(
             is_on_success_like_stage=(pl.col("state") == "in_work")
             & pl.col("stage_id").is_in(named_like_success),
-            pipeline_stage_name=pl.lit(None, pl.String),
         ),
     )
     named = {
         entity: {
             f"{entity}__{name}": pl.col(back.get(name, name))
             for name in dimensions(content, f"{entity}s")
+            if name != "pipeline_stage_name"
         }
         for entity in ("lead", "deal")
     }

@@ -17,7 +17,7 @@ from tests.support.calculation.reference import Rates
 # Names that say "closed successfully", in the portal's two usual languages, without a "not".
 SUCCESS_NAME = re.compile(
     r"(?<!не )(?<!без )(?<!not )"
-    r"\b(успех|успешн|выигран|оплачен|продан|success|won\b|paid\b)",
+    r"(?<![a-zа-яё])(успех|успешн|выигран|оплачен|продан|success|(won|paid)(?![a-zа-яё]))",
     re.I,
 )
 
