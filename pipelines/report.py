@@ -220,7 +220,9 @@ def _write_status(
     file = site / "status.json"
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
-        built = {name: told[name] for name in ("publication", "as_of", "as_of_text")}
+        # A site of before the upgrade names no publication.
+        built = {"publication": told.get("publication"), "as_of": told["as_of"]}
+        built["as_of_text"] = told["as_of_text"]
     except (OSError, ValueError, KeyError, TypeError):
         as_of = published_as_of(warehouse)
         local = as_of and as_of.astimezone(ZoneInfo(settings.portal_timezone))
