@@ -38,7 +38,7 @@ final as (
         stages.is_first,
         stages.is_deleted,
         stages.is_name_with_id,
-        -- Names that say "closed successfully" in the portal's two usual languages, without a "not".
+        -- Names that say "closed successfully" in the portal's usual languages, without a "not".
         stages.entity = 'deal'
         and coalesce(stages.semantics, 'P') = 'P'
         and not stages.is_deleted
