@@ -17,7 +17,14 @@ import duckdb
 
 from pipelines.errors import DatabaseUnreadable, ReportFailed
 from pipelines.metric_sql import SemanticLayer
-from pipelines.publish import KEPT_FOLDERS, free_name, prune, published_as_of, switch_link
+from pipelines.publish import (
+    DEFINITIONS,
+    KEPT_FOLDERS,
+    free_name,
+    prune,
+    published_as_of,
+    switch_link,
+)
 from pipelines.readers import SITE, hand_over
 from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
@@ -115,7 +122,10 @@ def write_data(
         ReportFailed: a page of the project asks for what is not there.
     """
     zone = ZoneInfo(settings.portal_timezone)
-    manifest = json.loads((publication / "semantic_manifest.json").read_text(encoding="utf-8"))
+    definitions = publication / DEFINITIONS
+    if not definitions.exists():
+        raise ReportFailed("an earlier version published this: run `python -m pipelines publish`")
+    manifest = json.loads(definitions.read_text(encoding="utf-8"))
     with connect_published(publication / "crm.duckdb", memory_limit=MEMORY_LIMIT) as connection:
         add_dimensions(manifest, connection)
         metrics = [

@@ -142,6 +142,7 @@ def test_a_damaged_published_file_is_told(
     current = warehouse.published / "current"
     current.mkdir(parents=True)
     content = damage(current / "crm.duckdb", "cut in half")
+    (current / "semantic_manifest.json").write_text('{"semantic_models": [], "metrics": []}')
     (warehouse.published / "crm.duckdb").symlink_to("current/crm.duckdb")
     assert run(monkeypatch, command, *(["list", "metrics"] if command == "mf" else [])) == code
     said = capsys.readouterr().err
