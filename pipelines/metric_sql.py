@@ -149,7 +149,7 @@ class SemanticLayer:
         """
         simple = dict.fromkeys(name for metric in query.metrics for name in self._simple(metric))
         scans = self._scans([self._measure(name) for name in simple], query)
-        names = [_plain(name) for name in query.dimensions]
+        names = [without_grain(name) for name in query.dimensions]
         keys = [*names, *(["total_of"] if query.totals else [])]
         measured = "\nunion all by name\n".join(self._scan(scan, query) for scan in scans)
         merged = ",\n    ".join(
@@ -303,7 +303,7 @@ class SemanticLayer:
         joined = scan.joined
         groups = [[self._key(name, scan) for name in group] for group in query.groups]
         keys = [sql for group in groups for sql in group]
-        names = map(_plain, query.dimensions)
+        names = map(without_grain, query.dimensions)
         where = [self._rendered(template, scan.model, joined) for template in query.where]
         common = [
             condition
@@ -314,16 +314,15 @@ class SemanticLayer:
         if query.totals:
             summed = ", ".join(group[0] for group in groups)
             selected.append(f"grouping({summed}) as total_of" if groups else "0 as total_of")
-        for measure in scan.measures:
-            own = [condition for condition in measure.conditions if condition not in common]
-            filtered = f" filter (where {' and '.join(own)})" if own else ""
-            value = measure.aggregate.format(measure.expression)
-            selected.append(f"{value}{filtered} as {measure.metric}")
-        # A group of which no measure has a record is none.
         own_of = [
             " and ".join(one for one in measure.conditions if one not in common)
             for measure in scan.measures
         ]
+        for measure, own in zip(scan.measures, own_of, strict=True):
+            filtered = f" filter (where {own})" if own else ""
+            value = measure.aggregate.format(measure.expression)
+            selected.append(f"{value}{filtered} as {measure.metric}")
+        # A group of which no measure has a record is none.
         if all(own_of) and len(set(own_of)) > 1:
             common.append(f"({' or '.join(f'({own})' for own in dict.fromkeys(own_of))})")
         inner = [*self._narrowed(scan.model, query.targets), *common]
@@ -484,7 +483,7 @@ def _primary_entity(model: Mapping[str, Any]) -> tuple[str, str]:
     return model["primary_entity"], model["primary_entity"]
 
 
-def _plain(name: str) -> str:
+def without_grain(name: str) -> str:
     """The column of a dimension: of a period without its grain."""
     plain, _, grain = name.rpartition("__")
     return plain if plain and grain in (*GRAINS, CHOSEN_GRAIN) else name

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from pipelines.errors import PublishFailed
-from pipelines.metric_sql import GRAINS, MetricQuery, SemanticLayer, filled
+from pipelines.metric_sql import MetricQuery, SemanticLayer, filled, without_grain
 
 SCHEMA = "metrics"
 # For an analyst's own SQL: the sum of known amounts, 0 if there are no amounts, null if all are
@@ -85,7 +85,9 @@ def create_views(connection: duckdb.DuckDBPyConnection, semantic_manifest: Path)
         connection.execute(f"create view {view} as select {selected} from ({sql})")
         comment(connection, "view", view, f"{saved['label']}. {saved['description']}")
         for name in columns:
-            comment(connection, "column", f"{view}.{name}", described_as.get(_plain(name), name))
+            comment(
+                connection, "column", f"{view}.{name}", described_as.get(without_grain(name), name)
+            )
         names.append(saved["name"])
     return names
 
@@ -118,9 +120,3 @@ def _descriptions(content: Mapping[str, Any]) -> dict[str, str]:
                     for dimension in model["dimensions"]
                 }
     return found
-
-
-def _plain(column: str) -> str:
-    """A column's name without the grain of its time."""
-    name, _, grain = column.rpartition("__")
-    return name if grain in GRAINS else column

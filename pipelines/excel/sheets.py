@@ -70,11 +70,13 @@ BESIDE = {BEFORE: "before", CHANGE: "changed", STOCK: "at_present"}
 
 @dataclass(frozen=True)
 class Metric:
-    """Label, definition and format (count, amount, days, rate) of a metric."""
+    """Label, definition and format (count, amount, days, rate) of a metric, and whether a period's
+    figure may be compared with an earlier period's."""
 
     label: str
     definition: str
     value_format: str
+    is_comparable: bool
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from pipelines.excel.period import Period
-from pipelines.metric_sql import CHOSEN_GRAIN, GRAINS, PERIOD, MetricQuery, SemanticLayer, filled
+from pipelines.metric_sql import PERIOD, MetricQuery, SemanticLayer, filled, without_grain
 
 # What a column is beside the metric that it is named for: `sales_period__before`.
 BEFORE, CHANGE, STOCK = "__before", "__change", "__stock"
@@ -82,8 +82,7 @@ class Table:
         """Column of the answer and of the table of each dimension."""
         found = []
         for dimension in self._query(None, (), self.in_period).dimensions:
-            name, _, grain = dimension.rpartition("__")
-            column = name if name and grain in (*GRAINS, CHOSEN_GRAIN) else dimension
+            column = without_grain(dimension)
             found.append((column, "month" if column == PERIOD else column.rpartition("__")[2]))
         return found
 
@@ -170,15 +169,6 @@ def with_left_out(layer: SemanticLayer, metrics: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def is_compared(name: str) -> bool:
-    """Whether a figure may be compared with that of an earlier period.
-
-    What came and what happened in it may be. Anything else is how the records of a period stand
-    now, and those of an earlier one had more time.
-    """
-    return name in CAME or name.endswith("_period")
-
-
 def _of_nothing(layer: SemanticLayer, name: str, value: str) -> str:
     """A count or amount of a group that has no record of it: 0."""
     metric = layer.metrics[name]
@@ -186,15 +176,6 @@ def _of_nothing(layer: SemanticLayer, name: str, value: str) -> str:
     fills = measure is not None and measure["fill_nulls_with"] is not None
     unknown = f"{name}_unknown" in layer.metrics
     return f"coalesce({value}, 0)" if fills or unknown else value
-
-
-CAME = (
-    "leads_received",
-    "leads_first_time",
-    "leads_repeat",
-    "deals_created",
-    "deals_created_amount",
-)
 
 
 # The sheet of figures

@@ -35,7 +35,7 @@ from pipelines.excel.sheets import (
     Row,
     Sheet,
 )
-from pipelines.excel.tables import Block, Step, Table, is_compared, left_out
+from pipelines.excel.tables import Block, Step, Table, left_out
 from pipelines.metric_sql import SemanticLayer
 from pipelines.publish import DEFINITIONS, switch_link
 from pipelines.readers import PUBLISHED, hand_over
@@ -234,7 +234,10 @@ class Report:
         published.connection.execute(f"set variable language = '{language}'")
         metrics = {
             row["metric_name"]: Metric(
-                row[f"label_{language}"], row[f"definition_{language}"], row["value_format"]
+                row[f"label_{language}"],
+                row[f"definition_{language}"],
+                row["value_format"],
+                row["is_comparable"],
             )
             for row in published.all("metrics")
         }
@@ -301,7 +304,7 @@ class Report:
         rates = [f"{name}_{view}" for _, name in tables.CONVERSIONS for view in views]
         names = dict.fromkeys([*shown, *counts, tables.APART, *rates])
         now = self.published.one(Table(tuple(names)))
-        compared = tuple(name for name in names if is_compared(name))
+        compared = tuple(name for name in names if book.metrics[name].is_comparable)
         before = self.published.one(Table(compared), before=True)
         sheet.file.freeze_panes(3, 1)
         sheet.widen(0, 52)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
 
-STORAGE_VERSION = "v1.4.0"
+from pipelines.publish import STORAGE_VERSION
+
 MEMORY_LIMIT = "1200MB"
 SCHEMAS = ("marts", "quality", "metrics")
 TABLE = re.compile(rf"\b({'|'.join(SCHEMAS)})\.(\w+)")
 ALL_COLUMNS = re.compile(r"(?:\bselect|,|\.)\s*\*", re.IGNORECASE)
+# What the SQL of a metric takes all columns of, to pass its rows on.
+PASSED_ON = re.compile(r"select \* from marts\.\w+\s+where\s+\[\[where")
 # Rows that a page reads together stand together.
 ORDER = ("created_date", "item_created_date", "date_day")
 
@@ -70,23 +73,11 @@ def _wanted(sqls: Iterable[str], columns: dict[str, dict[str, str]]) -> dict[str
     wanted: dict[str, set[str]] = {}
     for sql in sqls:
         words = set(re.findall(r"\w+", sql))
-        for table in _tables(sql):
+        takes_all = ALL_COLUMNS.search(PASSED_ON.sub("", sql))
+        for schema, name in TABLE.findall(sql):
+            table = f"{schema}.{name}"
             if table in columns:
-                named = columns[table].keys() & words
                 # The first column orders the rows.
-                named |= {next(iter(columns[table]))}
-                wanted.setdefault(table, set()).update(
-                    columns[table] if _takes_all(sql, table) else named
-                )
+                named = {next(iter(columns[table])), *(columns[table].keys() & words)}
+                wanted.setdefault(table, set()).update(columns[table] if takes_all else named)
     return dict(sorted(wanted.items()))
-
-
-def _tables(sql: str) -> Iterator[str]:
-    for schema, table in TABLE.findall(sql):
-        yield f"{schema}.{table}"
-
-
-def _takes_all(sql: str, table: str) -> bool:
-    """Whether a page asks for all columns; the metrics' own `select *` only passes rows on."""
-    passes_on = re.compile(r"select \* from marts\.\w+\s+where\s+\[\[where")
-    return bool(ALL_COLUMNS.search(passes_on.sub("", sql)))

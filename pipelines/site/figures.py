@@ -15,8 +15,15 @@ from typing import Any, NamedTuple
 import duckdb
 
 from pipelines.errors import ReportFailed
-from pipelines.metric_sql import CHOSEN_GRAIN, MetricQuery, SemanticLayer, UnknownName, filled
-from pipelines.site.choice import SHOWN, Choice, a_year_before
+from pipelines.metric_sql import (
+    CHOSEN_GRAIN,
+    MetricQuery,
+    SemanticLayer,
+    UnknownName,
+    filled,
+    without_grain,
+)
+from pipelines.site.choice import Choice, a_year_before
 
 # A comment, a quote, an input, or what stands between them.
 SIGNS = re.compile(r"(--[^\n]*|'|\$\{\s*inputs\.(\w+)(?:\.(\w+))?\s*\}|[^-'$]+|.)")
@@ -114,7 +121,7 @@ def _conditions(where: str | None) -> tuple[str, ...]:
 def _named(sql: str, by: Sequence[str], columns: Mapping[str, str]) -> str:
     """The answer under the names that the shell knows: the time axis first, as `period`."""
     keys = [
-        f"metric_time as {PERIOD}" if name.startswith("metric_time") else _column(name)
+        f"metric_time as {PERIOD}" if name.startswith("metric_time") else without_grain(name)
         for name in by
     ]
     metrics = [
@@ -123,18 +130,13 @@ def _named(sql: str, by: Sequence[str], columns: Mapping[str, str]) -> str:
     return f"select {', '.join([*keys, *metrics])}\nfrom (\n{sql}\n) as answer"
 
 
-def _column(name: str) -> str:
-    plain, _, last = name.rpartition("__")
-    return plain if plain and last in SHOWN else name
-
-
 def _order(order: str | None, by: Sequence[str], on_axis: bool) -> str:
     wanted = [f"{PERIOD} nulls last"] if on_axis else []
     if order:
         wanted.append(
             f"{order.lstrip('-')} {'desc' if order.startswith('-') else 'asc'} nulls last"
         )
-    wanted += [f"{_column(name)} nulls last" for name in by]
+    wanted += [f"{without_grain(name)} nulls last" for name in by]
     return f"\norder by {', '.join(wanted)}" if wanted else ""
 
 

@@ -87,6 +87,7 @@ def described(
     """
     about = connection.sql("select * from quality.refreshes").to_arrow_table().to_pylist()[0]
     start, end = choice.period
+    fields = user_fields(connection)
     return {
         "publication": publication,
         "as_of": choice.as_of.isoformat(),
@@ -106,12 +107,9 @@ def described(
             filters.described(connection, layer, settings.report_lang), settings.report_lang
         ),
         "dimensions": _dimensions(layer, settings.report_lang)
-        | {
-            f"{one['entity']}__{one['name'].lower()}": {"label": one["label"]}
-            for one in user_fields(connection)
-        },
+        | {f"{one['entity']}__{one['name'].lower()}": {"label": one["label"]} for one in fields},
         "metrics": _metrics(connection, layer, settings.report_lang),
-        "user_fields": user_fields(connection),
+        "user_fields": fields,
         "min_sample": MIN_SAMPLE,
         "record_sets": _record_sets(connection, layer, settings.report_lang),
         "default_period": {"preset": choice.preset, "start": str(start), "end": str(end)},

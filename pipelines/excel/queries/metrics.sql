@@ -6,5 +6,6 @@ select
     label_en,
     definition_ru,
     definition_en,
-    value_format
+    value_format,
+    is_comparable
 from marts.dim_metrics
