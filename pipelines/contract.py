@@ -20,6 +20,7 @@ import polars as pl
 
 from pipelines.bitrix24.access import LOOPBACK_HOSTS
 from pipelines.bitrix24.entities import (
+    AD_COSTS,
     DETAILS,
     ENTITIES,
     LEGACY,
@@ -264,6 +265,8 @@ class Contract:
         )
         total = pl.col("portal_total").fill_null(0)
         entities = pl.col("entity").is_in([table.name for table in ENTITIES])
+        # Their owner may shorten or remove spend files.
+        spend = pl.col("entity") == AD_COSTS.name
         allowed_loss = self.settings.max_deleted_share * pl.col("before")
         before = pl.coalesce("expected", "before")
         drop = before - pl.coalesce("listed", "after")
@@ -282,7 +285,9 @@ class Contract:
             rows_lost=pl.when(entities & _exceeds(pl.col("gone"), allowed_loss))
             .then("gone")
             .otherwise(0),
-            rows_dropped=pl.when(~entities & _exceeds(drop, self.settings.max_drop_share * before))
+            rows_dropped=pl.when(
+                ~entities & ~spend & _exceeds(drop, self.settings.max_drop_share * before)
+            )
             .then(drop)
             .otherwise(0),
         ).sort("entity")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from zoneinfo import available_timezones
@@ -16,6 +17,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     model_validator,
 )
@@ -34,6 +36,17 @@ def _known_timezone(name: str) -> str:
     if name not in available_timezones() or name in ("localtime", "Factory"):
         raise ValueError("is not a time zone; use a name like Europe/Moscow")
     return name
+
+
+def _relative(path: str) -> str:
+    # The path is shown in the reports, which must not tell the folders of a machine.
+    if Path(path).is_absolute() or path.startswith("~"):
+        raise ValueError("must be as seen from the folder of the settings file, like spend/*.csv")
+    return path
+
+
+Pattern = Annotated[str, Field(min_length=1)]
+ColumnName = Annotated[str, Field(min_length=1)]
 
 
 class Named(NamedTuple):
@@ -63,6 +76,70 @@ class LegacyRule(BaseModel):
         return self
 
 
+class SpendColumns(BaseModel):
+    """Names of the columns of a plain spend file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    date: ColumnName
+    cost: ColumnName
+    utm_source: ColumnName | None = None
+    utm_medium: ColumnName | None = None
+    utm_campaign: ColumnName | None = None
+    utm_content: ColumnName | None = None
+    utm_term: ColumnName | None = None
+    source: ColumnName | None = None
+    currency: ColumnName | None = None
+    clicks: ColumnName | None = None
+
+
+class SpendFiles(BaseModel):
+    """Files of one form with the money spent on advertising."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: Annotated[str, AfterValidator(_relative)]
+    format: Literal["metrica", "plain"]
+    columns: SpendColumns | None = None
+    vat: Annotated[Decimal, Field(ge=0, le=100, decimal_places=2)] | None = None
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] | None = None
+
+    @model_validator(mode="after")
+    def _has_columns_if_plain(self) -> SpendFiles:
+        if (self.format == "plain") != (self.columns is not None):
+            raise ValueError("format plain needs `columns`, format metrica has columns of its own")
+        return self
+
+
+class SpendRule(BaseModel):
+    """Conditions that a row of a spend file must all meet to be of a source."""
+
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+    utm_source: Pattern | None = None
+    utm_medium: Pattern | None = None
+    utm_campaign: Pattern | None = None
+    utm_content: Pattern | None = None
+    utm_term: Pattern | None = None
+    source_code: Pattern | None = None
+    source: Pattern
+
+    @model_validator(mode="after")
+    def _has_conditions(self) -> SpendRule:
+        if not self.model_dump(exclude={"source"}, exclude_none=True):
+            raise ValueError("a rule without conditions would match every row")
+        return self
+
+
+# Settings that hold settings of their own, by name.
+PARTS: Mapping[str, type[BaseModel]] = {
+    "legacy_rules": LegacyRule,
+    "spend": SpendFiles,
+    "columns": SpendColumns,
+    "spend_rules": SpendRule,
+}
+
+
 class Settings(BaseModel):
     """All settings, typed; defaults and descriptions are in dbt_project.yml."""
 
@@ -82,6 +159,8 @@ class Settings(BaseModel):
     include_legacy: bool
     city_field: str | None
     user_fields: list[str]
+    spend: list[SpendFiles]
+    spend_rules: list[SpendRule]
     pii: Literal["none", "hash", "full"]
     keep_titles: bool
     refresh_overlap_minutes: Annotated[int, Field(ge=1)]
@@ -91,6 +170,8 @@ class Settings(BaseModel):
     max_drop_share: Annotated[float, Field(ge=0, le=1)]
     stale_after_hours: Annotated[int, Field(gt=0)]
     timestamp_type: Literal["timestamptz", "timestamp"]
+
+    _folder: Path = PrivateAttr(default=ROOT)
 
     @classmethod
     def load(cls, override: Path | None = None) -> Settings:
@@ -102,14 +183,23 @@ class Settings(BaseModel):
         values = dict(_read_yaml(DBT_PROJECT / "dbt_project.yml").get("vars") or {})
         overrides = Overrides.read()
         source = override or overrides.settings
-        if source is not None:
-            values |= _read_yaml(source if source.is_absolute() else ROOT / source)
+        file = ROOT / source if source is not None else None
+        if file is not None:
+            values |= _read_yaml(file)
         if overrides.report_lang:
             values["report_lang"] = overrides.report_lang
         try:
-            return cls.model_validate(values)
+            settings = cls.model_validate(values)
         except ValidationError as error:
             raise SettingsError(_explain(error)) from None
+        if file is not None:
+            settings._folder = file.parent
+        return settings
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the settings file, from which the paths of spend files are seen."""
+        return self._folder
 
     @property
     def reads_titles(self) -> bool:
@@ -150,7 +240,7 @@ class Settings(BaseModel):
         )
 
     def named(self) -> list[Named]:
-        """Stages, pipelines and user fields that the settings name."""
+        """Stages, pipelines, user fields and sources that the settings name."""
         found = [
             *(Named("paid_stages", "deal stage", stage) for stage in self.paid_stages),
             *(Named("lead_stage_outcomes", "lead stage", key) for key in self.lead_stage_outcomes),
@@ -162,6 +252,10 @@ class Settings(BaseModel):
         for number, rule in enumerate(self.legacy_rules):
             what = "stage" if rule.entity == "both" else f"{rule.entity} stage"
             found += [Named(f"legacy_rules.{number}.stages", what, stage) for stage in rule.stages]
+        found += [
+            Named(f"spend_rules.{number}.source", "source", rule.source)
+            for number, rule in enumerate(self.spend_rules)
+        ]
         return found
 
     def dbt_vars(self) -> dict[str, Any]:
@@ -210,8 +304,9 @@ def _explain(error: ValidationError) -> str:
     for problem in error.errors(include_url=False):
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            known = Settings if len(problem["loc"]) == 1 else LegacyRule
-            hint = did_you_mean(str(problem["loc"][-1]), known.model_fields)
+            *outer, name = map(str, problem["loc"])
+            known = next((PARTS[part] for part in reversed(outer) if part in PARTS), Settings)
+            hint = did_you_mean(name, known.model_fields)
             lines.append(f"unknown setting {key}{hint}")
         else:
             message = problem["msg"].removeprefix("Value error, ")

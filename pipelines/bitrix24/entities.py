@@ -6,7 +6,8 @@ Kinds differ in how changes and deletions are found:
   phones);
 - history: stage history, read in full at a full sync, else for the items that changed (rows may
   disappear: Bitrix24 rewrites the history of deleted, reopened and moved items);
-- snapshot: reference data and open activities, read in full every time.
+- snapshot: reference data and open activities, read in full every time;
+- file: rows of spend files, read in full every time, without the portal.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ LAST_INSTANT = dt.datetime(9999, 12, 30, tzinfo=dt.UTC)
 # More digits than the widest column, so that numbers are rounded exactly.
 LONG = Context(prec=60)
 
-Kind = Literal["entity", "legacy", "history", "snapshot"]
+Kind = Literal["entity", "legacy", "history", "snapshot", "file"]
 
 LEAD, DEAL, CONTACT, COMPANY = 1, 2, 3, 4
 # The only field that an activity changes in a lead or deal; stage history is then not read again.
@@ -114,6 +115,11 @@ def _each(kind: pl.DataType, convert: Callable[[Any], Any]) -> ColumnType:
     return ColumnType(kind, converted)
 
 
+def _typed(kind: pl.DataType) -> ColumnType:
+    """A column of values that have their type already."""
+    return ColumnType(kind, lambda given: pl.Series(given, dtype=kind))
+
+
 TEXT = _each(pl.String(), values.text)
 INTEGER = _each(pl.Int64(), values.integer)
 LINK = _each(pl.Int64(), values.link)
@@ -148,7 +154,7 @@ class Table:
     Attributes:
         name: name in schema `raw`.
         kind: how changes and deletions are found.
-        method: REST method that lists the rows.
+        method: REST method that lists the rows; empty if they are not the portal's.
         columns: column → (field of the answer, type).
         items_key: key of the rows in the result; None if the result is the list itself.
         id_key: the answer's ID field.
@@ -628,6 +634,34 @@ FIELDS = Table(
     },
 )
 
+# Rows are made from the spend files; `cost` is without VAT, `currency_code` null in base currency.
+AD_COSTS = Table(
+    name="ad_costs",
+    kind="file",
+    method="",
+    id_key="file",
+    key=("file", "line_number"),
+    columns={
+        name: (name, _typed(kind))
+        for name, kind in {
+            "file": pl.String(),
+            "line_number": pl.Int64(),
+            "date_from": pl.Date(),
+            "date_to": pl.Date(),
+            "utm_source": pl.String(),
+            "utm_medium": pl.String(),
+            "utm_campaign": pl.String(),
+            "utm_content": pl.String(),
+            "utm_term": pl.String(),
+            "source_code": pl.String(),
+            "cost": pl.Decimal(18, 6),
+            "currency_code": pl.String(),
+            "clicks": pl.Int64(),
+            "vat_percent": pl.Decimal(5, 2),
+        }.items()
+    },
+)
+
 ENTITIES = (LEADS, DEALS, CONTACTS, COMPANIES)
 # Columns that link to other records. When a contact or company is merged into another one or
 # deleted, the portal changes only these and no time of change (the vendor's
@@ -645,4 +679,4 @@ REFERENCE = (STATUSES, CATEGORIES, USERS, DEPARTMENTS, CURRENCIES)
 DETAILS = (LEAD_DETAILS, CONTACT_DETAILS, COMPANY_DETAILS)
 # Only the legacy methods give these.
 LEGACY = (LEAD_ADDRESSES, *DETAILS)
-TABLES = (*REFERENCE, FIELDS, *ENTITIES, *LEGACY, *HISTORIES, ACTIVITIES)
+TABLES = (*REFERENCE, FIELDS, AD_COSTS, *ENTITIES, *LEGACY, *HISTORIES, ACTIVITIES)

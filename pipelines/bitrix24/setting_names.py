@@ -1,4 +1,4 @@
-"""Looks up stages, pipelines and user fields from the settings in the reference data."""
+"""Looks up stages, pipelines, sources and user fields from the settings in the reference data."""
 
 from __future__ import annotations
 
@@ -38,6 +38,11 @@ def known_names(reference: Reference) -> dict[str, dict[str, str]]:
         "lead stage": lead_stages,
         "deal stage": deal_stages,
         "stage": lead_stages | deal_stages,
+        "source": {
+            row["STATUS_ID"]: row.get("NAME") or ""
+            for row in statuses
+            if row["ENTITY_ID"] == "SOURCE"
+        },
         "pipeline": {str(row["id"]): row.get("name") or "" for row in reference[CATEGORIES.name]},
         "user field": {
             row["field_name"]: row["label"] or ""
@@ -105,6 +110,7 @@ def _was_known(named: Named, warehouse: Warehouse, client: Client) -> bool:
     table, column = {
         "pipeline": (CATEGORIES.name, "cast(id as varchar)"),
         "user field": (FIELDS.name, "field_name"),
+        "source": (STATUSES.name, "entity_id = 'SOURCE' and status_id"),
     }.get(named.what, (STATUSES.name, "status_id"))
     if table in warehouse.raw_tables():
         with warehouse.connect() as connection:

@@ -1,4 +1,4 @@
-"""Tables that are read in full every time: reference data and open activities."""
+"""Tables that are read in full every time: reference data, open activities, spend files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def snapshot_versions(
         raise Bitrix24Error(f"{table.method} returned a row twice: run the refresh again")
     counts.rows_read += frame.height
     counts.rows_living = frame.height
-    counts.portal_total = frame.height
+    counts.portal_total = frame.height if table.method else None
     previous = sync.previous(table, "row_hash")
     yield only_changed(table, frame, previous)
     yield table.tombstones(previous.join(frame, on=key, how="anti"), sync.refresh_no)

@@ -19,6 +19,7 @@ from dlt.extract import DltResource
 
 from pipelines.bitrix24.entities import (
     ACTIVITIES,
+    AD_COSTS,
     FIELDS,
     HISTORIES,
     LEADS,
@@ -36,7 +37,7 @@ from pipelines.bitrix24.sync import Sync
 
 def logs(sync: Sync) -> Iterator[tuple[str, Table, Iterator[pl.DataFrame]]]:
     """What is appended to each raw table: resource name, table, versions."""
-    for table in (FIELDS, *REFERENCE):
+    for table in (FIELDS, *REFERENCE, AD_COSTS):
         yield table.name, table, snapshot_versions(sync, table, sync.reference[table.name])
     for entity in SYNC_ORDER:
         yield entity.name, entity, item_versions(sync, entity)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,14 @@ from tqdm import tqdm
 
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.completeness import ROWS_A_CHUNK, last_ids
-from pipelines.bitrix24.entities import ENTITIES, FIELDS, REFERENCE, TABLES, Table
+from pipelines.bitrix24.entities import (
+    AD_COSTS,
+    ENTITIES,
+    FIELDS,
+    REFERENCE,
+    TABLES,
+    Table,
+)
 from pipelines.bitrix24.fields import Fields
 from pipelines.bitrix24.first_load import FIRST_PART_ROWS, Part, plan
 from pipelines.bitrix24.offsets import WrittenTimes
@@ -225,8 +232,12 @@ def open_sync(
     full: bool,
     options: Options = SCHEDULED,
     part_rows: int = FIRST_PART_ROWS,
+    spend: Sequence[Mapping[str, Any]] = (),
 ) -> Sync:
     """Opens the portal and reads what is needed before any record: reference data and fields.
+
+    Args:
+        spend: rows of the spend files, which are read before the portal.
 
     Raises:
         Bitrix24Error: it is not the portal of earlier refreshes, or does not show everything.
@@ -254,7 +265,7 @@ def open_sync(
     before = client.requests
     fields = Fields(client, warehouse, settings, filled, full)
     counts[FIELDS.name].requests = client.requests - before
-    reference = {FIELDS.name: fields.rows}
+    reference = {FIELDS.name: fields.rows, AD_COSTS.name: list(spend)}
     for table in REFERENCE:
         before = client.requests
         reference[table.name] = client.pages(table.method, table.params, table.items_key)

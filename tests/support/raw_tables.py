@@ -155,6 +155,22 @@ ENTITY_TABLES: dict[str, dict[str, str]] = {
         "is_dynamic": "boolean",
         "items": "varchar",
     },
+    "ad_costs": {
+        "file": "varchar",
+        "line_number": "bigint",
+        "date_from": "date",
+        "date_to": "date",
+        "utm_source": "varchar",
+        "utm_medium": "varchar",
+        "utm_campaign": "varchar",
+        "utm_content": "varchar",
+        "utm_term": "varchar",
+        "source_code": "varchar",
+        "cost": "decimal(18,6)",
+        "currency_code": "varchar",
+        "clicks": "bigint",
+        "vat_percent": "decimal(5,2)",
+    },
 }
 RUN_TABLES: dict[str, dict[str, str]] = {
     "refreshes": {

@@ -99,17 +99,27 @@ described as (
             'User fields to filter and break down by.'
         ),
         (
-            16, 'pii', 'Личные данные клиентов', 'Personal data of customers',
+            16, 'spend', 'Файлы расходов', 'Spend files',
+            'Откуда берутся расходы на рекламу; пусто — показателей расходов нет.',
+            'Where the money spent on advertising is read from; empty: no figures of spend.'
+        ),
+        (
+            17, 'spend_rules', 'Источники расходов', 'Sources of spend',
+            'К какому источнику CRM относится строка расходов; первое подходящее правило.',
+            'Which CRM source a row of spend is of; the first rule that fits.'
+        ),
+        (
+            18, 'pii', 'Личные данные клиентов', 'Personal data of customers',
             'none — не читаются; hash — хранятся хешами; full — как есть.',
             'none: not read; hash: kept as hashes; full: as they are.'
         ),
         (
-            17, 'keep_titles', 'Названия записей', 'Titles of records',
+            19, 'keep_titles', 'Названия записей', 'Titles of records',
             'Да: названия лидов и сделок читаются, хотя личные данные — нет.',
             'Yes: titles of leads and deals are read though personal data are not.'
         ),
         (
-            18, 'stale_after_hours', 'Данные устаревают, часов', 'Data grow old, hours',
+            20, 'stale_after_hours', 'Данные устаревают, часов', 'Data grow old, hours',
             'Через столько часов после обновления страницы предупреждают об этом.',
             'After as many hours since the refresh the pages warn of it.'
         )
@@ -134,7 +144,7 @@ described as (
 {%- for setting in [
     'city_field', 'portal_timezone', 'report_lang', 'forgotten_lead_days', 'forgotten_deal_days',
     'planned_is_not_forgotten', 'repeat_means', 'attribution', 'legacy_rules', 'include_legacy',
-    'pii', 'keep_titles', 'stale_after_hours'
+    'spend', 'spend_rules', 'pii', 'keep_titles', 'stale_after_hours'
 ] if setting_text(var(setting)) -%}
     {%- do given.append((setting, setting_text(var(setting)), none)) -%}
 {%- endfor -%}

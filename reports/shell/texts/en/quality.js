@@ -115,5 +115,6 @@ export default {
 		lead_details: "Customers' data in leads",
 		contact_details: "Contacts' data",
 		company_details: "Companies' data",
+		ad_costs: 'Ad spend',
 	},
 };

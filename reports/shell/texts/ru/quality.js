@@ -117,5 +117,6 @@ export default {
 		lead_details: 'Данные клиентов в лидах',
 		contact_details: 'Данные контактов',
 		company_details: 'Данные компаний',
+		ad_costs: 'Расходы на рекламу',
 	},
 };
