@@ -310,7 +310,7 @@ def test_a_broken_engine_is_no_bad_data(
     monkeypatch.setattr(ExpectColumnValuesToBeUnique, "_validate", breaks)
     with pytest.raises(CheckEngineError) as caught:
         check(warehouse)
-    assert "keys_repeated of statuses could not be run (ZeroDivisionError)" in str(caught.value)
+    assert "keys_repeated of the rows could not be run (ZeroDivisionError)" in str(caught.value)
     assert "Планов" not in str(caught.value)
     assert caught.value.exit_code == 1
     assert warehouse.last_refreshes() == []
