@@ -7,8 +7,8 @@ history, rates and reference data, and the current version of everything. It rem
 - rows of refreshes that were never completed, and rows that a crash loaded twice;
 - versions of leads, deals, contacts and companies that differ from the one before only in those
   times;
-- earlier versions of open activities, contact details and cities, and those whose record or owner
-  is gone from the portal: only the current version is read anywhere.
+- earlier versions of open activities, contact details, cities and rows of spend files, and those
+  whose record, owner or row is gone: only the current version is read anywhere.
 
 The last completed refresh, and one that waits for its checks, are not touched.
 """
@@ -19,7 +19,15 @@ from dataclasses import dataclass
 
 import duckdb
 
-from pipelines.bitrix24.entities import ACTIVITIES, ENTITIES, LEGACY, TABLES, OwnedTable, Table
+from pipelines.bitrix24.entities import (
+    ACTIVITIES,
+    AD_COSTS,
+    ENTITIES,
+    LEGACY,
+    TABLES,
+    OwnedTable,
+    Table,
+)
 from pipelines.errors import CompactFailed
 from pipelines.warehouse import LATEST, Warehouse
 
@@ -125,7 +133,7 @@ def _dropped(warehouse: Warehouse) -> dict[str, str]:
 
 def _superseded(connection: duckdb.DuckDBPyConnection, table: Table) -> str | None:
     """When a version is no longer needed; None if all are needed."""
-    if table == ACTIVITIES or table in LEGACY:
+    if table in (ACTIVITIES, AD_COSTS) or table in LEGACY:
         return f"({IS_NOT_CURRENT} or is_deleted)"
     if table not in ENTITIES:
         return None

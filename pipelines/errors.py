@@ -45,6 +45,13 @@ class SettingsError(PipelineError):
     exit_code = 2
 
 
+class SpendFileError(PipelineError):
+    """A spend file is missing or cannot be read; the text names file, line, reason and remedy."""
+
+    exit_code = 2
+    advice = "correct the spend files that the message names; every run fails until then"
+
+
 class ChecksFailed(PipelineError):
     """Raw checks or dbt tests failed: nothing is published; `results` includes passed ones."""
 

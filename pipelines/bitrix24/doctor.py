@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import partial
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -41,7 +42,7 @@ from pipelines.bitrix24.setting_names import known_names, open_behind_paid
 from pipelines.bitrix24.sync import Sync, filter_time, open_sync
 from pipelines.bitrix24.values import listed
 from pipelines.environment import ROOT
-from pipelines.errors import Bitrix24Error, SettingsError
+from pipelines.errors import Bitrix24Error, SettingsError, SpendFileError
 from pipelines.issues import (
     HISTORY_BEGINS_AFTER_DEAL,
     OPEN_AFTER_HAND_OVER,
@@ -49,6 +50,7 @@ from pipelines.issues import (
     published_issues,
 )
 from pipelines.settings import Settings
+from pipelines.spend import read_spend
 from pipelines.warehouse import Warehouse
 
 MOST_SKEW_SECONDS = 60
@@ -146,6 +148,7 @@ class _Examination:
 
     def findings(self) -> Iterator[Finding]:
         yield from self._way_in()
+        yield from self._guarded(self._spend)
         yield from self._guarded(self._connection)
         if self._is_reachable:
             yield from self._guarded(self._clock)
@@ -177,7 +180,7 @@ class _Examination:
             if str(error) not in self._told:
                 self._told.add(str(error))
                 yield Finding("problem", str(error))
-        except SettingsError as error:
+        except (SettingsError, SpendFileError) as error:
             yield Finding("problem", str(error), error.exit_code)
 
     def _way_in(self) -> Iterator[Finding]:
@@ -194,6 +197,23 @@ class _Examination:
                 )
         else:
             yield Finding("ok", f"{access.portal_url}, by an inbound webhook")
+
+    def _spend(self) -> Iterator[Finding]:
+        """Reads the spend files as the extraction does: rows, days and sums of each."""
+        files: dict[str, list[dict[str, Any]]] = {}
+        for row in read_spend(self.settings):
+            files.setdefault(row["file"], []).append(row)
+        for name, rows in files.items():
+            sums: dict[str, Decimal] = {}
+            for row in rows:
+                currency = row["currency_code"] or "in the base currency"
+                sums[currency] = sums.get(currency, Decimal()) + row["cost"]
+            told = ", ".join(f"{amount:,.2f} {currency}" for currency, amount in sums.items())
+            yield Finding(
+                "ok",
+                f"{name}: {len(rows):,} rows of spend from {min(row['date_from'] for row in rows)}"
+                f" to {max(row['date_to'] for row in rows)}, {told} without VAT",
+            )
 
     def _connection(self) -> Iterator[Finding]:
         """Tries once: a refresh waits minutes for a portal that is down, the doctor does not."""

@@ -28,6 +28,7 @@ from pipelines.options import SCHEDULED, Options
 from pipelines.personal_data import forget
 from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
+from pipelines.spend import Row, read_spend
 from pipelines.warehouse import Warehouse
 
 
@@ -73,11 +74,14 @@ def extract(
         is_next_part: another part of a first load; a scheduled full sync waits until it is over.
 
     Raises:
+        SpendFileError: a spend file is missing or cannot be read.
         Bitrix24Error: the portal refused a request, lost rows or sent bad data; nothing becomes
             visible.
     """
     client.accepts_difference = DIFFERENCE in options.accept
-    sync = _begin(client, warehouse, settings, options, part_rows, is_next_part)
+    # Before the first request: wrong files are told at once.
+    spend = read_spend(settings)
+    sync = _begin(client, warehouse, settings, options, part_rows, is_next_part, spend)
     pipeline = raw_pipeline(warehouse)
     if sync.full:
         write_atomically(warehouse.full_sync_begun, sync.refresh_no, private=True)
@@ -108,6 +112,7 @@ def _begin(
     options: Options,
     part_rows: int,
     is_next_part: bool,
+    spend: Sequence[Row],
 ) -> Sync:
     """Opens the sync, decides whether it is full, and erases what is no longer allowed."""
     completed = warehouse.last_refreshes()
@@ -123,6 +128,7 @@ def _begin(
         full=(options.full and not is_next_part) or last_full is None or other_fields,
         options=options,
         part_rows=part_rows,
+        spend=spend,
     )
     if last_full is not None and not sync.full:
         age = sync.portal.as_of - last_full.as_of

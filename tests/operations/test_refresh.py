@@ -338,6 +338,26 @@ def test_wrong_settings_exit_2(
     assert message in done.stderr
 
 
+def test_a_wrong_spend_file_exits_2_before_the_first_request(
+    portal: Portal, warehouse: Warehouse, tmp_path: Path
+) -> None:
+    settings = tmp_path / "settings.yml"
+    settings.write_text("spend: [{path: spend.csv, format: metrica}]", encoding="utf-8")
+    text = "Date,UTMSource,Expenses\n2026-03-01,vk,ten\n"
+    (tmp_path / "spend.csv").write_text(text, encoding="utf-8")
+    before, requests = publication(warehouse), portal.requests
+    done = pipelines(
+        warehouse, "refresh", SETTINGS=str(settings), BITRIX24_WEBHOOK_URL=portal.webhook_url
+    )
+    assert done.returncode == 2
+    assert "spend.csv, line 2: Expenses is 'ten': write an amount as 1234.50" in done.stderr
+    assert (publication(warehouse), portal.requests) == (before, requests)
+    run = run_file(warehouse)
+    assert (run["status"], run["exit_code"], run["failed_step"]) == ("failed", 2, "extract")
+    assert run["what_to_do"].startswith("correct the spend files that the message names")
+    assert str(tmp_path) not in done.stderr + done.stdout + run["error"]
+
+
 def test_a_missing_webhook_and_wrong_usage_exit_2(warehouse: Warehouse) -> None:
     done = pipelines(warehouse, "extract", BITRIX24_WEBHOOK_URL="")
     assert (done.returncode, "BITRIX24_WEBHOOK_URL is not set" in done.stderr) == (2, True)

@@ -83,6 +83,36 @@ def test_project_and_package_have_one_version() -> None:
         ("legacy_rules: [{stage: [NEW]}]", "legacy_rules.0.stage; did you mean stages?"),
         ("legacy_rules: [{entity: deal}]", "a rule without conditions would match every record"),
         ("legacy_rules: [{created_before: soon}]", "legacy_rules.0.created_before = 'soon'"),
+        ("spend: [{path: spend/*.csv}]", "setting spend.0.format"),
+        ("spend: [{path: spend/*.csv, format: metrica, vat: 122}]", "setting spend.0.vat = 122"),
+        (
+            "spend: [{path: spend/*.csv, format: metrica, currency: rub}]",
+            "setting spend.0.currency = 'rub'",
+        ),
+        (
+            "spend: [{path: /srv/spend/*.csv, format: metrica}]",
+            "spend.0.path = '/srv/spend/*.csv': must be as seen from the folder of the settings",
+        ),
+        ("spend: [{path: ~/spend.csv, format: metrica}]", "must be as seen from the folder of the"),
+        ("spend: [{path: a.csv, format: plain}]", "format plain needs `columns`, format metrica"),
+        (
+            "spend: [{path: a.csv, format: metrica, columns: {date: День, cost: Расход}}]",
+            "format plain needs `columns`, format metrica has columns of its own",
+        ),
+        (
+            "spend: [{path: a.csv, format: plain, columns: {date: День, cots: Расход}}]",
+            "unknown setting spend.0.columns.cots; did you mean cost?",
+        ),
+        (
+            "spend: [{path: a.csv, format: metrica, currncy: RUB}]",
+            "unknown setting spend.0.currncy; did you mean currency?",
+        ),
+        (
+            "spend_rules: [{utm_sorce: vk, source: VK}]",
+            "unknown setting spend_rules.0.utm_sorce; did you mean utm_source?",
+        ),
+        ("spend_rules: [{utm_source: vk}]", "setting spend_rules.0.source"),
+        ("spend_rules: [{source: VK}]", "a rule without conditions would match every row"),
         ("portal_timezone: localtime", "portal_timezone = 'localtime': is not a time zone"),
         ("portal_timezone: posix/Europe/Moscow", "'posix/Europe/Moscow': is not a time zone"),
         (
@@ -213,6 +243,12 @@ def test_the_file_of_the_environment_overrides_the_defaults(
             {"legacy_rules": [{"entity": "lead", "stages": ["WON"]}]},
             "setting legacy_rules.0.stages names the lead stage 'WON'",
         ),
+        # A lead stage is no source.
+        (
+            {"spend_rules": [{"utm_source": "vk", "source": "NEW"}]},
+            "setting spend_rules.0.source names the source 'NEW', which the portal does not have\n"
+            "  it has: WEB «Web»",
+        ),
         ({"city_field": "UF_CRM_CITI"}, "city_field names the user field 'UF_CRM_CITI'"),
         ({"user_fields": ["UF_CRM_CITI"]}, "did you mean UF_CRM_CITY?"),
     ],
@@ -229,17 +265,22 @@ def test_a_name_that_the_portal_does_not_have_is_refused_before_anything_is_read
 
 
 def test_names_of_the_past_are_allowed(portal: Portal, tmp_path: Path) -> None:
-    """The deleted stage is in the history; an earlier refresh saw the pipeline."""
+    """The deleted stage is in the history; an earlier refresh saw the pipeline and the source."""
     named = settings(
         paid_stages=["C1:UC_GONE", "C1:UC_PAID"],
         sales_pipelines=[0, 1],
         legacy_rules=[{"stages": ["WON", "JUNK"]}],
         user_fields=["UF_CRM_CITY"],
+        spend_rules=[{"utm_source": "vk", "source": "WEB"}],
     )
     warehouse = Warehouse(tmp_path)
     extract(Client(portal.webhook_url), warehouse, named)
     rows = [{"id": 0, "name": "Продажи", "sort": 100, "isDefault": "Y"}]
     portal.replace("categories", rows)
+    stages = [row for row in STATUSES if row["ENTITY_ID"] != "SOURCE"]
+    portal.replace("statuses", [*stages, status(8, "DEAL_STAGE_1", "C1:UC_PAID")])
     extract(Client(portal.webhook_url), warehouse, named)
-    with pytest.raises(SettingsError, match="the pipeline '1', which the portal does not have"):
+    with pytest.raises(SettingsError) as caught:
         extract(Client(portal.webhook_url), Warehouse(tmp_path / "new"), named)
+    assert "the pipeline '1', which the portal does not have" in str(caught.value)
+    assert "the source 'WEB', which the portal does not have" in str(caught.value)
