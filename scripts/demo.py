@@ -20,7 +20,6 @@ DEMO = ROOT / "data" / "demo"
 # A demo uses no portal, application or chat of the environment or of `.env`, which only fills in
 # variables that are not set.
 UNSET = (
-    "SETTINGS",
     "BITRIX24_PORTAL",
     "BITRIX24_OAUTH_CLIENT_ID",
     "BITRIX24_OAUTH_CLIENT_SECRET",
@@ -57,6 +56,7 @@ def run_refresh(webhook_url: str) -> int:
         **dict.fromkeys(UNSET, ""),
         "BITRIX24_WEBHOOK_URL": webhook_url,
         "WAREHOUSE_DIR": str(DEMO),
+        "SETTINGS": str(DEMO / "portal" / "settings.yml"),
     }
     command = [sys.executable, "-m", "pipelines", "refresh"]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode

@@ -1,4 +1,7 @@
-"""A believable Russian company that sells through Bitrix24, as a portal data directory."""
+"""A believable Russian company that sells through Bitrix24, as a portal data directory.
+
+What it spends on advertising lies beside, with the settings that name it (`spend.py`).
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from scripts.demo_company.deals import plan_deals
 from scripts.demo_company.leads import plan_leads
 from scripts.demo_company.plan import Plan
 from scripts.demo_company.rows import Rows
+from scripts.demo_company.spend import write_spend
 from scripts.demo_company.timeline import Clock
 
 FileFormat = Literal["jsonl", "parquet"]
@@ -46,7 +50,7 @@ def generate(
     reference_month: bool = False,
     file_format: FileFormat = "jsonl",
 ) -> None:
-    """Write a portal data directory; the same arguments write the same bytes.
+    """Write a portal data directory and the spend files; the same arguments write the same bytes.
 
     Args:
         out_dir: folder, created if missing; files of an earlier company are replaced.
@@ -93,6 +97,7 @@ def generate(
     }
     text = json.dumps(portal, ensure_ascii=False, indent=1)
     (folder / "portal.json").write_text(text + "\n", encoding="utf-8")
+    write_spend(folder, plan)
 
 
 def _check(leads: int, until: dt.datetime, months: int, reference_month: bool) -> None:

@@ -13,6 +13,8 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from pipelines.settings import Settings
+from pipelines.spend import read_spend
 from scripts.demo_company import generate
 from scripts.demo_company.__main__ import main
 
@@ -50,6 +52,7 @@ class Portal:
     """Rows of a generated data directory, by file."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.rows: dict[str, list[Row]] = {
             path.stem: [json.loads(line) for line in path.read_text("utf-8").splitlines()]
             for path in folder.glob("*.jsonl")
@@ -105,9 +108,13 @@ def test_same_arguments_write_same_bytes(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("one", "two", "other")]
     for folder, seed in zip(folders, (5, 5, 6), strict=True):
         generate(folder, leads=400, seed=seed, months=5)
-    one, two, other = ({p.name: p.read_bytes() for p in f.iterdir()} for f in folders)
+    one, two, other = (
+        {p.relative_to(f).as_posix(): p.read_bytes() for p in f.rglob("*") if p.is_file()}
+        for f in folders
+    )
     assert one == two
     assert one["leads.jsonl"] != other["leads.jsonl"]
+    assert one["spend/direct.csv"] != other["spend/direct.csv"]
 
 
 def test_parquet_holds_the_rows_of_the_lines(tmp_path: Path) -> None:
@@ -303,6 +310,31 @@ def test_sources_differ_in_quality(company: Portal) -> None:
         labels[row.get("utmSource")].add(row.get("sourceId"))
     assert labels["yandex"] == {"UC_DIRECT"}
     assert labels["vk"] == {"UC_VK"}
+
+
+def test_what_is_spent_lies_in_files_that_the_settings_name(company: Portal) -> None:
+    rows = read_spend(Settings.load(company.folder / "settings.yml"))
+    assert min(row["date_from"] for row in rows) == dt.date(2025, 1, 1)
+    assert max(row["date_to"] for row in rows) == dt.date(2026, 3, 31)
+    total = (company.folder / "spend" / "direct.csv").read_text("cp1251").splitlines()[-1]
+    direct = [row for row in rows if row["file"] == "spend/direct.csv"]
+    clicks, cost = sum(row["clicks"] for row in direct), sum(row["cost"] for row in direct)
+    assert total == f"Всего;;{clicks};{cost:.2f}".replace(".", ",")
+    campaigns = {row.get("utmCampaign") for row in company.leads}
+    unknown = [row["utm_campaign"] for row in rows if row["utm_campaign"] not in {*campaigns, None}]
+    assert unknown == ["tg_posevy"]
+
+    received = Counter(row.get("sourceId") for row in company.leads)
+    assert received["UC_RADIO"] == 0
+    spent = Counter[str]()
+    for row in rows:
+        if row["currency_code"] != "EUR":
+            spent[row["source_code"] or row["utm_source"]] += row["cost"]
+    assert {"TRADE_SHOW", "UC_RADIO", "vk", "avito", "2gis", "telegram"} <= spent.keys()
+    # Roubles for a lead: junk is cheap, and what pays is dear.
+    assert spent["vk"] / received["UC_VK"] < 200
+    assert cost / received["UC_DIRECT"] > 1000
+    assert spent["TRADE_SHOW"] / received["TRADE_SHOW"] > 4000
 
 
 def test_leads_come_in_working_time(company: Portal) -> None:

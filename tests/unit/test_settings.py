@@ -179,11 +179,11 @@ def test_a_demo_meets_no_portal_and_no_chat_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     others = [
-        *("SETTINGS", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID", "NOTIFY"),
+        *("TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID", "NOTIFY"),
         *(f"BITRIX24_{name}" for name in ("PORTAL", "CHAT_WEBHOOK_URL", "CHAT_ID")),
         *(f"BITRIX24_OAUTH_{name}" for name in ("CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN")),
     ]
-    for name in others:
+    for name in (*others, "SETTINGS"):
         monkeypatch.setenv(name, "of the company")
     given: list[dict[str, str]] = []
 
@@ -195,6 +195,7 @@ def test_a_demo_meets_no_portal_and_no_chat_of_the_environment(
     assert demo.run_refresh("http://127.0.0.1:1/rest/1/demo/") == 0
     # Empty and not absent: what is absent is taken from `.env`.
     assert {name: given[0][name] for name in others} == dict.fromkeys(others, "")
+    assert given[0]["SETTINGS"] == str(demo.DEMO / "portal" / "settings.yml")
     for name, value in given[0].items():
         monkeypatch.setenv(name, value)
     assert isinstance(from_environment(Warehouse.from_environment()), Webhook)
