@@ -232,7 +232,7 @@ def open_sync(
     full: bool,
     options: Options = SCHEDULED,
     part_rows: int = FIRST_PART_ROWS,
-    spend: Sequence[Mapping[str, Any]] = (),
+    spend: Sequence[dict[str, Any]] = (),
 ) -> Sync:
     """Opens the portal and reads what is needed before any record: reference data and fields.
 
@@ -265,7 +265,7 @@ def open_sync(
     before = client.requests
     fields = Fields(client, warehouse, settings, filled, full)
     counts[FIELDS.name].requests = client.requests - before
-    reference = {FIELDS.name: fields.rows, AD_COSTS.name: list(spend)}
+    reference = {FIELDS.name: fields.rows, AD_COSTS.name: [*spend]}
     for table in REFERENCE:
         before = client.requests
         reference[table.name] = client.pages(table.method, table.params, table.items_key)

@@ -109,7 +109,7 @@ def write_spend(folder: Path, plan: Plan) -> None:
         old.unlink()
     for month, of_month in groupby(days, key=lambda day: f"{day:%Y-%m}"):
         span = list(of_month)
-        rows = [
+        rows: list[tuple[Any, ...]] = [
             (row.day, *row[1:4], _points(row.cost), row.clicks)
             for row in clicks
             if row.utm_source != "yandex" and span[0] <= row.day <= span[-1]

@@ -255,7 +255,7 @@ def test_every_column_of_a_plain_file_may_be_named(write: Write) -> None:
         ("2026-03-01,vk,1,,many", "Clicks is 'many': write a whole number"),
         ("2026-03-01,,1,,", "needs either UTMSource or TrafficSource"),
         ("2026-03-01,vk,1", "3 cells, 5 columns; put texts that hold a separator in quotes"),
-        ("2026-03-01,vk,1,5,,", "6 cells, 5 columns"),
+        ("2026-03-01,vk,1,5,,7", "6 cells, 5 columns"),
         ("Итого,,5,,", "Date is 'Итого': write a day"),
         ('2026-03-01,"vk,1,,', "not CSV (unexpected end of data): close its quotes"),
         ('2026-03-01,"v"k,1,,', "not CSV ("),
