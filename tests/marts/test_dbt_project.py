@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -17,7 +18,12 @@ import duckdb
 import pytest
 import yaml
 
+from pipelines.build import build
+from pipelines.compiled import FILES, PARTS, digest
+from pipelines.errors import ChecksFailed
 from pipelines.settings import DBT_PROJECT, Settings
+from pipelines.warehouse import Warehouse
+from tests.support import compiled_models
 from tests.support.compiled_models import build_models, run_models
 from tests.support.raw_portal import REFRESHES, lay_out_portal
 from tests.support.raw_tables import create_raw_tables, insert_rows, query
@@ -104,6 +110,53 @@ def test_compiled_models_leave_what_dbt_leaves(portal: Path, tmp_path: Path) -> 
             for one, other in (("ours", "dbts"), ("dbts", "ours")):
                 query = f"from {one}.{table} except all from {other}.{table}"
                 assert connection.execute(query).fetchall() == [], table
+
+
+def test_what_dbt_compiled_runs_again_until_something_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+
+    def counted(command: list[str], *arguments: Any) -> subprocess.CompletedProcess[str]:
+        started.append(command)
+        return compiled_models.dbt(command, *arguments)
+
+    monkeypatch.setattr("pipelines.build.run_process", counted)
+    monkeypatch.setattr(Settings, "must_erase", lambda *_: False)
+    lay_out_portal(tmp_path)
+    warehouse, settings = Warehouse(tmp_path), Settings.load()
+    stages = "select stage_name from marts.dim_stages where entity = 'lead' and stage_id = 'NEW'"
+    results = build(warehouse, settings)
+    assert query(tmp_path, stages) == [("Новый",)] and len(started) == 1
+    with warehouse.connect(read_only=False) as connection:
+        connection.execute("update raw.statuses set name = 'Свежий' where status_id = 'NEW'")
+    assert build(warehouse, settings) == results and len(started) == 1
+    assert query(tmp_path, stages) == [("Свежий",)]
+    changed = Settings.model_validate({**settings.model_dump(), "repeat_means": "sale"})
+    build(warehouse, changed)
+    assert len(started) == 2
+    with warehouse.connect(read_only=False) as connection:
+        connection.execute(
+            "insert into raw.statuses select * replace (-1 as id) from raw.statuses"
+            " where status_id = 'NEW'"
+        )
+    with pytest.raises(ChecksFailed):
+        build(warehouse, changed)
+    assert len(started) == 3 and warehouse.unfinished_build.exists()
+
+
+@pytest.mark.parametrize("change", ["macros/labels.sql", "models/new.yml", "dbt_project.yml"])
+def test_a_change_of_the_project_is_compiled_again(tmp_path: Path, change: str) -> None:
+    project = tmp_path / "dbt_project"
+    for part in (*PARTS, *FILES):
+        copy = shutil.copytree if (DBT_PROJECT / part).is_dir() else shutil.copy
+        project.mkdir(exist_ok=True)
+        copy(DBT_PROJECT / part, project / part)
+    assert digest({}, project) == digest({})
+    assert digest({"repeat_means": "sale"}, project) != digest({})
+    with (project / change).open("a", encoding="utf-8") as file:
+        file.write("\n")
+    assert digest({}, project) != digest({})
 
 
 def test_settings_in_force_are_published(portal: Path, configured: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import functools
-import hashlib
 import json
 import os
 import shutil
@@ -16,7 +15,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,13 +22,12 @@ from unittest import mock
 import duckdb
 import yaml
 
+from pipelines.compiled import GOOD, digest, nodes_in_order, run_nodes
 from pipelines.environment import ROOT
 from pipelines.settings import DBT_PROJECT
 
 CACHE = ROOT / ".pytest_cache" / "compiled_models"
-PARTS = ("macros", "models", "tests")
 # dbt's files on the project that the pipeline reads too.
-GOOD = ("success", "pass")
 MANIFESTS = ("manifest.json", "semantic_manifest.json")
 
 
@@ -64,40 +61,15 @@ def build_models(
     target.mkdir(parents=True, exist_ok=True)
     for name in MANIFESTS:
         shutil.copy(source / name, target / name)
-    results: list[dict[str, Any]] = []
-    broken: set[str] = set()
+    nodes = [
+        node
+        for node in _in_order(source / "manifest.json")
+        if with_tests or node["resource_type"] == "model"
+    ]
     with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
-        connection.execute("set preserve_insertion_order = false")
         # Far from the portal's: no day may move.
         connection.execute("set timezone = 'Asia/Tokyo'")
-        for node in _in_order(source / "manifest.json"):
-            is_test = node["resource_type"] == "test"
-            if is_test and not with_tests:
-                continue
-            result: dict[str, Any] = {"unique_id": node["unique_id"], "failures": None}
-            results.append(result)
-            if broken.intersection(node["depends_on"]["nodes"]):
-                broken.add(node["unique_id"])
-                result |= {"status": "skipped", "message": None}
-                continue
-            try:
-                if not is_test:
-                    _create(connection, node)
-                    result |= {"status": "success", "message": "OK"}
-                    continue
-                failing = connection.execute(f"select count(*) from ({node['compiled_code']})")
-                (failures,) = failing.fetchone() or (0,)
-            except duckdb.Error as error:
-                broken.add(node["unique_id"])
-                result |= {"status": "error", "message": str(error)}
-                continue
-            result |= {"status": "fail" if failures else "pass", "failures": failures}
-            result["message"] = (
-                f"Got {failures} results, configured to fail if != 0" if failures else None
-            )
-            if failures:
-                broken.update(node["depends_on"]["nodes"])
-    return results
+        return run_nodes(connection, nodes)
 
 
 def dbt(
@@ -123,56 +95,15 @@ def compiled_models() -> Iterator[None]:
         yield
 
 
-def _create(connection: duckdb.DuckDBPyConnection, model: dict[str, Any]) -> None:
-    """Puts a model in the place of the relation of its name."""
-    kind, name = model["config"]["materialized"], model["relation_name"]
-    connection.execute(f'create schema if not exists "{model["schema"]}"')
-    other = "view" if kind == "table" else "table"
-    there = connection.execute(
-        f"select count(*) from duckdb_{other}s() where schema_name = ? and {other}_name = ?",
-        [model["schema"], model["alias"]],
-    ).fetchone()
-    if there != (0,):
-        connection.execute(f"drop {other} {name}")
-    if not model["contract"]["enforced"]:
-        connection.execute(f"create or replace {kind} {name} as ({model['compiled_code']}\n)")
-        return
-    columns = model["columns"].values()
-    declared = ", ".join(f"{column['name']} {column['data_type']}" for column in columns)
-    names = ", ".join(column["name"] for column in columns)
-    connection.execute(f"create or replace table {name} ({declared})")
-    connection.execute(
-        f"insert into {name} ({names}) select {names} from ({model['compiled_code']}\n)"
-    )
-
-
-@functools.lru_cache(maxsize=8)
-def _in_order(manifest: Path) -> list[dict[str, Any]]:
-    """Models after those that they read, each test after its models."""
-    nodes = json.loads(manifest.read_text(encoding="utf-8"))["nodes"]
-    models = {key: node for key, node in nodes.items() if node["resource_type"] == "model"}
-    waiting = [node for node in nodes.values() if node["resource_type"] == "test"]
-    done: dict[str, dict[str, Any]] = {}
-    while models:
-        ready = [
-            key
-            for key, node in models.items()
-            if not any(parent in models for parent in node["depends_on"]["nodes"])
-        ]
-        for key in ready:
-            done[key] = models.pop(key)
-        for test in [one for one in waiting if not models.keys() & one["depends_on"]["nodes"]]:
-            done[test["unique_id"]] = test
-            waiting.remove(test)
-    return [node for node in done.values() if node["config"]["materialized"] != "ephemeral"]
+_in_order = functools.lru_cache(maxsize=8)(nodes_in_order)
 
 
 def compile_models(project: Path, variables: Mapping[str, Any]) -> Path:
     """Folder with dbt's manifests of the project under the settings, which hold all SQL."""
     defaults = yaml.safe_load((project / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
     values = {**defaults, **variables}
-    source = CACHE / _digest(project)
-    folder = source / hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+    source = CACHE / digest({}, project)
+    folder = source / digest(values, project)
     if folder.exists():
         return folder
     source.mkdir(parents=True, exist_ok=True)
@@ -189,15 +120,6 @@ def compile_models(project: Path, variables: Mapping[str, Any]) -> Path:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         fresh.rename(folder)
     return folder
-
-
-def _digest(project: Path) -> str:
-    """Of all that dbt reads; a changed project is compiled again."""
-    found = hashlib.sha256(f"{version('dbt-core')} {version('dbt-duckdb')}".encode())
-    paths = [path for part in PARTS for path in (project / part).rglob("*") if path.is_file()]
-    for path in sorted([project / "dbt_project.yml", *paths]):
-        found.update(f"{path.relative_to(project)} ".encode() + path.read_bytes())
-    return found.hexdigest()[:16]
 
 
 _manifests: dict[Path, Any] = {}
