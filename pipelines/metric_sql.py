@@ -33,7 +33,7 @@ AGGREGATES = {
     "min": "min({})",
     "max": "max({})",
 }
-DIMENSION = re.compile(r"\{\{\s*(?:Time)?Dimension\('(\w+)'(?:,\s*'\w+')?\)\s*\}\}")
+DIMENSION = re.compile(r"\{\{\s*(?:TimeDimension|Dimension|Entity)\('(\w+)'(?:,\s*'\w+')?\)\s*\}\}")
 PERIOD = "metric_time"
 CHOSEN_GRAIN = "chosen"
 
@@ -49,8 +49,9 @@ class MetricQuery:
     Attributes:
         metrics: Names of metrics.
         by: Dimensions: `lead__source_name` is one of a semantic model and of those joined to it,
-            `manager_name` that of each metric's own model, `metric_time__month` the period of each
-            metric's own time axis; of `metric_time__chosen` the grain is chosen later.
+            `manager_name` that of each metric's own model, `touch_source` an entity that their
+            models share, `metric_time__month` the period of each metric's own time axis; of
+            `metric_time__chosen` the grain is chosen later.
             Dimensions in a tuple of their own are totalled together, as a stage with its name.
         in_period: Only what happened in the chosen period, each metric by its own time axis.
         stock: Those of the metrics that are told as of now, whatever the period.
@@ -187,11 +188,18 @@ class SemanticLayer:
         )
 
     def dimensions(self) -> list[str]:
-        """Names of all dimensions, `lead__source_name`."""
+        """Names of all that metrics are grouped by: dimensions, `lead__source_name`, and entities
+        that are the rows of no model, `touch_source`."""
+        primary = {name for name, _ in self._primary.values()}
+        models = self._models.values()
+        shared = [one["name"] for model in models for one in model["entities"]]
         return [
-            f"{self._primary[model['name']][0]}__{dimension['name']}"
-            for model in self._models.values()
-            for dimension in model["dimensions"]
+            *(
+                f"{self._primary[model['name']][0]}__{dimension['name']}"
+                for model in models
+                for dimension in model["dimensions"]
+            ),
+            *(name for name in dict.fromkeys(shared) if name not in primary),
         ]
 
     def beside(self, metric: str) -> dict[str, str]:
@@ -362,10 +370,15 @@ class SemanticLayer:
         if self._models[model]["primary_entity"]:
             for entity in self._models[model]["entities"]:
                 other = next(
-                    name
-                    for name, (primary, _) in self._primary.items()
-                    if primary == entity["name"] and self._models[name]["measures"]
+                    (
+                        name
+                        for name, (primary, _) in self._primary.items()
+                        if primary == entity["name"] and self._models[name]["measures"]
+                    ),
+                    None,
                 )
+                if other is None:
+                    continue
                 target, key = targets.get(other, f"{model}_{other}"), self._primary[other][1]
                 places.append(f"[[of {target} {entity['expr']} {self._table(other)} {key}]]")
         return places
@@ -380,8 +393,10 @@ class SemanticLayer:
         return self._column(name, scan.model, scan.joined)
 
     def _column(self, name: str, model: str, joined: dict[str, dict[str, str]]) -> str:
-        """A dimension as SQL in a scan of `model`; unqualified it is of that model."""
+        """A dimension or entity as SQL in a scan of `model`; unqualified it is of that model."""
         entity, _, dimension = name.rpartition("__")
+        if not entity and not self._has(model, name):
+            return self._entity(model, name)
         if not entity or (entity == self._primary[model][0] and self._has(model, dimension)):
             return self._dimension(model, dimension)
         for other, (primary, _) in self._primary.items():
@@ -404,7 +419,7 @@ class SemanticLayer:
         for one in self._models[model]["entities"]:
             if one["name"] == entity:
                 return " ".join((one["expr"] or entity).split())
-        raise UnknownName(f"{entity} is no entity of the semantic model {model}")
+        raise UnknownName(f"{entity} is no dimension and no entity of the semantic model {model}")
 
     def _table(self, model: str) -> str:
         relation = self._models[model]["node_relation"]

@@ -114,6 +114,7 @@ def _descriptions(content: Mapping[str, Any]) -> dict[str, str]:
         )
     for model in content["semantic_models"]:
         for entity in model["entities"]:
+            found[entity["name"]] = entity["description"] or ""
             if entity["type"] == "primary":
                 found |= {
                     f"{entity['name']}__{dimension['name']}": dimension["description"] or ""

@@ -71,29 +71,32 @@
 
 {#
     amount × rate / units, rounded half away from zero to 2 decimals, exactly: DuckDB divides
-    decimals as doubles, so the division is one of whole numbers. amount has 2 decimals, rate at most
-    10, units at most 4. Null where the rate is missing or not positive, and where the amount or what
-    it makes does not fit decimal(20, 2): the largest such amount stands for all above it. The doubles
-    keep whole numbers within 38 digits; what little over the limit they let pass, try_cast refuses.
+    decimals as doubles, so the division is one of whole numbers. amount has 2 decimals or as many as
+    `scale` says, at most 8, rate at most 10, units at most 4. Null where the rate is missing or not
+    positive, and where the amount or what it makes does not fit decimal(20, 2): the largest such
+    amount stands for all above it. The doubles keep whole numbers within 38 digits; what little over
+    the limit they let pass, try_cast refuses.
 #}
-{% macro to_base_amount(amount, rate, units) %}{{ return(adapter.dispatch('to_base_amount')(amount, rate, units)) }}{% endmacro %}
-{% macro default__to_base_amount(amount, rate, units) -%}
+{% macro to_base_amount(amount, rate, units, scale=2) %}{{ return(adapter.dispatch('to_base_amount')(amount, rate, units, scale)) }}{% endmacro %}
+{% macro default__to_base_amount(amount, rate, units, scale) -%}
+    {%- set parts = '1' ~ '0' * scale -%}
+    {%- set divisor = '1' ~ '0' * (scale + 4) -%}
     case
         when
             {{ rate }} > 0
             and {{ units }} > 0
             and abs({{ amount }}) < 999999999999999999.99
             and {{ rate }} < 1e17
-            and cast(abs({{ amount }}) as double) * cast({{ rate }} as double) < 1e25
+            and cast(abs({{ amount }}) as double) * cast({{ rate }} as double) < 1e{{ 27 - scale }}
             and cast(abs({{ amount }}) as double) * cast({{ rate }} as double)
             / cast({{ units }} as double) < 1.1e18
             then cast(
                 try_cast(
                     (
-                        2 * cast(abs({{ amount }}) * 100 as hugeint)
+                        2 * cast(abs({{ amount }}) * {{ parts }} as hugeint)
                         * cast({{ rate }} * 10000000000 as hugeint)
-                        + 1000000 * cast({{ units }} * 10000 as hugeint)
-                    ) // (2000000 * cast({{ units }} * 10000 as hugeint))
+                        + {{ divisor }} * cast({{ units }} * 10000 as hugeint)
+                    ) // ({{ divisor | replace('1', '2') }} * cast({{ units }} * 10000 as hugeint))
                     * (case when {{ amount }} < 0 then -1 else 1 end)
                     as decimal(20, 0)
                 ) * cast(0.01 as decimal(3, 2)) as decimal(20, 2)
@@ -128,4 +131,22 @@
         regexp_replace({{ text }}, '[\x{AD}\x{200B}\x{2060}\x{FEFF}]', '', 'g')
     {%- endset -%}
     {{ trimmed("regexp_replace(" ~ visible ~ ", '[\\p{Z}\\p{Cc}]+', ' ', 'g')") }}
+{%- endmacro %}
+
+{#
+    Whole share of a whole number that each of so many parts gets, as bigint: what is left over falls
+    on the first parts, one each. number is not negative, parts are counted from 0.
+#}
+{% macro whole_share(number, parts, part_number) -%}
+    cast(
+        ({{ number }} - {{ number }} % {{ parts }}) / {{ parts }}
+        + case when {{ part_number }} < {{ number }} % {{ parts }} then 1 else 0 end
+        as bigint
+    )
+{%- endmacro %}
+
+{# Percent-encoded text decoded, + a blank; as it is where the bytes are no UTF-8. #}
+{% macro url_decoded(text) %}{{ return(adapter.dispatch('url_decoded')(text)) }}{% endmacro %}
+{% macro default__url_decoded(text) -%}
+    coalesce(try(url_decode(replace({{ text }}, '+', ' '))), {{ text }})
 {%- endmacro %}

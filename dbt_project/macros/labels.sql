@@ -11,6 +11,18 @@
         'source_in_other_case': (
             '% (нет в справочнике; есть %)', '% (not in the directory; it has %)'
         ),
+        'not_matched': ('не сопоставлено', 'not matched'),
+        'leads_without_source': (
+            'у лидов с utm_source «%» нет источника', 'leads with utm_source "%" have no source'
+        ),
+        'unknown_utm_source': (
+            'utm_source «%» не источник CRM, и лидов с ним нет',
+            'utm_source "%" is no source of the CRM, and no lead has it',
+        ),
+        'unknown_source_code': ('источника «%» в CRM нет', 'the CRM has no source "%"'),
+        'nothing_stated': (
+            'в строке нет ни utm_source, ни источника', 'the row has no utm_source and no source'
+        ),
         'no_lead': ('без лида', 'no lead'),
         'lead_deleted': ('лид удалён', 'lead deleted'),
         'lead_legacy': ('лид импортирован', 'lead imported'),

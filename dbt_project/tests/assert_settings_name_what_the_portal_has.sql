@@ -1,4 +1,4 @@
--- A stage, pipeline or user field that the settings name and the portal never had would silently
+-- A stage, pipeline, user field or source that the settings name and the portal never had would silently
 -- change nothing: the figures would be wrong without a word.
 with stages as (
     select * from {{ ref('dim_stages') }}
@@ -10,6 +10,10 @@ pipelines as (
 
 fields as (
     select * from {{ ref('stg_bitrix24__fields') }}
+),
+
+sources as (
+    select * from {{ ref('dim_sources') }}
 ),
 
 {% set named = [] -%}
@@ -29,6 +33,9 @@ fields as (
 {%- endfor -%}
 {%- for field in (var('user_fields') or []) + ([var('city_field')] if var('city_field') else []) -%}
     {%- do named.append(('user_fields or city_field', 'field', field)) -%}
+{%- endfor -%}
+{%- for rule in var('spend_rules') or [] -%}
+    {%- do named.append(('spend_rules', 'source', rule['source'])) -%}
 {%- endfor -%}
 named as (
     select
@@ -59,6 +66,11 @@ known as (
         'pipeline' as what,
         cast(pipeline_id as string) as code
     from pipelines
+    union all
+    select
+        'source' as what,
+        source_id as code
+    from sources
     union all
     select
         'field' as what,

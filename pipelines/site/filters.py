@@ -2,8 +2,9 @@
 
 Rows are named by targets: `leads` and `deals` by their own values, `lead_deals` the deals by those
 of their lead, `stages` the visits to stages by the stage, `stages_leads` and `stages_deals` by the
-lead or deal that came there, `issues` and `reversals` what the page of data quality tells,
-`bridge_leads` and `bridge_deals` the records of the bridge to the portal's figures.
+lead or deal that came there, `ad_costs` what was spent, `issues` and `reversals` what the page of
+data quality tells, `bridge_leads` and `bridge_deals` the records of the bridge to the portal's
+figures.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class Filter:
 
     Attributes:
         name: In the address.
-        columns: Target → dimension of its semantic model, or column of its fact.
+        columns: Target → dimension of its semantic model, or column of its fact. Of costs that the
+            filter cannot narrow none are left while it is chosen: a price of all would be wrong.
         of_lead: Column of leads by which the filter narrows deals, where deals have it not.
         options: SQL of the values that a filter of other rows offers: `value`, and maybe
             `label_ru`, `label_en`. Only pages that name such a filter have it.
@@ -57,7 +59,7 @@ FILTERS = (
         {"deals": "pipeline_name", "stages": "pipeline_name", "bridge_deals": "pipeline_name"},
     ),
     _own("manager", "manager_name", also=("issues", "reversals", *BRIDGE)),
-    _own("source", "source_name", also=BRIDGE),
+    _own("source", "source_name", also=("ad_costs", *BRIDGE)),
     _own("city", "city"),
     _own("department", "department_name", lead_deals=False),
     Filter("deal_stage", {"deals": "pipeline_stage_name"}, stages_of="deal"),
@@ -69,9 +71,15 @@ FILTERS = (
         stages_of="lead",
     ),
     Filter("lead_state", {"leads": "state", "stages_leads": "state"}, of_lead="state"),
-    *(_own(label, label) for label in UTM),
-    Filter("lead_source", {"deals": "lead_source_name", "leads": "source_name"}),
-    *(Filter(f"lead_{label}", {"deals": f"lead_{label}", "leads": label}) for label in UTM),
+    *(_own(label, label, also=("ad_costs",)) for label in UTM),
+    Filter(
+        "lead_source",
+        {"deals": "lead_source_name", "leads": "source_name", "ad_costs": "source_name"},
+    ),
+    *(
+        Filter(f"lead_{label}", {"deals": f"lead_{label}", "leads": label, "ad_costs": label})
+        for label in UTM
+    ),
     Filter(
         "issue_kind",
         {"issues": "kind"},
@@ -110,6 +118,7 @@ MODELS = {
     "stages": "stages",
     "stages_leads": "leads",
     "stages_deals": "deals",
+    "ad_costs": "ad_costs",
 }
 
 
@@ -127,6 +136,8 @@ def described(
         columns: dict[str, Any] = {
             target: _sql(layer, target, column) for target, column in one.columns.items()
         }
+        if columns.keys() & {"leads", "deals"}:
+            columns.setdefault("ad_costs", None)
         if one.options:
             found.append(
                 {
@@ -180,6 +191,9 @@ def _dimensions(one: Filter) -> list[str]:
     names = []
     for target, column in one.columns.items():
         if target not in MODELS:
+            continue
+        if target == "ad_costs":
+            names.append(f"touch_{column.removesuffix('_name')}")
             continue
         entity = MODELS[target].removesuffix("s")
         names += [column, f"{entity}__{column}"]
@@ -240,7 +254,7 @@ def _user_fields(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
                 f" from marts.fct_user_field_values where entity = '{entity}'"
                 f" and field_name = '{name}'",
             }
-            columns |= {f"{entity}s": column, f"stages_{entity}s": column}
+            columns |= {f"{entity}s": column, f"stages_{entity}s": column, "ad_costs": None}
             if entity == "lead":
                 columns["lead_deals"] = column
         values = connection.execute(

@@ -161,7 +161,8 @@ def _dimensions(layer: SemanticLayer, language: str) -> dict[str, dict[str, str]
     found = {}
     for name in layer.dimensions():
         column = name.rpartition("__")[2]
-        label = WORDS[language].get(column.removesuffix("_name"), column)
+        word = column.removeprefix("touch_").removesuffix("_name")
+        label = WORDS[language].get(word, column)
         found[name] = found[column] = {"label": label}
     return found
 

@@ -146,7 +146,7 @@ export const isFiltered = () => Object.keys(choice.values).length + Object.keys(
 
 /** Filters that are chosen and narrow a target. */
 function chosenFilters(target) {
-	return site.meta.filters.filter(({ name, columns }) => columns[target] && (choice.values[name] ?? choice.without[name]));
+	return site.meta.filters.filter(({ name, columns }) => columns[target] !== undefined && (choice.values[name] ?? choice.without[name]));
 }
 
 /** SQL condition of the filters on a target; true where none is chosen. */

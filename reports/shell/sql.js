@@ -33,11 +33,13 @@ export function between(day, { start, end, until }, instant) {
 
 /**
  * Condition of a filter.
- * @param {string | {id: string, of: string}} column a column or expression; or, for fields with
- *   several values, the record's ID and a query of `id` and `value`
+ * @param {string | {id: string, of: string} | null} column a column or expression; or, for fields with
+ *   several values, the record's ID and a query of `id` and `value`; null where the filter leaves no
+ *   row, whatever is chosen
  * @param {string[]} values '' stands for none
  */
 export function condition(column, values, isExcluded = false) {
+	if (column === null) return 'false';
 	const named = values.filter((value) => value !== '').map(quoted).join(', ');
 	const withNull = values.includes('');
 	if (typeof column === 'object') {

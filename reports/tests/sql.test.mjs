@@ -46,6 +46,7 @@ test('conditions of filters', () => {
 	assert.equal(condition('c', ['a', "b'"]), "(c in ('a', 'b'''))");
 	assert.equal(condition('c', ['a', '']), "(c in ('a') or c is null)");
 	assert.equal(condition('c', ['a'], true), "(c is null or c not in ('a'))");
+	assert.equal(condition(null, ['a'], true), 'false');
 	assert.equal(condition('c', ['', 'a'], true), "(c is null or c not in ('a')) and c is not null");
 	const field = { id: 'lead_id', of: 'select 1' };
 	assert.equal(condition(field, ['a']), "(lead_id in (select id from (select 1) where value in ('a')))");

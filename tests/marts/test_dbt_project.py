@@ -591,7 +591,7 @@ def _layer(model: dict[str, Any]) -> str:
 
 def test_models_are_named_for_their_layer(models: dict[str, dict[str, Any]]) -> None:
     patterns = {
-        "staging": r"stg_bitrix24__[a-z_]+",
+        "staging": r"stg_(bitrix24|spend)__[a-z_]+",
         "intermediate": r"int_[a-z]+(_[a-z]+)*__[a-z_]+",
         "marts": r"(fct|dim)_[a-z_]+",
         "quality": r"[a-z_]+",

@@ -48,6 +48,7 @@ from tests.support.random_companies import (
     currencies,
     draw,
 )
+from tests.support.raw_tables import insert_rows
 from tests.support.semantic_fixtures import compile_query
 
 COMPANIES = int(os.environ.get("RANDOM_COMPANIES", "120"))
@@ -69,6 +70,14 @@ RULES = [
     {"created_before": "2025-10-01"},
     {"first_history_final": True, "created_before": "2026-01-01"},
 ]
+# Several fit, some nothing; the case is not that of the labels.
+SPEND_RULES = [
+    {"utm_source": "YAN*", "utm_campaign": "*вес*", "source": "WEB"},
+    {"utm_campaign": "{any}СНА", "utm_medium": "google", "source": "web"},
+    {"source_code": "s*_WEB", "utm_term": "*", "source": "WEB"},
+    {"utm_content": "100%_*", "source": "WEB"},
+    {"utm_source": "{source}_", "source": "WEB"},
+]
 SETTINGS: dict[str, Callable[[RandomPortal], dict[str, Any]]] = {
     "default": lambda portal: {},
     "changed": lambda portal: {
@@ -82,6 +91,7 @@ SETTINGS: dict[str, Callable[[RandomPortal], dict[str, Any]]] = {
         "forgotten_deal_days": 5,
         "lead_stage_outcomes": {"UC_NEED": "quality", "UC_REFUSED": "in_work"},
         "legacy_rules": [{"entity": "deal", "originator_ids": ["import"]}],
+        "spend_rules": SPEND_RULES,
     },
     "legacy": lambda portal: {
         "portal_timezone": "Europe/Berlin",
@@ -94,6 +104,7 @@ SETTINGS: dict[str, Callable[[RandomPortal], dict[str, Any]]] = {
         "portal_timezone": "America/New_York",
         "legacy_rules": RULES,
         "include_legacy": True,
+        "spend_rules": SPEND_RULES[::-1],
         "attribution": "customer",
         "repeat_means": "sale",
         "paid_stages": portal.paid_stages,
@@ -144,6 +155,11 @@ TIMES = ("day", "week", "month", "quarter", "year")
 # Dimensions by which metrics are also asked month by month.
 MAIN = {"source_name", "manager_name", "pipeline_name", "customer_kind", "lead_source_name"}
 MAIN |= {"stage_name", "city", "utm_source"}
+# What leads, deals and costs have in common.
+OF_SPEND = {
+    "touch_source",
+    *(f"touch_utm_{label}" for label in ("source", "medium", "campaign", "content", "term")),
+}
 # Of a move, not of a visit: only moves are counted by them.
 OF_MOVES = ("next_stage_id", "next_stage_name", "next_pipeline_name", "is_back_move")
 
@@ -223,7 +239,13 @@ def companies(tmp_path_factory: pytest.TempPathFactory) -> Companies:
             client = Client(portal.webhook_url, retry_seconds=0.01)
             summary = extract(client, warehouse, settings, Options(accept_loss=True))
             complete(warehouse, summary.refresh_no)
+    insert_rows(
+        warehouse.database,
+        "ad_costs",
+        [{**row, "refresh_no": summary.refresh_no} for row in drawn.ad_costs],
+    )
     rows = calculation.Portal.read(folder / "portal")
+    rows.ad_costs = list(drawn.ad_costs)
     syncs = [
         (sync.as_of, currencies(number))
         for number, sync in enumerate(reversed(warehouse.last_refreshes()))
@@ -305,11 +327,14 @@ def with_dimensions(facts: calculation.Facts, content: dict[str, Any]) -> calcul
     named["deal"]["deal__pipeline_stage_name"] = pl.concat_str(
         named["deal"]["deal__pipeline_name"], named["deal"]["deal__stage_name"], separator=" / "
     )
+    costs = facts.ad_costs.with_columns(
+        **{f"ad_cost__{name}": name for name in dimensions(content, "ad_costs")}
+    )
     leads = facts.leads.with_columns(**named["lead"])
     # The lead of a deal is one that counts, or none.
     of_leads = leads.filter("counts").select("lead_id", *named["lead"])
     deals = facts.deals.join(of_leads, on="lead_id", how="left").with_columns(**named["deal"])
-    return replace(facts, leads=leads, deals=deals)
+    return replace(facts, leads=leads, deals=deals, ad_costs=costs)
 
 
 # Record by record
@@ -353,6 +378,7 @@ def test_marts_equal_the_calculation_record_by_record(builds: dict[str, Build], 
         " when 'failed' then 'failure' else 'open' end as meaning from marts.fct_stage_visits"
     )
     bridge = build.rows("select * from marts.fct_portal_bridge")
+    costs = build.rows("select * from marts.fct_ad_costs")
     moves = facts.moves.with_columns(
         # A visit to a closed stage has no length in the marts.
         pl.when("is_open").then("days").alias("days")
@@ -361,6 +387,7 @@ def test_marts_equal_the_calculation_record_by_record(builds: dict[str, Build], 
         *differences(leads, facts.leads, ["lead_id"], "lead_id"),
         *differences(deals, facts.deals, ["deal_id"], "deal_id"),
         *differences(visits, moves, ["entity", "item_id", "visit_number"], "item_id"),
+        *differences(costs, facts.ad_costs, ["file", "line_number", "cost_date"], "line_number"),
         *differences(
             bridge,
             calculation.portal_bridge(facts, build.deleted),
@@ -464,13 +491,26 @@ def queries(content: dict[str, Any]) -> list[Query]:
         of[key] = (*of.get(key, ()), metric["name"])
     leads, deals, stages = (of[frozenset([name])] for name in ("leads", "deals", "stages"))
     mixed = of[frozenset(["leads", "deals"])]
-    assert sum(map(len, (leads, deals, stages, mixed))) == len(wholes)
+    costs = of[frozenset(["ad_costs"])]
+    of_costs = [names for models, names in of.items() if models > {"ad_costs"}]
+    against_costs = tuple(name for names in of_costs for name in names)
+    assert sum(map(len, (leads, deals, stages, mixed, costs, against_costs))) == len(wholes)
 
     found = [Query((name,), ("metric_time__month",)) for name in (*leads, *deals, *mixed)]
     for metrics in (leads + mixed, deals, stages):
         times = [(), *((f"metric_time__{time}",) for time in TIMES)]
         found += [Query(metrics, group) for group in times]
         found += [Query(metrics, group, PERIOD) for group in ((), ("metric_time__month",))]
+    spend = costs + against_costs
+    found += [Query(spend, group) for group in ((), *((f"metric_time__{time}",) for time in TIMES))]
+    found += [Query(spend, group, PERIOD) for group in ((), ("metric_time__month",))]
+    for name in sorted(OF_SPEND):
+        found.append(Query(spend + leads + mixed, (name,)))
+        found.append(Query(spend, (name, "metric_time__month")))
+        found.append(Query(spend, (name,), PERIOD))
+        found.append(Query(deals, (name,)))
+    found += [Query((name,), ("touch_source", "metric_time__week")) for name in spend]
+    found += [Query(costs, (f"ad_cost__{name}",)) for name in dimensions(content, "ad_costs")]
     for entity, metrics in (("lead", leads + mixed), ("deal", deals)):
         for name in dimensions(content, f"{entity}s"):
             group = f"{entity}__{name}"
@@ -566,7 +606,8 @@ def unequal(build: Build, query: Query, sql: str) -> Iterator[str]:
         values = [*ours[metric].values(), *theirs[metric].values()]
         # A group without records has no row: a count or an amount of 0, nothing for anything else.
         unknown = f"{metric}_unknown"
-        is_amount = unknown in METRICS or unknown in STAGE_METRICS
+        # No cost is no price, not a price of 0.
+        is_amount = (unknown in METRICS or unknown in STAGE_METRICS) and metric != "ad_cost"
         is_count = bool(values) and all(isinstance(value, int) for value in values)
         nothing = 0 if is_amount or is_count else None
         groups = {**ours[metric], **theirs[metric]}
@@ -574,7 +615,7 @@ def unequal(build: Build, query: Query, sql: str) -> Iterator[str]:
             one = ours[metric].get(group, nothing)
             other = theirs[metric].get(group, nothing)
             # Beside other metrics MetricFlow has a row of nulls for it, which the views fill.
-            if one is None and unknown in query.metrics and not query.view:
+            if one is None and is_amount and unknown in query.metrics and not query.view:
                 one = None if ours[unknown][group] else 0
             if not is_same(one, other) and not is_same(other, one):
                 by = dict(zip(query.group_by, group, strict=True))

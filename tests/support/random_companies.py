@@ -13,6 +13,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,15 @@ USER_FIELDS = {
     "UF_CRM_FILES": ("file", True),
     "UF_CRM_NOTE": ("string", False),
 }
+SPEND_UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term")
 UTM = ("utmSource", "utmMedium", "utmCampaign", "utmContent", "utmTerm")
+# Labels of leads as spend files spell them, and what no lead has.
+SPEND_VALUES = ["yandex", "YANDEX", "%79andex", "google+", "%D0%B2%D0%B5%D1%81%D0%BD%D0%B0"]
+SPEND_VALUES += [" ВЕСНА", "вес{campaign_id}", "yan{{source}}", "{campaign_id}", "осень+26"]
+SPEND_VALUES += ["осень 26", "%E2%E5%F1%ED%E0", "100%_sale", "nobody", "", None, None]
+SPEND_CURRENCIES = [None, None, "RUB", "rub", "USD ", "UZS", "TST", "GEL", "NEW", "XAU"]
+COSTS = ["0", "0.01", "0.02", "0.04", "0.000001", "100", "333.33", "1234.567891", "50000", "-0.05"]
+COSTS += ["-333.335", "7", "12345.6789", "999999999999.999999"]
 UTM_VALUES = [None, None, "", "yandex", "Yandex", "google", "весна", "\u200bвесна\t", "\u3000"]
 # Names that several have, that end as if an ID were there, or that reports make up; unseen signs.
 USER_NAMES = [
@@ -117,13 +126,14 @@ class RandomPortal:
     """Rows of all companies by entity, and what differs by time or setting.
 
     `currencies` are the rows of each sync; `deleted` are records that only the first sync sees,
-    `former` the rows that it sees of records that change later.
+    `former` the rows that it sees of records that change later. `ad_costs` are rows of spend files.
     """
 
     seeds: Sequence[int]
     tables: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     deleted: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     former: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    ad_costs: list[Row] = field(default_factory=list)
     paid_stages: list[str] = field(default_factory=lambda: ["UC_PAID"])
     sales_pipelines: list[int] = field(default_factory=lambda: [0])
 
@@ -162,6 +172,7 @@ def draw(seeds: Iterable[int]) -> RandomPortal:
         tables["fields"].append({"entityTypeId": entity_type, "fields": fields})
     for seed in portal.seeds:
         _Company(seed, portal).draw()
+        portal.ad_costs += ad_costs(seed)
     return portal
 
 
@@ -209,6 +220,45 @@ def user_values(number: int) -> Row:
         "UF_CRM_FILES": several(files),
         "UF_CRM_NOTE": pick(["0", " да ", "см. https://a.ru/?q=1", "", None]),
     }
+
+
+def ad_costs(seed: int) -> list[Row]:
+    """Rows of a company's spend files, drawn from its seed alone; a third has none.
+
+    They name sources by code or name, and labels of leads of all companies.
+    """
+    chance = random.Random(f"spend of {seed}")
+    pick = chance.choice
+    sources = [
+        f"S{seed}_WEB",
+        f"s{seed}_ads",
+        f"ADS из {seed}",
+        f"S{seed}_GONE",
+        "WEB",
+        "web",
+        "Сайт",
+    ]
+    found = []
+    for number in range(1, pick([0, 2, 8]) + 1):
+        first = BEGINNING.date() + dt.timedelta(days=chance.randrange(195))
+        labels = {name: pick(SPEND_VALUES) for name in SPEND_UTM}
+        if chance.random() < 0.3:
+            labels["utm_source"] = pick(sources)
+        found.append(
+            {
+                "file": f"spend/{pick(['direct', 'vk'])}.csv",
+                "line_number": seed * 1000 + number,
+                "date_from": first,
+                "date_to": first + dt.timedelta(days=pick([0, 0, 1, 2, 6, 30, 45])),
+                **labels,
+                "source_code": pick(sources) if chance.random() < 0.2 else None,
+                "cost": Decimal(pick(COSTS)),
+                "currency_code": pick(SPEND_CURRENCIES),
+                "clicks": pick([None, 0, 1, 7, 1000]),
+                "vat_percent": pick([None, Decimal("20"), Decimal("22"), Decimal("10.5")]),
+            }
+        )
+    return found
 
 
 class _Company:

@@ -29,11 +29,13 @@ from pipelines.warehouse import Warehouse
 from scripts.demo_portal import serve
 from tests.support.compiled_models import run_models
 from tests.support.metricflow_engine import load_engine
+from tests.support.raw_tables import insert_rows
 from tests.support.small_portal import deal, deal_visit, lead, lead_visit, status, write_portal
 
 SETTINGS = """
 sales_pipelines: [0]
 legacy_rules: [{entity: lead, originator_ids: ["1C"]}]
+spend_rules: [{utm_source: vk, source: ADS}]
 """
 
 STATUSES = [
@@ -100,6 +102,18 @@ DEALS: dict[int, tuple[int, int, int, float, list[tuple[str, str]], dict[str, An
     # Its lead is imported.
     9: (6, 1, 0, 111, [("NEW", "03-11"), ("WON", "03-18")], {}),
 }
+
+
+# 25 a day and 20 % of VAT, of the source of lead 1; a rule names that of vk, gold has no rate, and
+# nobody fits nothing.
+AD_COSTS: list[dict[str, Any]] = [
+    {"date_from": "2026-02-27", "date_to": "2026-03-02", "utm_source": "YANDEX", "cost": 100}
+    | {"vat_percent": 20, "clicks": 10},
+    {"date_from": "2026-03-10", "utm_source": "VK", "utm_campaign": "spring", "cost": 45.5},
+    {"date_from": "2026-03-11", "utm_source": "vk", "utm_campaign": "spring", "cost": 7}
+    | {"currency_code": "XAU"},
+    {"date_from": "2026-03-12", "utm_source": "nobody", "cost": 10},
+]
 
 
 def at(day: str) -> str:
@@ -207,6 +221,14 @@ def build_company(folder: Path) -> Warehouse:
     with serve(folder / "portal") as portal:
         client = Client(portal.webhook_url, retry_seconds=0.01)
         complete(warehouse, extract(client, warehouse, Settings.load(settings)).refresh_no)
+    insert_rows(
+        warehouse.database,
+        "ad_costs",
+        [
+            {"file": "ads.csv", "line_number": line, "date_to": row["date_from"], **row}
+            for line, row in enumerate(AD_COSTS, start=2)
+        ],
+    )
     project = folder / "project"
     shutil.copytree(DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
     page = (ROOT / "docs" / "questions.md").read_text(encoding="utf-8")

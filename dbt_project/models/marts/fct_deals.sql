@@ -33,6 +33,10 @@ user_fields as (
     select * from {{ ref('int_user_fields__decoded') }}
 ),
 
+ad_cost_months as (
+    select * from {{ ref('int_ad_costs__by_source_month') }}
+),
+
 stages as (
     select * from {{ ref('dim_stages') }}
 ),
@@ -135,6 +139,7 @@ joined as (
         leads.created_at as lead_created_at,
         leads.created_date as lead_created_date,
         coalesce(leads.is_legacy, false) as is_lead_legacy,
+        ad_cost_months.source_id is not null as has_ad_cost,
         leads.crm_url as lead_crm_url,
         deals.currency_code,
         drop_stages.stage_id as drop_stage_id,
@@ -213,6 +218,12 @@ joined as (
             and user_fields.entity = 'deal'
             and user_fields.field_name = '{{ city_field }}'
             and user_fields.value_number = 1
+    left join ad_cost_months
+        on
+            leads.is_counted
+            and leads.source_id = ad_cost_months.source_id
+            and cast(date_trunc('month', {{ portal_date('classified.sold_at') }}) as date)
+            = ad_cost_months.cost_month
 ),
 
 with_durations as (
@@ -308,6 +319,7 @@ final as (
         is_amount_unknown,
         has_counted_lead,
         is_lead_legacy,
+        has_ad_cost,
         cast(amount as decimal(20, 2)) as amount,
         base_amount,
         case

@@ -29,6 +29,10 @@ user_fields as (
     select * from {{ ref('int_user_fields__decoded') }}
 ),
 
+ad_cost_months as (
+    select * from {{ ref('int_ad_costs__by_source_month') }}
+),
+
 stages as (
     select * from {{ ref('dim_stages') }}
 ),
@@ -94,6 +98,7 @@ joined as (
         leads.is_repeat,
         coalesce(leads.last_activity_at, leads.created_at) as idle_since,
         activities.item_id is not null as has_planned_activity,
+        ad_cost_months.source_id is not null as has_ad_cost,
         leads.amount,
         classified.base_amount as opportunity_amount,
         coalesce(deals_summed.deals_count, 0) as deals_count,
@@ -149,6 +154,10 @@ joined as (
             and user_fields.entity = 'lead'
             and user_fields.field_name = '{{ city_field }}'
             and user_fields.value_number = 1
+    left join ad_cost_months
+        on
+            leads.source_id = ad_cost_months.source_id
+            and cast(date_trunc('month', leads.created_date) as date) = ad_cost_months.cost_month
 ),
 
 with_idleness as (
@@ -216,6 +225,7 @@ final as (
         ) as is_overdue,
         deals_count > 0 as has_deal,
         sales_count > 0 as has_sale,
+        has_ad_cost,
         is_amount_unknown,
         deals_count,
         sales_count,

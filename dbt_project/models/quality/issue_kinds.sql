@@ -277,6 +277,33 @@ with kinds as (
             || 'Give them different names in the CRM if that is in the way.'
         ),
         (
+            51, 'ad_cost_without_rate', 'error',
+            'Расход в валюте без курса',
+            'Ad cost in a currency without a rate',
+            'Расход не входит ни в один итог. Добавьте валюту и её курс в CRM или исправьте валюту в '
+            || 'файле расходов либо в настройке spend.',
+            'The cost is in no total. Add the currency and its rate to the CRM, or mend the '
+            || 'currency in the spend file or in the setting spend.'
+        ),
+        (
+            52, 'ad_cost_not_matched', 'warning',
+            'Расход не сопоставлен с источником',
+            'Ad cost is of no source',
+            'Расход входит в итог и стоит в строке «не сопоставлено». Добавьте правило в настройку '
+            || 'spend_rules или исправьте метки в файле расходов.',
+            'The cost is in the total, and in the row "not matched". Add a rule to the setting '
+            || 'spend_rules, or mend the labels in the spend file.'
+        ),
+        (
+            53, 'ad_cost_stated_twice', 'warning',
+            'Расход одного дня в нескольких файлах',
+            'Cost of one day in several files',
+            'Считаются все. Если это одни и те же деньги, уберите лишний файл: расход завышен на '
+            || 'эту сумму.',
+            'All are counted. If they are the same money, remove one of the files: the cost is too '
+            || 'high by this amount.'
+        ),
+        (
             41, 'offset_differs', 'warning',
             'Часовой пояс отчётов не тот, что у портала',
             'The timezone of the reports is not the portal''s',

@@ -68,6 +68,10 @@ name_issues as (
     select * from {{ ref('name_issues') }}
 ),
 
+spend_issues as (
+    select * from {{ ref('spend_issues') }}
+),
+
 load_completeness as (
     select * from {{ ref('load_completeness') }}
 ),
@@ -225,6 +229,8 @@ records as (
 
 record_groups as (
     select * from name_issues
+    union all
+    select * from spend_issues
     {%- for kind in kinds_of_groups %}
         union all
         select * from {{ kind }}

@@ -37,6 +37,7 @@ from tests.support.calculation.reference import (
     to_base,
 )
 from tests.support.calculation.settings import Settings
+from tests.support.calculation.spend import ad_costs
 from tests.support.calculation.stages import (
     FAILURE,
     OPEN,
@@ -107,6 +108,8 @@ class _Calculation:
         leads = self.leads(stage_visits)
         deals = self.deals({lead["lead_id"]: lead for lead in leads}, stage_visits)
         self.add_deals_to_leads(leads, deals)
+        costs = ad_costs(self.portal, self.settings, self.reference, self.rates, leads)
+        self.add_ad_costs(leads, deals, costs)
         fields = dict.fromkeys(self.settings.user_fields, pl.String)
         return Facts(
             portal=self.portal,
@@ -116,6 +119,7 @@ class _Calculation:
             leads=pl.DataFrame(leads, schema=LEADS | fields),
             deals=pl.DataFrame(deals, schema=DEALS | fields),
             stage_visits=pl.DataFrame(stage_visits, schema=STAGE_VISITS),
+            ad_costs=costs,
         )
 
     def time(self, value: Any) -> datetime | None:
@@ -611,6 +615,22 @@ class _Calculation:
                 "lead_to_sale_days": _days(lead["created_at"], first_sold_at),
             }
 
+    def add_ad_costs(
+        self, leads: list[dict[str, Any]], deals: list[dict[str, Any]], costs: pl.DataFrame
+    ) -> None:
+        """Whether the lead's source has a known cost in the month of the lead, or of the sale."""
+        paid = {
+            (row["matched_source_id"], row["cost_date"].replace(day=1))
+            for row in costs.iter_rows(named=True)
+            if row["matched_source_id"] and row["base_cost"]
+        }
+        for lead in leads:
+            day = lead["created_date"]
+            lead["has_ad_cost"] = bool(day and (lead["source_id"], day.replace(day=1)) in paid)
+        for deal in deals:
+            day = deal["sold_date"]
+            deal["has_ad_cost"] = bool(day and (deal["lead_source_id"], day.replace(day=1)) in paid)
+
 
 class _LeadsOfCustomers:
     """Leads of each contact and company, by time of creation."""
@@ -728,6 +748,7 @@ LEADS: dict[str, Any] = {
     "sales_count": pl.Int64,
     "has_deal": pl.Boolean,
     "has_sale": pl.Boolean,
+    "has_ad_cost": pl.Boolean,
     "sales_amount": AMOUNT,
     "sales_amount_unknown_count": pl.Int64,
     "deals_in_work_count": pl.Int64,
@@ -751,6 +772,7 @@ DEALS: dict[str, Any] = {
     "lead_city": pl.String,
     "lead_created_date": pl.Date,
     "lead_to_sale_days": pl.Float64,
+    "has_ad_cost": pl.Boolean,
     "pipeline_id": pl.Int64,
     "pipeline_name": pl.String,
     "is_handed_over": pl.Boolean,

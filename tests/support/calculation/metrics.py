@@ -25,7 +25,8 @@ class Measure:
     """A count (or a sum of `value`) of the rows where `where` holds, dated by `date`.
 
     `unknown`: of an amount, the column that says which records, or how many, it leaves out.
-    `by_lead`: rows are deals, but dimensions are those of their lead.
+    `by_lead`: rows are deals, but dimensions are those of their lead. `is_cost`: nothing is null,
+    as leads that nobody paid for have no price.
     """
 
     frame: str
@@ -34,6 +35,7 @@ class Measure:
     value: str | None = None
     unknown: str | None = None
     by_lead: bool = False
+    is_cost: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,15 @@ class Ratio:
 
     numerator: Measure
     denominator: Measure
+
+
+@dataclass(frozen=True)
+class Return:
+    """Sales less their cost over the cost; or the share of the sales that the cost is."""
+
+    sales: Measure
+    cost: Measure
+    is_share: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,7 @@ class Percentile:
     quantile: float
 
 
-Metric = Total | Ratio | Average | Percentile | Part
+Metric = Total | Ratio | Return | Average | Percentile | Part
 
 
 def _lead(where: str | None = None, day: str = "created_date", value: str | None = None) -> Measure:
@@ -193,6 +204,10 @@ def _metrics() -> dict[str, Metric]:
         ),
         "sale_after_lead_days_median_period": Percentile(after_lead, 0.5),
     }
+    cost = Measure("ad_costs", "cost_date", None, "base_cost", "is_cost_unknown", is_cost=True)
+    found |= _amounts("ad_cost", cost)
+    found["ad_clicks"] = Total(replace(cost, value="clicks"))
+    found["cost_per_lead"] = Ratio(cost, received)
     for step, flag, event in (
         ("quality", "is_quality", "quality_date"),
         ("deal", "has_deal", "first_deal_date"),
@@ -203,6 +218,8 @@ def _metrics() -> dict[str, Metric]:
             reached = _lead(flag, day)
             found[f"{count}_{view}"] = Total(reached)
             found[f"lead_to_{step}_rate_{view}"] = Ratio(reached, received)
+            name = "quality_lead" if step == "quality" else step
+            found[f"cost_per_{name}_{view}"] = Ratio(cost, reached)
     for view in ("cohort", "period"):
         sold, failed, closed = (
             ("sold_date", "failed_date", "closed_date")
@@ -231,6 +248,14 @@ def _metrics() -> dict[str, Metric]:
             sales = f"is_{kind}_sale"
             found[f"sales_{kind}_{view}"] = Total(_deal(sales, sold))
             found |= _amounts(f"sales_{kind}_amount_{view}", _deal_amount(sales, sold))
+    of_ads = {
+        "cohort": replace(of_lead, where="has_ad_cost"),
+        "period": replace(amount_of_leads, where="is_sale_of_ads"),
+    }
+    for view, sales in of_ads.items():
+        found |= _amounts(f"sales_amount_of_ad_leads_{view}", sales)
+        found[f"return_on_spend_{view}"] = Return(sales, cost)
+        found[f"cost_share_of_sales_{view}"] = Return(sales, cost, is_share=True)
     sold = _deal("is_sale", "sold_date")
     for kind in ("new", "repeat"):
         of_kind = _deal(f"is_{kind}_sale", "sold_date")
@@ -286,6 +311,7 @@ class Facts:
     leads: pl.DataFrame
     deals: pl.DataFrame
     stage_visits: pl.DataFrame
+    ad_costs: pl.DataFrame
 
     def metric(
         self,
@@ -328,6 +354,8 @@ class Facts:
                 return self._days(metric, days, period, keys)
             case Ratio(above, below):
                 return self._ratio(above, below, period, keys)
+            case Return():
+                return self._return(metric, period, keys)
 
     def funnel(
         self,
@@ -507,12 +535,19 @@ class Facts:
             plan,
             (pl.col("is_sale") & pl.col("has_counting_lead")).alias("is_sale_of_lead"),
             (pl.col("is_sale") & ~pl.col("has_counting_lead")).alias("is_sale_without_lead"),
+            (pl.col("is_sale") & pl.col("has_ad_cost")).alias("is_sale_of_ads"),
             (pl.col("is_sale") & (kind == "new")).alias("is_new_sale"),
             (pl.col("is_sale") & (kind == "repeat")).alias("is_repeat_sale"),
             (pl.col("is_sale") & (kind == "unknown")).alias("is_unknown_sale"),
             (pl.col("is_sale") & ~pl.col("is_amount_unknown")).alias("is_known_sale"),
         )
-        return {"leads": leads, "deals": deals, "all_leads": self.leads, "all_deals": self.deals}
+        return {
+            "leads": leads.with_columns(_touch("")),
+            "deals": deals.with_columns(_touch("lead_")),
+            "ad_costs": self.ad_costs.with_columns(_touch("")),
+            "all_leads": self.leads,
+            "all_deals": self.deals,
+        }
 
     def _dated(self, measure: Measure, period: Period | None, keys: list[str]) -> pl.DataFrame:
         """Rows of the period, with the group columns; of events only those whose day is known.
@@ -530,7 +565,8 @@ class Facts:
             if key in TRUNCATIONS:
                 columns.append(day.dt.truncate(TRUNCATIONS[key]).alias(key))
                 continue
-            source = f"lead_{key}" if measure.by_lead and "__" not in key else key
+            is_own = "__" in key or key.startswith("touch_")
+            source = f"lead_{key}" if measure.by_lead and not is_own else key
             if source not in frame.columns:
                 raise ValueError(f"{measure.frame} have no dimension {source}")
             columns.append(pl.col(source).alias(key))
@@ -542,6 +578,9 @@ class Facts:
         matched = (holds.sum() if measure.where else pl.len()).cast(pl.Int64)
         if measure.value is None:
             sum_ = matched
+        elif measure.is_cost and measure.value != measure.unknown:
+            spent = pl.col(measure.value)
+            sum_ = pl.when(spent.count() > 0).then(spent.sum())
         elif measure.value == measure.unknown:
             sum_ = pl.col(measure.value).filter(holds).sum().cast(pl.Int64)
         else:
@@ -558,7 +597,7 @@ class Facts:
         denominators = self._total(below, period, keys).select(*keys, denominator="numerator")
         # A group without records of the numerator has 0; one whose amounts are unknown stays null.
         found = _join(numerators.with_columns(has_records=True), denominators, keys).with_columns(
-            pl.when(pl.col("has_records").is_null())
+            pl.when(pl.col("has_records").is_null() & ~pl.lit(above.is_cost))
             .then(pl.lit(0).cast(numerators.schema["numerator"]))
             .otherwise(pl.col("numerator"))
             .alias("numerator"),
@@ -566,6 +605,24 @@ class Facts:
         )
         found = found.select(
             *keys, "numerator", "denominator", value=_rate("numerator", "denominator")
+        )
+        return found.sort(keys, nulls_last=True) if keys else found
+
+    def _return(self, metric: Return, period: Period | None, keys: list[str]) -> pl.DataFrame:
+        sales = self._total(metric.sales, period, keys).select(
+            *keys, sold="numerator", has_records=True
+        )
+        spent = self._total(metric.cost, period, keys).select(*keys, spent="numerator")
+        sold = pl.col("sold")
+        # Of costs without sales nothing came back; sales whose amount is unknown stay so.
+        sold = pl.when(pl.col("has_records").is_null()).then(0).otherwise(sold).cast(pl.Float64)
+        cost = pl.col("spent").cast(pl.Float64)
+        above, below = (cost, sold) if metric.is_share else (sold - cost, cost)
+        found = _join(sales, spent, keys).select(
+            *keys,
+            numerator=above,
+            denominator=below,
+            value=pl.when(below != 0).then(above / below),
         )
         return found.sort(keys, nulls_last=True) if keys else found
 
@@ -684,6 +741,14 @@ STAGE_COLUMNS = {"entity", "pipeline_id", "pipeline_name", "to_pipeline_id", *ST
 def _beside_stage(group_by: Sequence[str]) -> list[str]:
     """Group columns of items; stage metrics are by pipeline and stage of the visit anyway."""
     return [key for key in group_by if key not in STAGE_KEYS]
+
+
+def _touch(prefix: str) -> list[pl.Expr]:
+    """The labels of the first touch, under the names that leads, deals and costs share."""
+    labels = ["utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term"]
+    names = {"touch_source": f"{prefix}source_name"}
+    names |= {f"touch_{label}": f"{prefix}{label}" for label in labels}
+    return [pl.col(source).alias(name) for name, source in names.items()]
 
 
 def _micros(days: pl.Expr) -> pl.Expr:

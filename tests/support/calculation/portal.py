@@ -17,6 +17,7 @@ Row = Mapping[str, Any]
 
 # Fields that are not files of a data directory.
 LOGS = ("rate_log", "version_log")
+NOT_FILES = ("portal", "ad_costs", *LOGS)
 # A record may be up to a day ahead of the sync: it was created while the sync ran.
 AHEAD = timedelta(hours=24)
 
@@ -27,7 +28,8 @@ class Portal:
 
     `rate_log` holds earlier syncs of the currencies, (time of the sync, rows) each;
     `currencies` is the latest sync. `version_log` holds what earlier syncs saw of leads and
-    deals that have changed since, (lead or deal, row) each, the oldest first.
+    deals that have changed since, (lead or deal, row) each, the oldest first. `ad_costs` are the
+    rows of the spend files, typed: dates, decimals and whole numbers.
     """
 
     leads: list[Row] = field(default_factory=list)
@@ -44,6 +46,7 @@ class Portal:
     departments: list[Row] = field(default_factory=list)
     currencies: list[Row] = field(default_factory=list)
     fields: list[Row] = field(default_factory=list)
+    ad_costs: list[Row] = field(default_factory=list)
     portal: Row = field(default_factory=dict)
     rate_log: list[tuple[datetime, list[Row]]] = field(default_factory=list)
     version_log: list[tuple[str, Row]] = field(default_factory=list)
@@ -68,7 +71,7 @@ class Portal:
         rows: dict[str, Any] = {
             name: list(_rows(folder, name))
             for name in cls.__dataclass_fields__
-            if name not in ("portal", *LOGS)
+            if name not in NOT_FILES
         }
         about = folder / "portal.json"
         rows["portal"] = json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}

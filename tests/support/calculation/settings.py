@@ -88,6 +88,7 @@ class Settings:
     attribution: str = "direct"
     legacy_rules: Sequence[Mapping[str, Any]] = ()
     include_legacy: bool = False
+    spend_rules: Sequence[Mapping[str, str]] = ()
     city_field: str | None = None
     user_fields: Sequence[str] = ()
 

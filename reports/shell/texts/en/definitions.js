@@ -17,6 +17,7 @@ export default {
 		deals: 'Deals and sales',
 		forgotten: 'Forgotten and without plan',
 		money: 'Money',
+		spend: 'Ad spend',
 		time: 'Time',
 		stages: 'Stages',
 		other: 'Others',

@@ -17,6 +17,7 @@ export default {
 		deals: 'Сделки и продажи',
 		forgotten: 'Забытые и без дел',
 		money: 'Деньги',
+		spend: 'Расходы на рекламу',
 		time: 'Сроки',
 		stages: 'Этапы',
 		other: 'Прочие',
