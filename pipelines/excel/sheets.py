@@ -53,7 +53,7 @@ LINE_HEIGHT = 15
 MOST_BARS = 20
 TEXTS = {"text", "title", "code", "flag"}
 HEADINGS = {**dict.fromkeys(TEXTS, "heading"), "date": "heading_date", "month": "heading_date"}
-CODES = {"state", "outcome", "customer_kind", "entity", "utm_label", "severity"}
+CODES = {"state", "outcome", "customer_kind", "entity", "utm_label", "match_kind", "severity"}
 COLORS = {
     "quality": "#2F9E6E",
     "in_progress": "#4A8FD6",

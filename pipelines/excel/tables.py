@@ -32,7 +32,8 @@ class Table:
     Attributes:
         metrics: Their names, in the order of the columns.
         by: Dimensions, as a `MetricQuery` takes them; a column is named without the entity of its
-            dimension, and flags stand after the metrics. Ids tell rows apart and are not shown.
+            dimension or the word touch, and flags stand after the metrics. Ids tell rows apart and
+            are not shown.
         order: SQL by columns of the answer; totals come last.
         totals: With the row of all; of a matrix also with the column of all.
         in_period: Only what happened in the period, each metric by its own time axis.
@@ -83,7 +84,8 @@ class Table:
         found = []
         for dimension in self._query(None, (), self.in_period).dimensions:
             column = without_grain(dimension)
-            found.append((column, "month" if column == PERIOD else column.rpartition("__")[2]))
+            name = column.rpartition("__")[2].removeprefix("touch_")
+            found.append((column, "month" if column == PERIOD else name))
         return found
 
     def _query(
@@ -627,6 +629,62 @@ UTM = Table(
     ),
     order=("leads_received desc", "utm_value nulls last"),
     each=True,
+)
+OF_SPEND = (
+    "ad_cost",
+    "ad_clicks",
+    "leads_received",
+    "cost_per_lead",
+    "cost_per_quality_lead_cohort",
+    "cost_per_quality_lead_period",
+    "cost_per_deal_cohort",
+    "cost_per_deal_period",
+    "cost_per_sale_cohort",
+    "cost_per_sale_period",
+    "sales_amount_of_ad_leads_cohort",
+    "return_on_spend_cohort",
+    "cost_share_of_sales_cohort",
+    "sales_amount_of_ad_leads_period",
+    "return_on_spend_period",
+    "cost_share_of_sales_period",
+)
+SPEND = Table(
+    OF_SPEND,
+    by=("touch_source",),
+    order=("ad_cost desc nulls last", "leads_received desc", "source nulls last"),
+    totals=True,
+    # Sales of no lead that counts have no source of a lead.
+    only="source is not null or is_total",
+)
+SPEND_MONTHS = Table(
+    OF_SPEND, by=("metric_time__month",), order=("month",), totals=True, in_period=False
+)
+SPEND_UTM = Table(
+    OF_SPEND,
+    by=(
+        "touch_utm_campaign",
+        "touch_utm_source",
+        "touch_utm_medium",
+        "touch_utm_content",
+        "touch_utm_term",
+    ),
+    order=("ad_cost desc nulls last", "leads_received desc", "utm_value nulls last"),
+    each=True,
+)
+SPEND_UNMATCHED = Table(
+    ("ad_cost", "ad_clicks"),
+    by=(
+        (
+            "ad_cost__match_kind",
+            "touch_utm_source",
+            "touch_utm_campaign",
+            "ad_cost__source_code",
+            "ad_cost__file",
+        ),
+    ),
+    order=("ad_cost desc nulls last", "match_kind", "utm_source", "utm_campaign", "file"),
+    totals=True,
+    where=("{{ Dimension('ad_cost__matched_source_id') }} is null",),
 )
 MONEY_BY_SOURCE = Table(
     (

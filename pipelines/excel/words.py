@@ -25,6 +25,10 @@ RU = {
     "deal_stages": "Сделки по этапам",
     "lead_stages": "Лиды по этапам",
     "sources_compared": "Источники, сравнение",
+    "spend": "Расходы",
+    "spend_months": "Расходы по месяцам",
+    "spend_utm": "Расходы по меткам",
+    "spend_unmatched": "Расходы без источника",
     "issues": "Качество данных",
     # Notes under the titles of the sheets
     "note_figures": "Состояние созданных в периоде записей на момент обновления данных. С прошлым "
@@ -57,6 +61,13 @@ RU = {
     "note_lead_stages": "Лиды, созданные в периоде, по состоянию и нынешнему этапу",
     "note_sources_compared": "Что пришло и что случилось в периоде, рядом с прошлым. Сначала "
     "источники, которые принесли больше денег",
+    "note_spend": "Расход за период рядом с лидами и продажами того же источника; прочерк — "
+    "расхода или лидов нет. В ROMI и ДРР — продажи источников, у которых в этом месяце есть расход",
+    "note_spend_months": "Все месяцы, в которых что-то было; текущий месяц неполный",
+    "note_spend_utm": "Расход и лиды периода; каждая метка разбивает всё, выберите её в первой "
+    "колонке",
+    "note_spend_unmatched": "Расход периода, который не подошёл ни к одному источнику. Добавьте "
+    "правило в настройку spend_rules или исправьте строку файла",
     "note_issues": "Что найдено в портале такого, из-за чего цифры неверны или неполны. Одна "
     "запись может стоять в нескольких строках",
     # Sheet of description
@@ -150,6 +161,7 @@ RU = {
     # Charts
     "chart_attention": "Забытые сделки по менеджерам, сумма",
     "chart_sources_amount": "Сумма продаж с лидом за период по источникам",
+    "chart_spend": "Расход и продажи с рекламы за период",
     "chart_leads": "Поступившие лиды по состоянию",
     "chart_sales": "Продажи по месяцу продажи",
     "chart_amount": "Сумма продаж по месяцу продажи",
@@ -190,6 +202,15 @@ RU = {
     "manager_name": "Менеджер",
     "pipeline_name": "Воронка",
     "source_name": "Источник",
+    "source": "Источник",
+    "utm_source": "UTM: источник",
+    "source_code": "Код источника",
+    "file": "Файл",
+    "match_kind": "Почему без источника",
+    "match_kind.unknown_utm_source": "такой метки нет ни у источников, ни у лидов",
+    "match_kind.leads_without_source": "у лидов с этой меткой нет источника",
+    "match_kind.unknown_source_code": "источника с таким кодом в CRM нет",
+    "match_kind.nothing_stated": "в строке нет ни метки, ни источника",
     "lead_source_name": "Источник лида",
     "city": "Город",
     "age_days": "Длительность, дней",
@@ -252,6 +273,10 @@ EN = {
     "deal_stages": "Deals by stage",
     "lead_stages": "Leads by stage",
     "sources_compared": "Sources compared",
+    "spend": "Spend",
+    "spend_months": "Spend by month",
+    "spend_utm": "Spend by label",
+    "spend_unmatched": "Spend of no source",
     "issues": "Data quality",
     "note_figures": "Items created in the period, as they stand when the data were read. They are "
     "not compared with those of the previous period, which had more time",
@@ -283,6 +308,13 @@ EN = {
     "note_lead_stages": "Leads created in the period by state and present stage",
     "note_sources_compared": "What came and what happened in the period beside the one before. "
     "First the sources that brought most money",
+    "note_spend": "Cost of the period beside the leads and sales of the same source; a dash: no "
+    "cost or no leads. ROMI and cost share take sales of sources with a cost in that month",
+    "note_spend_months": "All months in which anything happened; the current one is not over",
+    "note_spend_utm": "Cost and leads of the period; each label breaks down all, choose it in the "
+    "first column",
+    "note_spend_unmatched": "Cost of the period that fits no source. Add a rule to the setting "
+    "spend_rules, or correct the row of the file",
     "note_issues": "What was found in the portal that makes figures wrong or incomplete. A record "
     "may stand in several rows",
     "as_of": "Data as of",
@@ -374,6 +406,7 @@ EN = {
     "at_present": "now",
     "chart_attention": "Forgotten deals by manager, amount",
     "chart_sources_amount": "Amount of sales of leads within the period by source",
+    "chart_spend": "Cost and sales of ad leads within the period",
     "chart_leads": "Leads received by outcome",
     "chart_sales": "Sales by month of sale",
     "chart_amount": "Sales amount by month of sale",
@@ -413,6 +446,15 @@ EN = {
     "manager_name": "Manager",
     "pipeline_name": "Pipeline",
     "source_name": "Source",
+    "source": "Source",
+    "utm_source": "UTM source",
+    "source_code": "Code of the source",
+    "file": "File",
+    "match_kind": "Why of no source",
+    "match_kind.unknown_utm_source": "neither sources nor leads have this label",
+    "match_kind.leads_without_source": "leads with this label have no source",
+    "match_kind.unknown_source_code": "the CRM has no source of this code",
+    "match_kind.nothing_stated": "the row has neither label nor source",
     "lead_source_name": "Source of the lead",
     "city": "City",
     "age_days": "Age, days",

@@ -203,6 +203,8 @@ def marketing(path: Path, published: Published, settings: Settings) -> None:
             "sales_amount_of_leads_period",
         )
         _sources(report)
+        if published.about["has_spend"]:
+            _spend(report)
         months = report.sheet("months")
         placed = report.table(months, tables.MARKETING_MONTHS)
         _marketing_month_charts(months, placed)
@@ -623,6 +625,32 @@ def _sources(report: Report) -> None:
         unit=report.book["pieces"],
         size=(900, 300),
     )
+
+
+def _spend(report: Report) -> None:
+    """What was spent beside what it brought, by source, month and label, and what fits nothing."""
+    pair = [
+        ("ad_cost", COLORS["junk"]),
+        ("sales_amount_of_ad_leads_period", COLORS["accent"]),
+    ]
+    for name, table, category, kind in (
+        ("spend", tables.SPEND, "source", "bar"),
+        ("spend_months", tables.SPEND_MONTHS, "month", "column"),
+    ):
+        sheet = report.sheet(name)
+        placed = report.table(sheet, table)
+        sheet.chart(
+            {"type": kind},
+            report.book["chart_spend"],
+            placed,
+            category,
+            pair,
+            at=(sheet.row + 1, 0),
+            unit=report.book.currency,
+            size=(900, 300),
+        )
+    report.table(report.sheet("spend_utm"), tables.SPEND_UTM, freeze_columns=2)
+    report.table(report.sheet("spend_unmatched"), tables.SPEND_UNMATCHED)
 
 
 def _manager_figures(report: Report, table: Table, charted: str, unit: str) -> None:

@@ -115,7 +115,11 @@ def _conditions(where: str | None) -> tuple[str, ...]:
     """`stage__entity = 'lead'` in MetricFlow's form."""
     if not where:
         return ()
-    return (re.sub(r"\b[a-z]+__\w+", lambda name: f"{{{{ Dimension('{name[0]}') }}}}", where),)
+    return (
+        re.sub(
+            r"\b[a-z]+(?:_[a-z]+)*__\w+", lambda name: f"{{{{ Dimension('{name[0]}') }}}}", where
+        ),
+    )
 
 
 def _named(sql: str, by: Sequence[str], columns: Mapping[str, str]) -> str:

@@ -110,6 +110,7 @@ def described(
         | {f"{one['entity']}__{one['name'].lower()}": {"label": one["label"]} for one in fields},
         "metrics": _metrics(connection, layer, settings.report_lang),
         "user_fields": fields,
+        "has_spend": has_spend(connection),
         "min_sample": MIN_SAMPLE,
         "record_sets": _record_sets(connection, layer, settings.report_lang),
         "default_period": {"preset": choice.preset, "start": str(start), "end": str(end)},
@@ -135,6 +136,11 @@ def user_fields(connection: duckdb.DuckDBPyConnection) -> list[dict[str, str]]:
         }
         for entity, name, label in rows
     ]
+
+
+def has_spend(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether anything is told of money spent: without it the pages show nothing of it."""
+    return bool(connection.execute("select 1 from marts.fct_ad_costs limit 1").fetchall())
 
 
 def first_day(connection: duckdb.DuckDBPyConnection) -> Any:

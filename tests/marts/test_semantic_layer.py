@@ -262,6 +262,7 @@ def test_metrics_by_month_and_in_all(
             "ad_cost__match_kind",
             {"lead_utm_source": 120, "rule": 45.5} | {"unknown_utm_source": 10},
         ),
+        ("ad_cost", "ad_cost__source_code", {None: 175.5}),
         ("cost_per_lead", "touch_source", {"Web": 40, "Ads": 22.75, "не сопоставлено": None}),
         (
             "cost_per_lead",

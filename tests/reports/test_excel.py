@@ -698,6 +698,46 @@ def test_first_sheet_tells_data_period_settings_and_definitions(
     assert "sales_amount_of_leads_cohort" not in told
 
 
+def test_what_was_spent_stands_beside_what_it_brought(
+    written: dict[str, Workbook], company: Warehouse, settings: Settings, tmp_path: Path
+) -> None:
+    """March: 1 and 2 March of 30 with VAT for the site, 45.50 for ads and 10 for nobody; a row in
+    gold has no rate. Deal 1 of 1,000 is of the site, deal 2 of 500.50 of ads."""
+    book = written["marketing"]
+    names = ("Расход на рекламу, ₽", "Цена лида (CPL), ₽", "Возврат расходов (ROMI), за период")
+    cost, price = names[:2]
+    rows = book.table("Расходы", "Источник")
+    assert [[row["Источник"], *(row[name] for name in names)] for row in rows] == [
+        ["Web", 60, 30, approx(940 / 60)],
+        ["Ads", 45.5, 45.5, 10],
+        ["не сопоставлено", 10, None, -1],
+        ["Всего", 115.5, 38.5, approx(1385 / 115.5)],
+    ]
+    assert [row["Расход на рекламу: не вошло"] for row in rows] == [0, 1, 0, 1]
+    months = book.table("Расходы по месяцам", "Месяц")
+    assert [(row["Месяц"], row[cost], row[price]) for row in months] == [
+        (dt.date(2026, 2, 1), 60, 30),
+        (dt.date(2026, 3, 1), 115.5, 38.5),
+        ("Всего", 175.5, approx(35.1)),
+    ]
+    labels = {
+        row["Значение"]: row[cost]
+        for row in book.table("Расходы по меткам", "Метка")
+        if row["Метка"] == "Источник"
+    }
+    assert labels == {"yandex": 60, "VK": 45.5, "nobody": 10, "без метки": None}
+    (nobody, total) = book.table("Расходы без источника", RU["match_kind"])
+    assert list(nobody.values())[:6] == [
+        *(RU["match_kind.unknown_utm_source"], "nobody", "не сопоставлено", None, "ads.csv", 10),
+    ]
+    assert total[cost] == 10
+    # Where nothing is told of money spent, nothing of it is shown.
+    free = read(excel(edited(company, tmp_path, "delete from marts.fct_ad_costs"), settings))
+    assert [name for name in book.sheets if name not in free["marketing"].sheets] == [
+        *("Расходы", "Расходы по месяцам", "Расходы по меткам", "Расходы без источника"),
+    ]
+
+
 def test_lists_have_frozen_headings_filters_links_and_colours(
     company: Warehouse, settings: Settings, tmp_path: Path
 ) -> None:

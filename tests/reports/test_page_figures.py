@@ -23,6 +23,7 @@ import pytest
 from pipelines.metric_sql import filled
 from pipelines.site import shell
 from pipelines.site.choice import Choice
+from pipelines.spend import read_spend
 from tests.support import calculation
 from tests.support.calculation.metrics import METRICS, STAGE_METRICS, Total
 from tests.support.calculation.quality import SUCCESS_NAME
@@ -52,6 +53,8 @@ COLUMNS: dict[str, tuple[str | None, str | None, str | None]] = {
     "lead_stage": ("stage_name", None, "lead_stage_name"),
     "utm_campaign": ("utm_campaign", "utm_campaign", "lead_utm_campaign"),
 }
+# Filter → its column of costs, which no other filter tells apart.
+COLUMNS_OF_COSTS = {"source": "source_name", "utm_campaign": "utm_campaign"}
 # Columns of visits and of the calculation that the pages call otherwise.
 BACK = {
     **{"sort_order": "stage_sort", "is_back_move": "is_back"},
@@ -100,7 +103,10 @@ def company(sites: Sites) -> Company:
     # The refresh began at 20:00, some seconds before it read the first record.
     as_of = row[0].replace(tzinfo=MOSCOW)
     assert AS_OF <= as_of < AS_OF + dt.timedelta(minutes=1)
-    facts = calculation.calculate(portal, calculation.Settings(), as_of)
+    settings = sites.settings("company")
+    portal = replace(portal, ad_costs=read_spend(settings))
+    rules = [rule.model_dump(exclude_none=True) for rule in settings.spend_rules]
+    facts = calculation.calculate(portal, calculation.Settings(spend_rules=rules), as_of)
     told = json.loads((folder / "blocks.json").read_text(encoding="utf-8"))
     return Company(sites.data("company"), with_names(facts), told["blocks"])
 
@@ -131,7 +137,10 @@ def with_names(facts: calculation.Facts) -> calculation.Facts:
             or name in (*names, *(f"lead_{one}" for one in names), "pipeline_stage_name")
         }
     )
-    return replace(facts, leads=leads, deals=deals)
+    costs = facts.ad_costs.with_columns(
+        **{f"ad_cost__{name}": pl.col(name) for name in facts.ad_costs.columns}
+    )
+    return replace(facts, leads=leads, deals=deals, ad_costs=costs)
 
 
 def front_matter(route: str) -> dict[str, str]:
@@ -158,7 +167,9 @@ def states(company: Company, route: str) -> Iterator[tuple[str, Days, dict[str, 
 
 
 def condition(column: Any, value: str) -> str:
-    """SQL of a filter with one value."""
+    """SQL of a filter with one value; one without a column leaves nothing."""
+    if column is None:
+        return "false"
     text = "'" + value.replace("'", "''") + "'"
     if isinstance(column, dict):
         return f"({column['id']} in (select id from ({column['of']}) where value in ({text})))"
@@ -166,7 +177,7 @@ def condition(column: Any, value: str) -> str:
 
 
 def narrowed(facts: calculation.Facts, name: str, value: str, by_lead: bool) -> calculation.Facts:
-    """The leads and deals that a filter keeps."""
+    """The leads, deals and costs that a filter keeps."""
 
     def keep(frame: pl.DataFrame, column: str | None) -> pl.DataFrame:
         if column is None:
@@ -179,6 +190,9 @@ def narrowed(facts: calculation.Facts, name: str, value: str, by_lead: bool) -> 
         facts,
         leads=keep(facts.leads, of_leads),
         deals=keep(facts.deals, of_lead_deals if by_lead else of_deals),
+        ad_costs=keep(facts.ad_costs, COLUMNS_OF_COSTS[name])
+        if name in COLUMNS_OF_COSTS
+        else facts.ad_costs.clear(),
     )
 
 
@@ -214,11 +228,15 @@ def is_sum(metric: str) -> bool:
     """Whether a group without records has a zero: others have no value there."""
     if metric in STAGE_METRICS:
         return STAGE_METRICS[metric][1] is None
-    return isinstance(METRICS[metric], Total)
+    found = METRICS[metric]
+    # Nothing spent is no cost, not a cost of 0.
+    return isinstance(found, Total) and (not found.measure.is_cost or metric == "ad_cost_unknown")
 
 
 def of_where(facts: calculation.Facts, where: str | None) -> calculation.Facts:
-    """The deals that a block's condition keeps."""
+    """The deals or costs that a block's condition keeps."""
+    if where == "ad_cost__matched_source_id is null":
+        return replace(facts, ad_costs=facts.ad_costs.filter(pl.col("matched_source_id").is_null()))
     if where not in ("deal__is_on_success_like_stage", "not deal__is_on_success_like_stage"):
         assert where is None or where.startswith("stage__"), where
         return facts
@@ -279,7 +297,9 @@ def test_metrics_of_a_page_are_those_of_the_calculation(company: Company, route:
             if by_lead:
                 columns["deals"] = columns.get("lead_deals")
             where = {
-                target: condition(column, value) for target, column in columns.items() if column
+                target: condition(column, value)
+                for target, column in columns.items()
+                if column or target == "ad_costs"
             }
             grain = (block["grain"] or ["month"])[0]
             window = company.choice.window(grain, period)

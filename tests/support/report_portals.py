@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from pipelines.warehouse import Warehouse
 from scripts.demo_company import generate
+from scripts.demo_company.spend import SETTINGS as COMPANY_SPEND
 from scripts.demo_portal import serve
 from tests.support.commands import run_command
 from tests.support.compiled_models import compiled_models
@@ -29,6 +30,11 @@ from tests.support.small_portal import (
 )
 
 USER_FIELDS = ["UF_CRM_DIRECTION", "UF_CRM_LANDING"]
+# The settings file lies above the folder of the company.
+SPEND = {
+    "spend": [{**files, "path": f"portal/{files['path']}"} for files in COMPANY_SPEND["spend"]],
+    "spend_rules": COMPANY_SPEND["spend_rules"],
+}
 
 # Texts that a visitor can write into a form: none may run in a browser or a workbook.
 IMAGE = "<img src=x onerror=window.planted=1>"
@@ -172,8 +178,15 @@ class Portal(NamedTuple):
 
 
 PORTALS = {
-    "company": Portal(lay_out_company, "ru", {"keep_titles": True, "user_fields": USER_FIELDS}),
-    "english": Portal(lay_out_english, "en", {"keep_titles": True, "user_fields": USER_FIELDS}),
+    "company": Portal(
+        lay_out_company, "ru", {"keep_titles": True, "user_fields": USER_FIELDS, **SPEND}
+    ),
+    # The columns of the other files are called in Russian.
+    "english": Portal(
+        lay_out_english,
+        "en",
+        {"keep_titles": True, "user_fields": USER_FIELDS, "spend": SPEND["spend"][:1]},
+    ),
     "empty": Portal(lay_out_empty),
     "simple": Portal(lay_out_simple),
     "one_day": Portal(lay_out_one_day, options=["--history-from", "2026-03-31"]),

@@ -38,5 +38,9 @@ select
         select count(*)
         from marts.fct_deals
         where is_legacy
-    ) as legacy_deals
+    ) as legacy_deals,
+    exists(
+        select file
+        from marts.fct_ad_costs
+    ) as has_spend
 from quality.refreshes

@@ -52,6 +52,7 @@ export default {
 	noEffect: 'has no effect here',
 	periodIgnored: 'of all time, the period does not matter',
 	notNarrowed: 'not narrowed by',
+	costUnknownBy: 'cost not shown: it is not told apart by',
 	share: 'share',
 	change: 'change',
 	done: 'The figures are up to date',
