@@ -4,7 +4,8 @@ Pages, lists of records and workbooks ask here for metrics; what a metric is, is
 `dbt_project/models/semantic/` alone. MetricFlow compiles the same queries for `mf query`; here each
 fact is read once per time axis, and the SQL has places for what a reader chooses:
 
-- `[[where leads]]`: the condition of the filters on the rows of a semantic model;
+- `[[where leads]]`: the condition of the filters on the rows of a semantic model; a metric whose
+  meta says `narrowed_by: lead_sales` has `[[where lead_sales]]` too;
 - `[[of stages_leads lead_id marts.fct_leads lead_id]]`: the same for rows that are of leads;
 - `[[period created_date | created_at]]`: the period, by the day and the instant of the event;
 - `[[window created_date | created_at]]`: the days of a time axis, which may begin earlier;
@@ -202,12 +203,20 @@ class SemanticLayer:
             *(name for name in dict.fromkeys(shared) if name not in primary),
         ]
 
+    def left_out(self, metric: str) -> str | None:
+        """The metric that counts the records which an amount, or what is made of one, leaves
+        out."""
+        content = self._metric(metric)
+        parts = [metric, *(self._inputs(content) if content["type"] != "simple" else [])]
+        return next((f"{one}_unknown" for one in parts if f"{one}_unknown" in self.metrics), None)
+
     def beside(self, metric: str) -> dict[str, str]:
-        """Metrics that stand beside a metric: how many records an amount leaves out, and those that
-        a rate is made of; by the name of their column."""
+        """Metrics that stand beside a metric: how many records it leaves out, and those that a rate
+        is made of; by the name of their column."""
         found = {}
-        if f"{metric}_unknown" in self.metrics:
-            found[f"{metric}_unknown"] = f"{metric}_unknown"
+        unknown = self.left_out(metric)
+        if unknown:
+            found[f"{metric}_unknown"] = unknown
         if self._metric(metric)["type"] == "ratio":
             found[f"{metric}__n"] = self._inputs(self._metric(metric))[1]
         return found
@@ -276,6 +285,9 @@ class SemanticLayer:
             for template in templates
             for condition in _conjuncts(self._rendered(template, model, {}))
         ]
+        narrowed_by = ((metric["config"] or {}).get("meta") or {}).get("narrowed_by")
+        if narrowed_by:
+            conditions.append(f"[[where {narrowed_by}]]")
         return Measure(
             name,
             model,

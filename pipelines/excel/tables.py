@@ -153,19 +153,12 @@ def _before(sql: str, period: Period) -> str:
     return filled(sql, period=(period.previous_start, period.previous_end), until=until)
 
 
-def left_out(layer: SemanticLayer, name: str) -> str | None:
-    """The metric that counts the records which an amount, or what is made of one, leaves out."""
-    made_of = layer.metrics[name]["type_params"]
-    parts = [name, *(one["name"] for one in (made_of["numerator"], *made_of["metrics"]) if one)]
-    return next((f"{one}_unknown" for one in parts if f"{one}_unknown" in layer.metrics), None)
-
-
 def with_left_out(layer: SemanticLayer, metrics: Iterable[str]) -> list[str]:
     """Metrics, each with what it leaves out behind it, where that does not stand already."""
     found: dict[str, None] = {}
     for name in metrics:
         found[name] = None
-        counted = left_out(layer, name)
+        counted = layer.left_out(name)
         if counted:
             found.setdefault(counted)
     return list(found)

@@ -35,7 +35,7 @@ from pipelines.excel.sheets import (
     Row,
     Sheet,
 )
-from pipelines.excel.tables import Block, Step, Table, left_out
+from pipelines.excel.tables import Block, Step, Table
 from pipelines.metric_sql import SemanticLayer
 from pipelines.publish import DEFINITIONS, switch_link
 from pipelines.readers import PUBLISHED, hand_over
@@ -381,7 +381,7 @@ class Report:
         for name in tables.NOW.metrics:
             sheet.cell(0, "text", book.heading(name))
             sheet.cell(1, book.kind(name), stock[name], missing=DASH)
-            sheet.cell(2, "count", stock.get(left_out(self.published.layer, name) or ""))
+            sheet.cell(2, "count", stock.get(self.published.layer.left_out(name) or ""))
             sheet.row += 1
         sheet.block(book["by_pipeline"])
         columns, rows = self.published.ask(tables.PIPELINES)
@@ -397,7 +397,7 @@ class Report:
     ) -> None:
         book, kind = self.book, self.book.kind(name)
         whole = whole if name != whole and kind == "count" else None
-        counted = left_out(self.published.layer, name) or ""
+        counted = self.published.layer.left_out(name) or ""
         sheet.cell(0, "text", book.heading(name))
         for column, figures in ((1, now), (3, before)):
             if name in figures:

@@ -24,9 +24,12 @@ from pipelines.metric_sql import (
     without_grain,
 )
 from pipelines.site.choice import Choice, a_year_before
+from pipelines.site.meta import FIRST_SETS
 
 # A comment, a quote, an input, or what stands between them.
 SIGNS = re.compile(r"(--[^\n]*|'|\$\{\s*inputs\.(\w+)(?:\.(\w+))?\s*\}|[^-'$]+|.)")
+# The records that a list shows at first: those of a metric in the period, or as of now.
+SET = re.compile(r"\[\[set (\w+)(?: (\w+?)(_now)?)?\]\]")
 # In `by`: a breakdown by each user field.
 USER_FIELDS = "__user_fields"
 # The column of a time axis.
@@ -244,7 +247,7 @@ class Figures:
         sql = sql.replace("[[as_of_date]]", f"date '{self.choice.as_of:%Y-%m-%d}'")
         for place, day in zip(("start", "end"), self.choice.period, strict=True):
             sql = sql.replace(f"[[period_{place}]]", f"date '{day}'")
-        sql = re.sub(r"\[\[set \w+\]\]", "[[period created_date | created_at]]", sql)
+        sql = SET.sub(self._records, sql)
         for entity in ("lead", "deal"):
             columns = "".join(
                 f', {one["sql"]} as "{one["name"]}"'
@@ -253,6 +256,11 @@ class Figures:
             )
             sql = sql.replace(f"[[user_fields {entity}]]", columns)
         return sql
+
+    def _records(self, place: re.Match[str]) -> str:
+        listed, metric, is_now = place.groups()
+        records = self.layer.records(metric or FIRST_SETS[listed])
+        return f"({records.condition})" + ("" if is_now else f" and [[period {records.day}]]")
 
     def _answer(self, sql: str, **choice: Any) -> dict[str, Any]:
         asked = {

@@ -2,9 +2,9 @@
 
 Rows are named by targets: `leads` and `deals` by their own values, `lead_deals` the deals by those
 of their lead, `stages` the visits to stages by the stage, `stages_leads` and `stages_deals` by the
-lead or deal that came there, `ad_costs` what was spent, `issues` and `reversals` what the page of
-data quality tells, `bridge_leads` and `bridge_deals` the records of the bridge to the portal's
-figures.
+lead or deal that came there, `lead_sales` the leads by their sales, where a metric counts those,
+`ad_costs` what was spent, `issues` and `reversals` what the page of data quality tells,
+`bridge_leads` and `bridge_deals` the records of the bridge to the portal's figures.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Filter:
         options: SQL of the values that a filter of other rows offers: `value`, and maybe
             `label_ru`, `label_en`. Only pages that name such a filter have it.
         stages_of: Its values are stages of leads or deals and stand in the order of the funnel.
+        of_sales: Dimension of deals by which the filter narrows the sales of leads.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Filter:
     of_lead: str | None = None
     options: str | None = None
     stages_of: str | None = None
+    of_sales: str | None = None
 
 
 def _own(name: str, column: str, lead_deals: bool = True, also: tuple[str, ...] = ()) -> Filter:
@@ -57,6 +59,7 @@ FILTERS = (
     Filter(
         "pipeline",
         {"deals": "pipeline_name", "stages": "pipeline_name", "bridge_deals": "pipeline_name"},
+        of_sales="pipeline_name",
     ),
     _own("manager", "manager_name", also=("issues", "reversals", *BRIDGE)),
     _own("source", "source_name", also=("ad_costs", *BRIDGE)),
@@ -154,6 +157,8 @@ def described(
             continue
         if one.stages_of:
             values = _in_funnel_order(connection, one.stages_of, values)
+        if one.of_sales:
+            columns["lead_sales"] = _of_sales(layer, one.of_sales)
         if one.of_lead:
             columns["lead_deals"] = {
                 "id": "lead_id",
@@ -167,6 +172,7 @@ def described(
                 "dimensions": _dimensions(one),
                 "options": [{"value": value} for value in values],
                 **({"ordered": True} if one.stages_of else {}),
+                **({"cut": True} if len(values) == OPTIONS else {}),
             }
         )
     return [*found, *_user_fields(connection)]
@@ -175,6 +181,7 @@ def described(
 def columns(layer: SemanticLayer) -> list[str]:
     """SQL of all that the filters look at."""
     found = [one.of_lead for one in FILTERS if one.of_lead]
+    found += [_of_sales(layer, one.of_sales)["of"] for one in FILTERS if one.of_sales]
     for one in FILTERS:
         found += [_sql(layer, target, column) for target, column in one.columns.items()]
     return found
@@ -184,6 +191,14 @@ def _sql(layer: SemanticLayer, target: str, column: str) -> str:
     if target not in MODELS:
         return column
     return layer.column(MODELS[target], column)
+
+
+def _of_sales(layer: SemanticLayer, dimension: str) -> dict[str, Any]:
+    """Leads by a dimension of their sales: one of several such sales is enough, also where a value
+    is left out."""
+    column = layer.column("deals", dimension)
+    sales = "from marts.fct_deals where is_counted and is_sale"
+    return {"id": "lead_id", "of": f"select lead_id as id, {column} as value {sales}", "each": True}
 
 
 def _dimensions(one: Filter) -> list[str]:
@@ -241,11 +256,12 @@ def _user_fields(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """A filter for each user field that the settings name: leads by the lead's values, deals by the
     deal's."""
     rows = connection.execute(
-        "select field_name, any_value(field_label), list(distinct entity order by entity)"
+        "select field_name, any_value(field_label), list(distinct entity order by entity),"
+        " max(value_number) > 1"
         " from marts.fct_user_field_values group by field_name order by field_name"
     ).fetchall()
     found = []
-    for name, label, entities in rows:
+    for name, label, entities, has_several in rows:
         columns: dict[str, Any] = {}
         for entity in entities:
             column = {
@@ -267,6 +283,7 @@ def _user_fields(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
                 "name": name,
                 "label": label,
                 "user_field": True,
+                **({"several": True} if has_several else {}),
                 "columns": columns,
                 "dimensions": [f"{entity}__{name.lower()}" for entity in entities],
                 "options": [{"value": value} for (value,) in [*values, ("",)]],

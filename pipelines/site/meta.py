@@ -20,6 +20,8 @@ FORMATS = {"rate": "percent"}
 # Counts that only averages are divided by.
 DIVISORS = re.compile(r"_with_(age|amount|dated_sale|close_date|lead_days)(_|$)")
 LISTS = {"marts.fct_leads": "leads", "marts.fct_deals": "deals"}
+# The list itself shows all that came.
+FIRST_SETS = {"leads": "leads_received", "deals": "deals_created"}
 # Names of the lists in the addresses of earlier versions: they stand in mails and bookmarks.
 EARLIER_NAMES = {
     "leads": {
@@ -243,9 +245,7 @@ def _record_sets(
         earlier = EARLIER_NAMES[listed]
         for one in sets:
             one["aliases"] = [old for old, new in earlier.items() if new == one["name"]]
-        # The list itself shows all that came.
-        first = "leads_received" if listed == "leads" else "deals_created"
-        sets.sort(key=lambda one: one["name"] != first)
+        sets.sort(key=lambda one: one["name"] != FIRST_SETS[listed])
     return found
 
 
@@ -273,6 +273,6 @@ def texts(layer: SemanticLayer, names: Iterable[str]) -> list[str]:
         " from marts.fct_portal_bridge",
         "select entity, pipeline_id, pipeline_name, stage_id, stage_name, sort_order"
         " from marts.dim_stages",
-        "select entity, item_id, field_name, field_label, field_value"
+        "select entity, item_id, field_name, field_label, value_number, field_value"
         " from marts.fct_user_field_values",
     ]

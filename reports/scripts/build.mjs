@@ -57,7 +57,7 @@ function htmlOf(page, manifest) {
 	const own = words.pages[page.route.replace(/(.)\/$/, '$1')] ?? words.otherPages[page.route] ?? page.head.title;
 	const title = own ? `${own} — ${words.title}` : words.title;
 	const preload = [...scripts].filter((file) => file !== main.file).map((file) => `<link rel="modulepreload" href="${up}${file}">`);
-	const early = `const root=document.documentElement;try{const theme=localStorage.getItem('theme');if(theme)root.dataset.theme=theme}catch{}const json=(r)=>{if(!r.ok)throw new Error(r.status);return r.json()};const status=fetch('${up}status.json',{cache:'no-store'}).then(json);const folder=status.then((s)=>'${up}data/'+s.publication+'/');window.__early={route:'${page.route}',status,meta:folder.then((f)=>fetch(f+'meta.json')).then(json),page:${page.blocks.length ? `folder.then((f)=>fetch(f+'pages/${pageFile(page.route)}.json')).then(json).catch(()=>null)` : 'Promise.resolve(null)'}};window.__early.meta.catch(()=>{})`;
+	const early = `let theme;try{theme=localStorage.getItem('theme')}catch{}document.documentElement.dataset.theme=theme??(matchMedia('(prefers-color-scheme: dark)').matches?'dark':'light');const json=(r)=>{if(!r.ok)throw new Error(r.status);return r.json()};const status=fetch('${up}status.json',{cache:'no-store'}).then(json);const folder=status.then((s)=>'${up}data/'+s.publication+'/');window.__early={route:'${page.route}',status,meta:folder.then((f)=>fetch(f+'meta.json')).then(json),page:${page.blocks.length ? `folder.then((f)=>fetch(f+'pages/${pageFile(page.route)}.json')).then(json).catch(()=>null)` : 'Promise.resolve(null)'}};window.__early.meta.catch(()=>{})`;
 	return `<!doctype html>
 <html lang="${language}" data-root="${up}">
 <head>

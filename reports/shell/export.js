@@ -3,11 +3,11 @@
 import { choice } from './choice.svelte.js';
 import { formatDays, formatName } from './format.js';
 import { dimensionText } from './metrics.js';
-import { open, recordSet } from './page.svelte.js';
+import { open } from './page.svelte.js';
 import { site } from './site.svelte.js';
 import { t } from './texts/index.js';
 
-/** @typedef {{title: string, columns: {name: string, title: string, format?: string, isNumeric?: boolean, text?: (value: any, row: any) => string}[], rows: any[], foot?: any, sort?: string, search?: string, set?: string}} Shown */
+/** @typedef {{title: string, columns: {name: string, title: string, format?: string, isNumeric?: boolean, text?: (value: any, row: any) => string}[], rows: any[], foot?: any, sort?: string, search?: string, set?: {label: string, day: string | null}}} Shown */
 
 /** Lines that say what the table shows. */
 function conditions({ title, sort, columns, set, search }) {
@@ -15,7 +15,7 @@ function conditions({ title, sort, columns, set, search }) {
 	const lines = [
 		[title || t.title],
 		[t.asOf, site.meta.as_of_text],
-		[t.period, preset === 'allTime' || open.page?.spec.hasPeriod === false || (set && !recordSet(set).day) ? t.allTime : formatDays(start, end)],
+		[t.period, preset === 'allTime' || open.page?.spec.hasPeriod === false || (set && !set.day) ? t.allTime : formatDays(start, end)],
 	];
 	for (const filter of site.meta.filters.filter(({ name }) => open.page?.offers(name))) {
 		const values = choice.values[filter.name]?.map((value) => dimensionText(value, filter));
@@ -23,7 +23,7 @@ function conditions({ title, sort, columns, set, search }) {
 		if (values) lines.push([filter.label, values.join(', ')]);
 		if (without) lines.push([filter.label, `${t.without} ${without.join(', ')}`]);
 	}
-	if (set) lines.push([t.show.replace(/:$/, ''), recordSet(set).label]);
+	if (set) lines.push([t.show.replace(/:$/, ''), set.label]);
 	if (search) lines.push([t.search, search]);
 	const by = columns.find(({ name }) => name === sort?.replace(/^-/, ''));
 	if (by) lines.push([t.sortBy, `${by.title} ${sort.startsWith('-') ? '↓' : '↑'}`]);

@@ -1,6 +1,8 @@
 // How a column of a result is called and written: by the metric of its name, where there is one.
 import { t } from './texts/index.js';
 import { currencySymbol, isNumeric } from './format.js';
+import { open } from './page.svelte.js';
+import { recordsHref } from './records.js';
 import { site } from './site.svelte.js';
 
 const FORMATS = { number: 'exact', day: 'day', time: 'moment', text: 'text', boolean: 'boolean' };
@@ -8,9 +10,14 @@ const FORMATS = { number: 'exact', day: 'day', time: 'moment', text: 'text', boo
 export const metric = (name) => (Object.hasOwn(site.meta.metrics, name) ? site.meta.metrics[name] : undefined);
 export const filterByName = (name) => site.meta.filters.find((filter) => filter.name === name);
 
-/** The filter that a dimension sets: by the name that it has in `by`, else by its column. */
-export const filterOfDimension = (name) =>
-	site.meta.filters.find(({ dimensions = [] }) => dimensions.includes(name)) ?? site.meta.filters.find(({ columns }) => Object.values(columns).includes(name));
+/** The filter that a dimension sets: by the name that it has in `by`, one of the page's first; else by its column. */
+export function filterOfDimension(name) {
+	const named = site.meta.filters.filter(({ dimensions = [] }) => dimensions.includes(name));
+	return named.find((filter) => open.page?.offers(filter.name)) ?? named[0] ?? site.meta.filters.find(({ columns }) => Object.values(columns).includes(name));
+}
+
+/** Whether a click on a value sets its filter: not on «без лида» where the filter is of leads. */
+export const canChoose = (filter, value) => Boolean(filter && open.page?.offers(filter.name) && (filter.cut || filter.options.some((one) => one.value === (value ?? ''))));
 
 /** A dimension column's label: that of the filter on it. */
 const labelOfColumn = (name) => filterOfDimension(name)?.label ?? site.meta.dimensions?.[name]?.label;
@@ -49,7 +56,7 @@ export function describe({ name, type }, given = {}) {
 	const [, stem, tag] = (!found && /^(.+)_(usd|eur|rub|pct\d?|num\d)$/.exec(name)) || [];
 	const format = given.fmt ?? (found ? (found.format === 'amount' ? 'money' : found.format) : (tag ?? FORMATS[type]));
 	const base = given.title ?? found?.short ?? found?.label ?? labelOfColumn(name) ?? t.columnNames?.[name] ?? (stem ?? name).replaceAll('_', ' ');
-	return { name, type, format, metric: found ? name : undefined, title: base, isNumeric: isNumeric(format) || (type === 'number' && !given.fmt) };
+	return { name, type, format, metric: found ? name : undefined, isRatio: Boolean(found?.is_ratio), title: base, isNumeric: isNumeric(format) || (type === 'number' && !given.fmt) };
 }
 
 /** The label of a table's column: money says its currency once, in the head. */
@@ -73,4 +80,20 @@ export const isNow = (spec, name) => spec?.period === 'none' || Boolean(spec?.no
 export function recordsOf(spec, name) {
 	const records = metric(name)?.records;
 	return records && isNow(spec, name) ? `${records}_now` : records;
+}
+
+/**
+ * The list of the records behind a figure of a block: of one of its groups, of its total.
+ * @param {any} block
+ * @param {string} name metric
+ * @param {[any, any][]} [parts] filter and value of each dimension of the group
+ * @param {Record<string, string | string[]>} [extra] filters of the block's `where`
+ * @returns {string | undefined} none where no filter says which records they are
+ */
+export function groupHref(block, name, parts = [], extra = {}) {
+	const records = block?.spec.kind === 'metrics' ? recordsOf(block.spec, name) : undefined;
+	// Groups of a field with several values are by all of them, its filter is by each.
+	if (!records || parts.some(([filter]) => !filter || filter.several)) return undefined;
+	const group = Object.fromEntries(parts.map(([filter, value]) => [filter.name, value ?? '']));
+	return recordsHref(records, { ...extra, ...group }, block.own);
 }

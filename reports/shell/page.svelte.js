@@ -66,10 +66,11 @@ let first = { blocks: [] };
 /** The first figures of the page that is opened next. */
 export const giveFirst = (stored) => (first = stored);
 
-/** The records of a list: the set that the address names, else the first. */
-export function recordSet(list) {
+/** The records of a list: the set that the address names, else the page's first, else the list's. */
+export function recordSet(list, first) {
 	const sets = site.meta.record_sets?.[list] ?? [];
-	return sets.find(({ name, aliases = [] }) => name === choice.view.show || aliases.includes(choice.view.show)) ?? sets[0];
+	const named = (wanted) => sets.find(({ name, aliases = [] }) => name === wanted || aliases.includes(wanted));
+	return named(choice.view.show) ?? named(first) ?? sets[0];
 }
 
 class Block extends Query {
@@ -104,9 +105,11 @@ class Block extends Query {
 
 	/** What narrows this block: its targets, and whether the period does. */
 	get scope() {
-		const sql = this.spec.kind === 'sql' ? (this.written() ?? '') : (this.stored?.variants[this.variant]?.sql ?? '');
+		const written = this.spec.kind === 'sql' ? (this.written() ?? '') : (this.stored?.variants[this.variant]?.sql ?? '');
+		const sets = [...written.matchAll(/\[\[set\s+(\w+)\s*(\w*)/g)].map(([, list, first]) => recordSet(list, first));
+		const sql = [written, ...sets.map((set) => set?.sql ?? '')].join('\n');
 		const targets = [...sql.matchAll(/\[\[(?:where|of)\s+(\w+)/g)].map(([, target]) => this.page.target(target));
-		return { targets: [...new Set(targets)], hasPeriod: /\[\[(period|window)/.test(sql) || [...sql.matchAll(/\[\[set\s+(\w+)/g)].some(([, list]) => recordSet(list)?.day) };
+		return { targets: [...new Set(targets)], hasPeriod: /\[\[(period|window)/.test(sql) || sets.some((set) => set?.day) };
 	}
 
 	#fill(sql, period, window) {
@@ -115,8 +118,8 @@ class Block extends Query {
 			period,
 			window,
 			grain: this.grain,
-			set: (list) => {
-				const set = recordSet(list);
+			set: (list, first) => {
+				const set = recordSet(list, first);
 				if (!set) return 'true';
 				return set.day ? `(${set.sql}) and ${between(set.day, choice.period)}` : `(${set.sql})`;
 			},

@@ -6,7 +6,7 @@
 //   [[period_start]], [[period_end]]     its first and last day
 //   [[window created_date | created_at]]  the days of a time axis
 //   [[grain created_date]]              start of the day, week, month … of the time axis
-//   [[set leads]]                       the records that a list shows
+//   [[set leads leads_in_work_now]]     the records that a list shows; at first those of a set
 //   [[user_fields lead]]                further columns of a list: the user fields of the settings
 //   [[as_of_date]]                      the day of the data
 //   ${inputs.x}, ${inputs.x.value}      a choice made on the page
@@ -33,15 +33,17 @@ export function between(day, { start, end, until }, instant) {
 
 /**
  * Condition of a filter.
- * @param {string | {id: string, of: string} | null} column a column or expression; or, for fields with
- *   several values, the record's ID and a query of `id` and `value`; null where the filter leaves no
- *   row, whatever is chosen
+ * @param {string | {id: string, of: string, each?: boolean} | null} column a column or expression; or,
+ *   for fields with several values, the record's ID and a query of `id` and `value`; each: excluding
+ *   leaves values out, not the records that have one; null where the filter leaves no row, whatever is
+ *   chosen
  * @param {string[]} values '' stands for none
  */
 export function condition(column, values, isExcluded = false) {
 	if (column === null) return 'false';
 	const named = values.filter((value) => value !== '').map(quoted).join(', ');
 	const withNull = values.includes('');
+	if (typeof column === 'object' && column.each) return `${column.id} in (select id from (${column.of}) where ${condition('value', values, isExcluded)})`;
 	if (typeof column === 'object') {
 		const parts = [];
 		if (named) parts.push(`${column.id} in (select id from (${column.of}) where value in (${named}))`);
@@ -89,7 +91,7 @@ export function listTotalSql(sql, { search = 'true', sums = [] }) {
 /**
  * @param {string} sql
  * @param {{where: (target: string) => string, period: object, window: object, grain: string,
- *   set: (list: string) => string, userFields: (entity: string) => string, asOf: string}} choice
+ *   set: (list: string, first?: string) => string, userFields: (entity: string) => string, asOf: string}} choice
  */
 export function fillPlaceholders(sql, choice) {
 	return sql.replace(PLACEHOLDER, (whole, kind, rest) => {
@@ -116,7 +118,7 @@ export function fillPlaceholders(sql, choice) {
 			case 'grain':
 				return `cast(date_trunc('${choice.grain}', ${day}) as date)`;
 			case 'set':
-				return choice.set(first);
+				return fillPlaceholders(choice.set(...words), choice);
 			case 'user_fields':
 				return choice.userFields(first);
 			default:

@@ -7,7 +7,7 @@ const choice = {
 	period: { start: '2026-02-01', end: '2026-02-12', until: '09:30:00' },
 	window: { start: '2025-04-01', end: '2026-03-31' },
 	grain: 'month',
-	set: (list) => `{${list}}`,
+	set: (list, first = '') => `{${list} ${first}} and [[where ${list}]]`,
 	userFields: () => '',
 	asOf: '2026-03-31',
 };
@@ -21,6 +21,8 @@ test('placeholders', () => {
 	assert.equal(fill('[[of leads lead_id marts.fct_leads id]]').startsWith('(lead_id is null or lead_id in (select id from marts.fct_leads where '), fill('[[where leads]]') !== 'true');
 	assert.equal(fill('[[period_start]], [[period_end]]'), "date '2026-02-01', date '2026-02-12'");
 	assert.equal(fill('[[grain d]]'), "cast(date_trunc('month', d) as date)");
+	assert.equal(fill('[[set leads]]'), '{leads } and <leads>');
+	assert.equal(fill('[[set leads leads_in_work_now]]'), '{leads leads_in_work_now} and <leads>');
 	assert.equal(fill('select [[1, 2], [3]]'), 'select [[1, 2], [3]]');
 });
 
@@ -51,6 +53,9 @@ test('conditions of filters', () => {
 	const field = { id: 'lead_id', of: 'select 1' };
 	assert.equal(condition(field, ['a']), "(lead_id in (select id from (select 1) where value in ('a')))");
 	assert.equal(condition(field, ['a'], true), "not (lead_id in (select id from (select 1) where value in ('a')))");
+	const each = { ...field, each: true };
+	assert.equal(condition(each, ['a']), "lead_id in (select id from (select 1) where (value in ('a')))");
+	assert.equal(condition(each, ['a'], true), "lead_id in (select id from (select 1) where (value is null or value not in ('a')))");
 });
 
 test('the searched text is text', () => {

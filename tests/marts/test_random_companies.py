@@ -30,6 +30,7 @@ from pipelines.metric_sql import MetricQuery, SemanticLayer, filled
 from pipelines.metrics import create_views
 from pipelines.options import Options
 from pipelines.settings import Settings
+from pipelines.user_fields import add_dimensions
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import serve
 from tests.support import calculation
@@ -280,6 +281,9 @@ def make_build(companies: Companies, name: str) -> Build:
     run_models(folder, settings.dbt_vars())
     with duckdb.connect(str(warehouse.database)) as connection:
         create_views(connection, folder / "dbt" / "semantic_manifest.json")
+        content = manifest(folder)
+        add_dimensions(content, connection)
+    (folder / "dbt" / "semantic_manifest.json").write_text(json.dumps(content), encoding="utf-8")
     facts = calculation.calculate(companies.rows, calculation.Settings(**values), companies.as_of)
     return Build(warehouse, with_dimensions(facts, manifest(folder)), companies.deleted)
 
@@ -319,6 +323,9 @@ def with_dimensions(facts: calculation.Facts, content: dict[str, Any]) -> calcul
         }
         for entity in ("lead", "deal")
     }
+    for entity, of_fields in named.items():
+        for name in facts.settings.user_fields:
+            of_fields[f"{entity}__{name.lower()}"] = pl.col(name)
     # Of a deal handed over, pipeline and stage are those of its sale.
     for name in ("pipeline_id", "pipeline_name", "stage_id", "stage_name"):
         named["deal"][f"deal__{name}"] = (
@@ -520,6 +527,10 @@ def queries(content: dict[str, Any]) -> list[Query]:
                 found.append(Query(metrics, (group,), PERIOD))
     for name in MAIN & set(dimensions(content, "leads")):
         found.append(Query(deals, (f"lead__{name}",)))
+    for name in dimensions(content, "lead_user_fields"):
+        found.append(Query(leads + mixed + deals, (f"lead__{name}",)))
+    for name in dimensions(content, "deal_user_fields"):
+        found.append(Query(deals, (f"deal__{name}",)))
     for name in dimensions(content, "stages"):
         if name == "is_open_stage":
             continue  # It follows from the stage; a unit test of fct_stage_reach says how.

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from pipelines.site.shell import REPORTS
-from tests.support.reports_fixtures import PAGES, Sites, settle
+from tests.support.reports_fixtures import PAGES, Sites, opening, settle
 
 OpenPage = Callable[..., Page]
 
@@ -36,13 +36,19 @@ NAMES = (
     "code, [data-setting] td:nth-child(2), [data-definition] h3 [lang],"
     " [data-block=checks] td:first-child, .info-sign, .plot"
 )
-READ_WORDS = """(names) => [
-    document.querySelectorAll(names).forEach((name) => { name.style.display = 'none'; }) ?? '',
-    document.title,
-    document.body.innerText,
-    ...[...document.querySelectorAll('body *')].flatMap((element) =>
-        ['title', 'placeholder', 'aria-label'].map((name) => element.getAttribute(name) ?? '')),
-]"""
+READ_WORDS = """(names) => {
+    const named = [...document.querySelectorAll(names)];
+    const hidden = named.map((name) => name.style.display);
+    named.forEach((name) => { name.style.display = 'none'; });
+    const words = [
+        document.title,
+        document.body.innerText,
+        ...[...document.querySelectorAll('body *')].flatMap((element) =>
+            ['title', 'placeholder', 'aria-label'].map((name) => element.getAttribute(name) ?? '')),
+    ];
+    named.forEach((name, i) => { name.style.display = hidden[i]; });
+    return words;
+}"""
 
 # A dictionary with its keys and texts; functions give their code, as the words in it are shown too.
 READ_DICTIONARY = """
@@ -112,30 +118,46 @@ def portal_words(sites: Sites, portal: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("route", PAGES)
-@pytest.mark.parametrize("language", PORTALS)
-def test_no_word_of_the_other_language(
-    open_page: OpenPage, sites: Sites, language: str, route: str
-) -> None:
-    """The English portal's CRM has no Cyrillic letter; that of the Russian one has Latin words."""
+def opened(open_page: OpenPage, sites: Sites, language: str, route: str) -> Page:
+    """A page with all that it hides."""
     query = "?lead=1" if route == "/card/" else ""
-    page = open_page(sites.address(PORTALS[language]), route + query, locale=LOCALES[language])
+    address = sites.address(PORTALS[language])
+    page = open_page(address, route + query, locale=LOCALES[language], color_scheme="light")
     open_everything(page)
+    return page
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def russian(request: pytest.FixtureRequest, chromium: Browser, sites: Sites) -> Iterator[Page]:
+    """Each Russian page, opened once for the tests that only look at it."""
+    with opening(chromium) as open_page:
+        yield opened(open_page, sites, "ru", request.param)
+
+
+def words_of(page: Page, language: str) -> set[str]:
+    """Words in the letters of the other language."""
     text = IDENTIFIER.sub("", "\n".join(page.evaluate(READ_WORDS, NAMES)))
-    words = set(FOREIGN[language].findall(text))
-    if language == "ru":
-        words -= INTERNATIONAL | portal_words(sites, "company")
-        words -= SETTING_VALUES if route == "/definitions/" else set()
-    assert words == set()
     assert page.locator("html").get_attribute("lang") == language
+    return set(FOREIGN[language].findall(text))
 
 
 @pytest.mark.parametrize("route", PAGES)
-def test_no_serious_violation_of_accessibility(
-    open_page: OpenPage, company: str, route: str
+def test_no_russian_word_on_an_english_page(
+    open_page: OpenPage, sites: Sites, route: str
 ) -> None:
-    page = open_page(company, route, color_scheme="light")
-    open_everything(page)
+    """The English portal's CRM has no Cyrillic letter."""
+    assert words_of(opened(open_page, sites, "en", route), "en") == set()
+
+
+def test_no_english_word_on_a_russian_page(russian: Page, sites: Sites) -> None:
+    """The Russian portal's CRM has Latin words."""
+    words = words_of(russian, "ru") - INTERNATIONAL - portal_words(sites, "company")
+    words -= SETTING_VALUES if "/definitions/" in russian.url else set()
+    assert words == set()
+
+
+def test_no_serious_violation_of_accessibility(russian: Page) -> None:
+    page = russian
     violations = {}
     for scheme, canvas in (("light", "rgb(255, 255, 255)"), ("dark", None)):
         page.emulate_media(color_scheme=scheme)
@@ -151,11 +173,9 @@ def test_no_serious_violation_of_accessibility(
     assert violations == {}
 
 
-@pytest.mark.parametrize("route", PAGES)
-def test_no_page_scrolls_sideways(open_page: OpenPage, company: str, route: str) -> None:
-    page = open_page(company, route)
-    open_everything(page)
+def test_no_page_scrolls_sideways(russian: Page) -> None:
+    page = russian
     for width in (1400, 1024, 390):
         page.set_viewport_size({"width": width, "height": 800})
-        page.wait_for_timeout(500)  # charts follow the width a moment later
-        assert page.evaluate("document.documentElement.scrollWidth") == width
+        # Charts follow the width a moment later.
+        page.wait_for_function("width => document.documentElement.scrollWidth === width", arg=width)

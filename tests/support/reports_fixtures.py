@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -260,8 +260,8 @@ def settle(page: Page) -> None:
     page.wait_for_function(QUIET, arg=time.monotonic_ns(), timeout=120_000)
 
 
-@pytest.fixture
-def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
+@contextmanager
+def opening(chromium: Browser) -> Iterator[Callable[..., Page]]:
     """Opens pages of a site and fails at the end on any console error, dialog or foreign request.
 
     The function takes the site's address, a path, a part of the console error that the test
@@ -301,3 +301,10 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     assert problems == []
+
+
+@pytest.fixture
+def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """Pages of a test, as `opening` opens them."""
+    with opening(chromium) as open_:
+        yield open_

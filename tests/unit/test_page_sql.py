@@ -25,10 +25,19 @@ ALLOWED = {
 }
 
 
+def text_of(page: Path) -> str:
+    """The page with its partials in their places."""
+
+    def part(found: re.Match[str]) -> str:
+        return (REPORTS / "partials" / found[1]).read_text(encoding="utf-8")
+
+    return re.sub(r"\{@partial \"([^\"]+)\"\}", part, page.read_text(encoding="utf-8"))
+
+
 def written() -> Iterator[tuple[str, str]]:
     """Name and SQL of each block that is no metric block."""
     for page in sorted((REPORTS / "pages").glob("*.md")):
-        text = page.read_text(encoding="utf-8")
+        text = text_of(page)
         for name, sql in re.findall(r"```sql (\w+)\n(.*?)```", text, re.DOTALL):
             yield f"pages/{page.name} {name}", sql
     for query in sorted((REPORTS / "queries").glob("*.sql")):
@@ -58,7 +67,7 @@ def test_blocks_of_pages_add_up_nothing_that_a_metric_does() -> None:
 @pytest.mark.parametrize("page", sorted((REPORTS / "pages").glob("*.md")), ids=lambda one: one.stem)
 def test_every_fence_of_sql_has_a_name(page: Path) -> None:
     """One without would not be looked at here."""
-    text = page.read_text(encoding="utf-8")
+    text = text_of(page)
     assert len(re.findall(r"^```sql", text, re.MULTILINE)) == len(
         re.findall(r"^```sql \w+$", text, re.MULTILINE)
     )

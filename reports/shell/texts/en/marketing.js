@@ -39,7 +39,7 @@ export default {
 		sales_amount_of_leads_cohort: 'Sales amount, of those created',
 		revenue_per_lead_period: 'Revenue per lead',
 		revenue_per_lead_cohort: 'Revenue per lead, of those created',
-		leads_potential_amount: 'Potential',
+		leads_potential_amount: 'Potential of these\u00a0leads',
 		leads_forgotten: 'Forgotten',
 	},
 	outside: 'Sales in the period without a lead source are not in the table:',
@@ -50,7 +50,7 @@ export default {
 		sales_amount_of_leads_period: 'Amount',
 		revenue_per_lead_period: 'Per lead',
 		sales_of_leads_period: 'Sales',
-		leads_potential_amount: 'Potential',
+		leads_potential_amount: 'Potential of these\u00a0leads',
 	},
 
 	spend: 'Spend and return',
@@ -137,14 +137,14 @@ export default {
 		sales_cohort: 'Sales',
 		sales_amount_cohort: 'Sales amount',
 		average_sale_cohort: 'Average sale',
-		potential_amount: 'Potential',
+		potential_amount: 'Potential of these\u00a0deals',
 	},
 
 	utm: 'UTM labels',
 	utmNote: 'Leads created in the period, and the money sold in it, by the label of the lead. Click a row to filter.',
 
-	list: 'Leads in work',
-	listNote: 'The oldest first: choose a stage in the filter «Lead stage» to find those stuck on it.',
+	list: 'List of leads',
+	listNote: 'At first those in work, the oldest on top: choose a stage in the filter «Lead stage» to find those stuck on it.',
 
 	leads: 'Leads by state and stage',
 	leadsNote: 'Leads created in the period: where they are now.',

@@ -39,7 +39,7 @@ export default {
 		sales_amount_of_leads_cohort: 'Сумма продаж, из\u00a0созданных',
 		revenue_per_lead_period: 'Выручка с\u00a0лида',
 		revenue_per_lead_cohort: 'Выручка с\u00a0лида, из\u00a0созданных',
-		leads_potential_amount: 'Потен\u00adциал',
+		leads_potential_amount: 'Потен\u00adциал этих\u00a0лидов',
 		leads_forgotten: 'Забытые',
 	},
 	outside: 'Продажи периода, у которых нет источника лида, в таблицу не входят:',
@@ -50,7 +50,7 @@ export default {
 		sales_amount_of_leads_period: 'Сумма',
 		revenue_per_lead_period: 'С лида',
 		sales_of_leads_period: 'Продажи',
-		leads_potential_amount: 'Потенциал',
+		leads_potential_amount: 'Потенциал этих лидов',
 	},
 
 	spend: 'Расходы и окупаемость',
@@ -137,14 +137,14 @@ export default {
 		sales_cohort: 'Продажи',
 		sales_amount_cohort: 'Сумма продаж',
 		average_sale_cohort: 'Средний чек',
-		potential_amount: 'Потенциал',
+		potential_amount: 'Потенциал этих\u00a0сделок',
 	},
 
 	utm: 'UTM-метки',
 	utmNote: 'Лиды, созданные в периоде, и деньги, проданные в нём, по метке лида. Нажмите на строку, чтобы отфильтровать.',
 
-	list: 'Лиды в работе',
-	listNote: 'Самые старые сверху: выберите этап в фильтре «Этап лида», чтобы найти застрявшие на нём.',
+	list: 'Список лидов',
+	listNote: 'Сначала — в работе, самые старые сверху: выберите этап в фильтре «Этап лида», чтобы найти застрявшие на нём.',
 
 	leads: 'Лиды по состояниям и этапам',
 	leadsNote: 'Лиды, созданные в периоде: где они сейчас.',
