@@ -207,8 +207,10 @@ class SemanticLayer:
         """The metric that counts the records which an amount, or what is made of one, leaves
         out."""
         content = self._metric(metric)
-        parts = [metric, *(self._inputs(content) if content["type"] != "simple" else [])]
-        return next((f"{one}_unknown" for one in parts if f"{one}_unknown" in self.metrics), None)
+        parts = self._inputs(content) if content["type"] != "simple" else []
+        counts = [name for name in parts if name.endswith("_unknown")]
+        named = [f"{name}_unknown" for name in (metric, *parts)]
+        return next((name for name in (*named, *counts) if name in self.metrics), None)
 
     def beside(self, metric: str) -> dict[str, str]:
         """Metrics that stand beside a metric: how many records it leaves out, and those that a rate

@@ -274,6 +274,8 @@ function checkBlocks(page) {
 		// A click on it filters: it keeps all its rows.
 		const filter = literal(get('filter'));
 		if (filter && filter !== 'none') block.keep = [...new Set([...(block.keep ?? []), filter])];
+		// Where none does, the filters narrow it as they do all else.
+		block.picked = block.picked || filter !== 'none';
 		if (token.name !== 'RecordList') continue;
 		block.list = {
 			sort: literal(get('sort')) ?? null,

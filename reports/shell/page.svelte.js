@@ -96,8 +96,9 @@ class Block extends Query {
 		return offered.includes(wanted) ? wanted : (this.spec.grain?.[0] ?? this.spec.line ?? 'month');
 	}
 
-	/** Filters that this block is broken down by: it keeps all its rows and marks the chosen. */
+	/** Filters that a click on this block sets: it keeps all its rows and marks the chosen. */
 	get own() {
+		if (this.spec.picked === false) return [];
 		const by = this.spec.by?.find((names) => names.join(', ') === this.variant) ?? [];
 		const broken = site.meta.filters.filter(({ dimensions = [] }) => by.some((name) => dimensions.includes(name)));
 		return [...(this.spec.keep ?? []), ...broken.map(({ name }) => name)];

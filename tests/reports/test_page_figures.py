@@ -364,6 +364,27 @@ def test_the_stages_of_a_pipeline(company: Company) -> None:
     assert not found, "\n".join(found[:20])
 
 
+@pytest.mark.parametrize(
+    ("route", "block", "average", "amount"),
+    [
+        ("/sales/", "managers", "average_sale_period", "sales_amount_period"),
+        ("/marketing/", "sources", "revenue_per_lead_period", "sales_amount_of_leads_period"),
+        ("/sales/", "deal_stages", "dropped_amount", "dropped_amount"),
+    ],
+)
+def test_beside_an_average_stands_what_it_leaves_out(
+    company: Company, route: str, block: str, average: str, amount: str
+) -> None:
+    """As in the workbooks: as many records as the amount that it is made of."""
+    for variant in company.variants(route)[block].values():
+        result = company.connection.execute(filled(variant["sql"]))
+        names = [name for name, *_ in result.description]
+        at = [names.index(f"{name}_unknown") for name in (average, amount)]
+        rows = result.fetchall()
+        assert rows
+        assert all(row[at[0]] == row[at[1]] is not None for row in rows)
+
+
 @pytest.mark.parametrize("route", PAGES)
 def test_first_figures_are_the_answers(company: Company, route: str) -> None:
     """What a page shows before its engine is there is what the SQL says, also of the period before

@@ -141,7 +141,7 @@ READ_LINKS = """() => [...document.querySelectorAll('main a[href*="show="]')]
     .map((link) => [
         link.closest('[data-block]')?.dataset.block,
         link.closest('.todo') ? link.querySelector('.todo-text').innerText : link.innerText,
-        link.closest('.tile-value, td')?.title ?? '',
+        link.closest('.tile-value, td')?.title.match(/\\d/) ? link.closest('.tile-value, td').title : '',
         link.href,
     ])"""
 
@@ -201,8 +201,7 @@ def test_every_figure_opens_its_records(
         if not is_right:
             wrong.append(f"{block}: {metric} {shown} ({text!r}), listed {count} of {amount}: {href}")
     assert not wrong, "\n".join([f"{len(wrong)} of {counts + amounts}", *wrong[:20]])
-    assert counts > 0
-    assert amounts > 0
+    assert chosen or min(counts, amounts) > 0
 
 
 def test_the_list_shows_what_the_link_promised(
@@ -306,10 +305,10 @@ def test_a_finished_month_is_compared_with_the_one_before(
     )
     change = '[data-block="strip"] [data-figure="sales_period"] .tile-change'
     page = open_page(company, "/sales/?period=previousMonth")
-    expect(page.locator(change)).to_contain_text(f"было {january}")
+    expect(page.locator(change)).to_contain_text(f"к {january}")
     page.goto(f"{company}/sales/?from=2026-02-01&to=2026-02-28")
     settle(page)
-    expect(page.locator(change)).to_contain_text(f"было {january}")
+    expect(page.locator(change)).to_contain_text(f"к {january}")
     page.goto(f"{company}/sales/")
     settle(page)
     chart = page.locator('[data-block="customers"]')
@@ -317,7 +316,7 @@ def test_a_finished_month_is_compared_with_the_one_before(
     chart.locator("tbody button.cell").nth(-2).click()
     settle(page)
     assert parse_qs(urlsplit(page.url).query) == {"from": ["2026-02-01"], "to": ["2026-02-28"]}
-    expect(page.locator(change)).to_contain_text(f"было {january}")
+    expect(page.locator(change)).to_contain_text(f"к {january}")
     page.locator('[data-chip="period"]').click()
     expect(page.locator("[data-compared]")).to_have_text("01.01.2026 – 31.01.2026")
 

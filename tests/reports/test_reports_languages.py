@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import duckdb
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
@@ -120,9 +121,14 @@ def portal_words(sites: Sites, portal: str) -> set[str]:
 
 def opened(open_page: OpenPage, sites: Sites, language: str, route: str) -> Page:
     """A page with all that it hides."""
-    query = "?lead=1" if route == "/card/" else ""
-    address = sites.address(PORTALS[language])
-    page = open_page(address, route + query, locale=LOCALES[language], color_scheme="light")
+    portal = PORTALS[language]
+    if route == "/card/":
+        with duckdb.connect(str(sites.data(portal) / "site.duckdb"), read_only=True) as marts:
+            ((lead_id,),) = marts.sql("select min(lead_id) from marts.fct_leads").fetchall()
+        route = f"/card/?lead={lead_id}"
+    page = open_page(
+        sites.address(portal), route, locale=LOCALES[language], color_scheme="light"
+    )
     open_everything(page)
     return page
 
