@@ -99,9 +99,9 @@ def compiled(block: Mapping[str, Any], by: Sequence[str], layer: SemanticLayer) 
     return Compiled(main + order + limit, total, line)
 
 
-def _alternatives(block: Mapping[str, Any], layer: SemanticLayer) -> list[Sequence[str]]:
-    """The breakdowns that a block offers; `lead__user_fields` is one for each field of leads that
-    the settings name."""
+def _alternatives(block: Mapping[str, Any], dimensions: Sequence[str]) -> list[Sequence[str]]:
+    """The breakdowns that a block offers; `lead__user_fields` is one for each of the user fields of
+    leads among the dimensions."""
     found: list[Sequence[str]] = []
     for by in block.get("by") or [[]]:
         place = next((name for name in by if name.endswith(USER_FIELDS)), None)
@@ -109,7 +109,7 @@ def _alternatives(block: Mapping[str, Any], layer: SemanticLayer) -> list[Sequen
             found.append(by)
             continue
         entity = place.removesuffix(USER_FIELDS)
-        fields = [name for name in layer.dimensions() if name.startswith(f"{entity}__uf_crm_")]
+        fields = [name for name in dimensions if name.startswith(f"{entity}__uf_crm_")]
         found += [[field if name == place else name for name in by] for field in fields]
     return found
 
@@ -189,7 +189,9 @@ class Figures:
         choice, variants = self.choice, {}
         grain = (block.get("grain") or ["month"])[0]
         before = choice.year_before if block.get("grain") else choice.before
-        for number, by in enumerate(_alternatives(block, self.layer)):
+        # A field that leads have and deals have not is no breakdown of deals.
+        fields = [f"{one['entity']}__{one['name'].lower()}" for one in self.user_fields]
+        for number, by in enumerate(_alternatives(block, fields)):
             sql = compiled(block, by, self.layer)
             variant: dict[str, Any] = {"sql": sql.main}
             if sql.total:
@@ -323,6 +325,6 @@ def texts(blocks: Sequence[Mapping[str, Any]], layer: SemanticLayer) -> Iterator
         if block["kind"] == "sql":
             yield block["sql"]
             continue
-        for by in _alternatives(block, layer):
+        for by in _alternatives(block, layer.dimensions()):
             sql = compiled(block, by, layer)
             yield from (text for text in sql if text)

@@ -52,6 +52,7 @@ export default {
 	amountWithoutActivity: 'Amount of these deals',
 	nothingWithoutActivity: 'All have planned activities',
 
+	potentialOfThese: 'Potential of these deals',
 	leadMatrix: 'Leads in work: manager × stage',
 	leadMatrixNote: 'Created in the period; in small print the average days that they have stood on the stage',
 	dealMatrix: 'Deals: pipeline and stage × manager',

@@ -52,6 +52,7 @@ export default {
 	amountWithoutActivity: 'Сумма сделок без дел',
 	nothingWithoutActivity: 'У всех есть запланированные дела',
 
+	potentialOfThese: 'Потенциал этих сделок',
 	leadMatrix: 'Лиды в работе: менеджер × этап',
 	leadMatrixNote: 'Созданные в периоде; мелко — сколько дней в среднем стоят на этапе сейчас',
 	dealMatrix: 'Сделки: воронка и этап × менеджер',
