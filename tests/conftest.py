@@ -21,6 +21,8 @@ MARKS = {"unit": "unit", "marts": "dbt", "chaos": "chaos"}
 # Files that share a costly fixture run in one worker; each other file is a separate group, whose
 # fixtures are made once.
 GROUPS = {"test_semantic_layer": "semantic", "test_questions": "semantic"}
+# Files of pages that show other portals than the company: no site is made twice.
+OTHER_PORTALS = ("test_reports_portals", "test_reports_words")
 # Long files whose tests share little: in so many groups.
 SPREAD = {"test_faults": 2}
 # Groups that take minutes, the longest first: a long last one leaves the other workers idle.
@@ -38,10 +40,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("site")
     elif folder in MARKS:
         item.add_marker(MARKS[folder])
-    # Tests of pages share the Node packages, whose words a build changes.
-    is_page = item.get_closest_marker("site") is not None
-    group = "site" if is_page else GROUPS.get(name, name)
-    group += str(crc32(item.name.encode()) % SPREAD.get(name, 1))
+    if item.get_closest_marker("site") is not None:
+        group = f"site{name in OTHER_PORTALS:d}"
+    else:
+        group = GROUPS.get(name, name) + str(crc32(item.name.encode()) % SPREAD.get(name, 1))
     item.add_marker(pytest.mark.xdist_group(group))
 
 
