@@ -21,7 +21,7 @@ from tests.support.whole_refreshes import Refreshes
 
 SIZE = "300m"
 # Step → the most KB that are left: less than it needs. The checks hardly need any.
-STEPS = {"extract": 200, "build": 1000, "publish": 1000, "report": 2000}
+STEPS = {"extract": 200, "build": 1000, "publish": 1000, "report": 500}
 FULL_DISKS = int(os.environ.get("FULL_DISKS", len(STEPS)))
 SEED = int(os.environ.get("CRASH_SEED", "1"))
 
