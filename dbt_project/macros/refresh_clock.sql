@@ -7,3 +7,19 @@
 {% macro refresh_clock() -%}
     max(as_of) over (order by refresh_no rows between unbounded preceding and current row)
 {%- endmacro %}
+
+{#
+    Whether the span of a refresh (a row of int_refreshes__bounded) holds a moment. The first span
+    has no beginning; the last one has no end: it also has what happened while that refresh ran.
+    Two inequalities, not an `or`: with one each record would be compared with each refresh.
+#}
+{% macro is_in_span_of(refreshes, moment) -%}
+    {{ moment }} > coalesce(
+        {{ refreshes }}.previous_clock_at,
+        cast('0001-01-01 00:00:00+00' as {{ type_instant() }})
+    )
+    and {{ moment }} <= case
+        when {{ refreshes }}.is_last then cast('9999-12-31 00:00:00+00' as {{ type_instant() }})
+        else {{ refreshes }}.clock_at
+    end
+{%- endmacro %}

@@ -26,6 +26,7 @@ import pytest
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
 from pipelines.check import complete
+from pipelines.compiled import nodes_in_order
 from pipelines.metric_sql import MetricQuery, SemanticLayer, filled
 from pipelines.metrics import create_views
 from pipelines.options import Options
@@ -657,6 +658,37 @@ def test_every_metric_is_calculated(builds: dict[str, Build]) -> None:
     content = manifest(builds["default"].warehouse.directory)
     names = {metric["name"] for metric in whole_metrics(content)}
     assert names - set(METRICS) - set(STAGE_METRICS) == set()
+
+
+# Joins that compare each row with each of the other side.
+NESTED_LOOPS = {"NESTED_LOOP_JOIN", "BLOCKWISE_NL_JOIN", "CROSS_PRODUCT"}
+
+
+def nested_loops(node: dict[str, Any]) -> Iterator[list[int]]:
+    """Rows of both sides of each such join in a plan that was run."""
+    children = node.get("children", [])
+    if node["type"] in NESTED_LOOPS:
+        yield [child["intermediate_rows"] for child in children]
+    for child in children:
+        yield from nested_loops(child)
+
+
+def test_no_join_compares_all_rows_with_all_others(builds: dict[str, Build]) -> None:
+    """Of models and data tests; what has a row, as the last refresh, may be joined to all."""
+    build = builds["default"]
+    cursor = build.connection.cursor()
+    # For a few rows the engine prefers a nested loop to a merge join.
+    cursor.execute("set nested_loop_join_threshold = 0; set merge_join_threshold = 0")
+    found = {}
+    for node in nodes_in_order(build.warehouse.directory / "dbt" / "manifest.json"):
+        ((_, plan),) = cursor.execute(
+            f"explain (analyze, format json) {node['compiled_code']}"
+        ).fetchall()
+        (root,) = json.loads(plan)["operator"]
+        joins = [rows for rows in nested_loops(root) if min(rows) > 1]
+        if joins:
+            found[node["name"]] = joins
+    assert found == {}
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -131,7 +131,7 @@ recorded_events as (
         and stays.previous_stage_state <> 'failed'
 ),
 
--- The refresh that was the first to see it; the last one also has what happened while it ran.
+-- The refresh that was the first to see it.
 recorded as (
     select
         recorded_events.*,
@@ -139,12 +139,7 @@ recorded as (
         refreshes.previous_clock_at as last_seen_at
     from recorded_events
     inner join refreshes
-        on
-            (
-                recorded_events.left_at > refreshes.previous_clock_at
-                or refreshes.previous_clock_at is null
-            )
-            and (recorded_events.left_at <= refreshes.clock_at or refreshes.is_last)
+        on {{ is_in_span_of('refreshes', 'recorded_events.left_at') }}
 ),
 
 versions_with_previous as (

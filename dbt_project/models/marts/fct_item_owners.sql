@@ -86,7 +86,7 @@ at_creation as (
         or items.created_at >= versions.updated_at
 ),
 
--- The refresh that was the first to see the sale; the last one also has what was sold while it ran.
+-- The refresh that was the first to see the sale.
 sales as (
     select
         items.item_id,
@@ -95,9 +95,7 @@ sales as (
         refreshes.previous_clock_at
     from items
     inner join refreshes
-        on
-            (items.sold_at > refreshes.previous_clock_at or refreshes.previous_clock_at is null)
-            and (items.sold_at <= refreshes.clock_at or refreshes.is_last)
+        on {{ is_in_span_of('refreshes', 'items.sold_at') }}
     where items.sold_at is not null
 ),
 
