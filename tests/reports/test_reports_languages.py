@@ -23,6 +23,7 @@ LOCALES = {"ru": "ru-RU", "en": "en-US"}
 FOREIGN = {"ru": re.compile(r"[A-Za-z]{2,}"), "en": re.compile(r"[А-Яа-яЁё]+")}
 # Names and abbreviations that a Russian report has too; Ctrl and Alt are keys, II a quarter.
 INTERNATIONAL = {"CRM", "CSV", "Excel", "ID", "SQL", "UTM", "URL", "Ctrl", "Alt", "II", "III", "IV"}
+INTERNATIONAL |= {"CPL", "CPQL", "CAC", "ROMI"}
 
 IDENTIFIER = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 # What a setting may say, as its description names it.
