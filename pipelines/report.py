@@ -143,13 +143,15 @@ def write_data(
         )
     }
     failed: dict[str, str] = {}
-    sqls = meta.texts(layer, metrics)
+    sqls: list[str] = []
     for route, asked in pages.items():
         try:
             sqls += figures.texts(asked, layer)
         except figures.PageFailed as error:
             _own_or_raise(route, error)
             failed[route] = str(error)
+    sqls += meta.texts(layer, metrics)
+    sqls += [one["sql"] for asked in pages.values() for one in asked if one["kind"] == "sql"]
     write_tables(publication / "crm.duckdb", folder / "site.duckdb", sqls, settings.portal_timezone)
     with duckdb.connect(str(folder / "site.duckdb"), read_only=True) as connection:
         connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")

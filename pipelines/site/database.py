@@ -11,17 +11,32 @@ import duckdb
 from pipelines.publish import STORAGE_VERSION
 
 MEMORY_LIMIT = "1200MB"
+# The browser fetches the blocks of the columns that a query reads. Large row groups keep the values
+# of a column together; small blocks bring few of others along.
+LAYOUT = f"storage_version '{STORAGE_VERSION}', row_group_size 491520, block_size 65536"
 SCHEMAS = ("marts", "quality", "metrics")
 TABLE = re.compile(rf"\b({'|'.join(SCHEMAS)})\.(\w+)")
 ALL_COLUMNS = re.compile(r"(?:\bselect|,|\.)\s*\*", re.IGNORECASE)
 # What the SQL of a metric takes all columns of, to pass its rows on.
 PASSED_ON = re.compile(r"select \* from marts\.\w+\s+where\s+\[\[where")
-# Rows that a page reads together stand together.
-ORDER = ("created_date", "item_created_date", "date_day")
+# Rows that a page reads together stand together: what is so now, then what is of a day.
+ORDER = (
+    *("is_in_work desc", "is_current desc"),
+    *("entity", "created_date", "item_created_date", "date_day", "item_id"),
+)
+# Stages that an item came to and those that it did not: millions of rows, of a few hundred kinds.
+# What these columns say is kept once per kind, and the table is a view.
+KINDS = {
+    "marts.fct_stage_reach": (
+        *("pipeline_id", "pipeline_name", "stage_id", "stage_name", "sort_order"),
+        *("next_stage_id", "next_stage_name", "next_pipeline_name"),
+        *("is_open_stage", "is_visited", "is_forwarded", "is_back_move", "is_drop", "is_moved_out"),
+    )
+}
 
 
 def write_tables(published: Path, database: Path, sqls: Iterable[str], timezone: str) -> None:
-    """Writes the tables and columns that occur in the SQL, narrow and in the order of their days.
+    """Writes the tables and columns that occur in the SQL, ordered so that few blocks are read.
 
     A column counts as named where its name stands in SQL that reads its table; `select *` of a page
     names all. Instants become the portal's clock: the browser's engine has no timezones.
@@ -29,6 +44,7 @@ def write_tables(published: Path, database: Path, sqls: Iterable[str], timezone:
     Args:
         published: `crm.duckdb` of the publication.
         database: File to write.
+        sqls: Columns of the first stand together, before those that only later ones name.
         timezone: Of the portal.
     """
     with duckdb.connect() as connection:
@@ -36,24 +52,70 @@ def write_tables(published: Path, database: Path, sqls: Iterable[str], timezone:
         connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
         connection.execute(f"set temp_directory = '{database.parent}/.sorting'")
         connection.execute(f"attach '{published}' as published (read_only)")
-        connection.execute(f"attach '{database}' as site (storage_version '{STORAGE_VERSION}')")
+        connection.execute(f"attach '{database}' as site ({LAYOUT})")
+        connection.execute("use site")
         columns = _columns(connection)
-        wanted = _wanted(sqls, columns)
         for schema in SCHEMAS:
-            connection.execute(f"create schema site.{schema}")
-        for table, names in wanted.items():
-            selected = ", ".join(
-                f"cast({name} as timestamp) as {name}"
-                if kind == "TIMESTAMP WITH TIME ZONE"
-                else name
-                for name, kind in columns[table].items()
-                if name in names
-            )
-            days = [name for name in ORDER if name in columns[table]]
-            by = f" order by {', '.join([*days[:1], next(iter(columns[table]))])}"
-            connection.execute(
-                f"create table site.{table} as select {selected} from published.{table}{by}"
-            )
+            connection.execute(f"create schema {schema}")
+        for table, names in _wanted(sqls, columns).items():
+            kinds = [name for name in names if name in KINDS.get(table, ())]
+            if kinds:
+                _write_by_kind(connection, table, columns[table], [*names], kinds)
+            else:
+                _write(connection, table, columns[table], [*names], table, f"published.{table}")
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    types: dict[str, str],
+    names: list[str],
+    target: str,
+    source: str,
+) -> None:
+    """Writes columns of a published table in the order of the site."""
+    selected = ", ".join(
+        f"cast({name} as timestamp) as {name}"
+        if types.get(name) == "TIMESTAMP WITH TIME ZONE"
+        else name
+        for name in names
+    )
+    order = [one for one in ORDER if one.split()[0] in types] + [next(iter(types))]
+    connection.execute(
+        f"create table {target} as select {selected} from {source} order by {', '.join(order)}"
+    )
+
+
+def _write_by_kind(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    types: dict[str, str],
+    names: list[str],
+    kinds: list[str],
+) -> None:
+    """Writes a table as its rows, the kinds of them, and a view that joins both."""
+    # A hash of eight bytes tells some hundred kinds apart.
+    key = f"hash({', '.join(kinds)})"
+    said = ", ".join(f"any_value({name}) as {name}" for name in kinds)
+    connection.execute(
+        "create temp table hashed as"
+        " select cast(row_number() over (order by kind_hash) as integer) as kind, *"
+        f" from (select {key} as kind_hash, {said} from published.{table} group by kind_hash)"
+    )
+    connection.execute(
+        f"create table {table}_kinds as select * exclude (kind_hash) from hashed order by kind"
+    )
+    source = (
+        f"published.{table}"
+        f" inner join (select kind, kind_hash from hashed) as hashed on {key} = kind_hash"
+    )
+    rows = [*(name for name in names if name not in kinds), "kind"]
+    _write(connection, table, types, rows, f"{table}_rows", source)
+    connection.execute(
+        f"create view {table} as select {', '.join(names)}"
+        f" from {table}_rows inner join {table}_kinds using (kind)"
+    )
+    connection.execute("drop table hashed")
 
 
 def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
@@ -69,15 +131,17 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]
     return found
 
 
-def _wanted(sqls: Iterable[str], columns: dict[str, dict[str, str]]) -> dict[str, set[str]]:
-    wanted: dict[str, set[str]] = {}
+def _wanted(sqls: Iterable[str], columns: dict[str, dict[str, str]]) -> dict[str, dict[str, None]]:
+    """Table → its columns, in the order in which the SQL names them."""
+    wanted: dict[str, dict[str, None]] = {}
     for sql in sqls:
         words = set(re.findall(r"\w+", sql))
         takes_all = ALL_COLUMNS.search(PASSED_ON.sub("", sql))
         for schema, name in TABLE.findall(sql):
             table = f"{schema}.{name}"
             if table in columns:
-                # The first column orders the rows.
-                named = {next(iter(columns[table])), *(columns[table].keys() & words)}
-                wanted.setdefault(table, set()).update(columns[table] if takes_all else named)
+                named = [column for column in columns[table] if takes_all or column in words]
+                # A query may do no more than count.
+                named = named or [next(iter(columns[table]))]
+                wanted.setdefault(table, {}).update(dict.fromkeys(named))
     return dict(sorted(wanted.items()))

@@ -320,10 +320,9 @@ def _json(value: Any) -> Any:
 
 
 def texts(blocks: Sequence[Mapping[str, Any]], layer: SemanticLayer) -> Iterator[str]:
-    """The SQL of all blocks: it says which tables and columns the site needs."""
+    """The SQL of the metric blocks: it says which tables and columns the site needs for them."""
     for block in blocks:
         if block["kind"] == "sql":
-            yield block["sql"]
             continue
         for by in _alternatives(block, layer.dimensions()):
             sql = compiled(block, by, layer)

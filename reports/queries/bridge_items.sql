@@ -1,6 +1,19 @@
 -- Each record as it is counted here and by the portal, within the filters of the page.
 select
-    records.*,
+    records.entity,
+    records.item_id,
+    records.title,
+    records.bridge_kind,
+    records.portal_state,
+    records.our_state,
+    records.manager_name,
+    records.source_name,
+    records.pipeline_name,
+    records.stage_name,
+    records.base_amount,
+    records.created_date,
+    records.portal_closed_date,
+    records.crm_url,
     coalesce(leads.quality_date, deals.sold_date) as our_success_date,
     case
         when records.bridge_kind <> 'counted' then records.bridge_kind

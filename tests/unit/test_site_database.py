@@ -1,0 +1,131 @@
+"""The tables of a site: which columns they have, and how their rows lie in the file."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pipelines.site.database import write_tables
+
+# Every other lead is in work; of a day there are two.
+PUBLISHED = """
+create schema marts;
+create schema quality;
+create table marts.fct_leads as
+select
+    i as lead_id,
+    'lead ' || i as title,
+    'manager ' || i % 3 as manager_name,
+    i % 2 = 0 as is_in_work,
+    timestamptz '2026-03-01 22:30:00+00' - (i // 2) * interval 1 day as created_at,
+    date '2026-03-02' - cast(i // 2 as integer) as created_date
+from range(20) as rows(i);
+create table marts.fct_deals as select i as deal_id, 'deal ' || i as title from range(3) as rows(i);
+create table marts.fct_stage_reach as
+select
+    i as item_id,
+    date '2026-03-01' + cast(i % 5 as integer) as item_created_date,
+    'stage ' || i % 3 as stage_id,
+    case when i % 2 = 0 then 'stage ' || i % 4 end as next_stage_id,
+    i % 7 = 0 as is_visited,
+    i * 1.5 as finished_days
+from range(200) as rows(i);
+create table quality.refreshes as select timestamptz '2026-03-02 00:00:00+00' as as_of;
+"""
+METRIC = "select count(*) from (\n    select * from marts.fct_leads\n    where [[where leads]]\n)"
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    file = tmp_path / "crm.duckdb"
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("set timezone = 'UTC'")
+        connection.execute(PUBLISHED)
+    return file
+
+
+def written(published: Path, *sqls: str) -> duckdb.DuckDBPyConnection:
+    """The tables that a site has for some SQL."""
+    file = published.with_name("site.duckdb")
+    write_tables(published, file, sqls, "Europe/Moscow")
+    return duckdb.connect(str(file), read_only=True)
+
+
+def columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    rows = connection.execute(
+        "select column_name from duckdb_columns() where table_name = ? order by column_index",
+        [table],
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+def test_a_table_has_the_columns_that_are_named(published: Path) -> None:
+    """In the order of the SQL: figures first, then what only lists show. Others are left out."""
+    listed = "select title, lead_id, created_at from marts.fct_leads order by created_date"
+    with written(published, f"{METRIC} group by manager_name, created_date", listed) as site:
+        assert columns(site, "fct_leads") == [
+            *("manager_name", "created_date"),
+            *("lead_id", "title", "created_at"),
+        ]
+        assert columns(site, "fct_deals") == []
+        assert columns(site, "refreshes") == []
+
+
+def test_all_columns_are_those_of_the_mart(published: Path) -> None:
+    with written(published, "select * from marts.fct_leads") as site:
+        assert columns(site, "fct_leads") == [
+            *("lead_id", "title", "manager_name", "is_in_work", "created_at", "created_date"),
+        ]
+
+
+def test_a_table_may_be_only_counted(published: Path) -> None:
+    with written(published, "select count(*) from marts.fct_deals") as site:
+        assert columns(site, "fct_deals") == ["deal_id"]
+        assert site.execute("select count(*) from marts.fct_deals").fetchall() == [(3,)]
+
+
+def test_instants_are_the_clock_of_the_portal(published: Path) -> None:
+    with written(published, "select lead_id, created_at from marts.fct_leads") as site:
+        rows = site.execute("select created_at from marts.fct_leads where lead_id = 0").fetchall()
+    assert rows == [(dt.datetime(2026, 3, 2, 1, 30),)]
+
+
+def test_rows_that_are_read_together_stand_together(published: Path) -> None:
+    """Those in work, then the others, each by day; leads 0 and 1 are of the last day."""
+    with written(published, "select lead_id from marts.fct_leads") as site:
+        rows = site.execute("select lead_id from marts.fct_leads").fetchall()
+    assert [lead for (lead,) in rows] == [*range(18, -1, -2), *range(19, 0, -2)]
+
+
+def test_the_file_is_made_for_reading_parts_of_it(published: Path) -> None:
+    """The layout is of the file: small blocks, and row groups of four times the usual size."""
+    with duckdb.connect(str(published)) as connection:
+        connection.execute(
+            "create or replace table marts.fct_deals as"
+            " select i as deal_id, hash(i) as code from range(300_000) as rows(i)"
+        )
+    with written(published, "select deal_id, code from marts.fct_deals") as site:
+        ((block_size,),) = site.execute("select block_size from pragma_database_size()").fetchall()
+        ((row_groups,),) = site.execute(
+            "select count(distinct row_group_id) from pragma_storage_info('marts.fct_deals')"
+        ).fetchall()
+    assert (block_size, row_groups) == (65_536, 1)
+
+
+def test_stages_are_kept_by_their_kind(published: Path) -> None:
+    """The view has the rows of the mart."""
+    names = "item_id, item_created_date, stage_id, next_stage_id, is_visited, finished_days"
+    with duckdb.connect(str(published)) as connection:
+        mart = connection.execute(f"select {names} from marts.fct_stage_reach").fetchall()
+    kinds = {row[2:5] for row in mart}
+    with written(published, f"select {names} from marts.fct_stage_reach") as site:
+        view = site.execute(f"select {names} from marts.fct_stage_reach").fetchall()
+        ((count,),) = site.execute("select count(*) from marts.fct_stage_reach_kinds").fetchall()
+        assert columns(site, "fct_stage_reach_rows") == [
+            *("item_id", "item_created_date", "finished_days", "kind"),
+        ]
+    assert sorted(view) == sorted(mart)
+    assert count == len(kinds)
