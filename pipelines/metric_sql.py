@@ -465,7 +465,8 @@ def filled(
 
     Args:
         period: First and last day, both included; None: all time.
-        until: SQL of the instant at which the period ends, where that is not the end of its day.
+        until: SQL of the instant within its last day at which the period ends, where that is not
+            the end of the day.
         window: First and last day of a time axis; None: all time.
         grain: Of `metric_time__chosen`.
         where: Conditions by target; a target that is missing is not narrowed.
@@ -488,8 +489,11 @@ def filled(
         day, _, instant = rest.partition(" | ")
         if days is None:
             return "true"
-        cut = f" and {instant} <= {until}" if until and kind == "period" else ""
-        return f"{day} between date '{days[0]}' and date '{days[1]}'{cut}"
+        between = f"{day} between date '{days[0]}' and date '{days[1]}'"
+        if not until or kind == "window":
+            return between
+        # The instants of the last day alone are looked at: those of all days are many bytes.
+        return f"{between} and ({day} < date '{days[1]}' or {instant} <= {until})"
 
     return PLACES.sub(place, sql)
 

@@ -25,10 +25,13 @@ export function literal(value) {
 	return quoted(value);
 }
 
-/** Days between two, both included; with `until` the last one ends at a time of day. */
+/**
+ * Days between two, both included; with `until` the last one ends at a time of day. The instants of
+ * that day alone are looked at: those of all days are many bytes.
+ */
 export function between(day, { start, end, until }, instant) {
 	const days = `${day} between date '${start}' and date '${end}'`;
-	return until && instant ? `${days} and ${instant} <= timestamp '${end} ${until}'` : days;
+	return until && instant ? `${days} and (${day} < date '${end}' or ${instant} <= timestamp '${end} ${until}')` : days;
 }
 
 /**

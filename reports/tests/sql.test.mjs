@@ -17,7 +17,7 @@ const refer = (sql, inputs) => fillReferences(sql, inputs, () => 'select 1');
 test('placeholders', () => {
 	assert.equal(fill('where [[where leads]]'), 'where <leads>');
 	assert.equal(fill('[[period d]]'), "d between date '2026-02-01' and date '2026-02-12'");
-	assert.equal(fill('[[period d | t]]'), "d between date '2026-02-01' and date '2026-02-12' and t <= timestamp '2026-02-12 09:30:00'");
+	assert.equal(fill('[[period d | t]]'), "d between date '2026-02-01' and date '2026-02-12' and (d < date '2026-02-12' or t <= timestamp '2026-02-12 09:30:00')");
 	assert.equal(fill('[[of leads lead_id marts.fct_leads id]]').startsWith('(lead_id is null or lead_id in (select id from marts.fct_leads where '), fill('[[where leads]]') !== 'true');
 	assert.equal(fill('[[period_start]], [[period_end]]'), "date '2026-02-01', date '2026-02-12'");
 	assert.equal(fill('[[grain d]]'), "cast(date_trunc('month', d) as date)");
