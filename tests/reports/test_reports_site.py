@@ -18,8 +18,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import duckdb
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from starlette.types import ASGIApp
 
 from pipelines.metric_sql import filled
+from scripts.benchmark_pages import Line
+from scripts.screenshots import served
 from tests.reports.test_page_figures import condition, front_matter
 from tests.support.reports_fixtures import FRESH, PAGES, Sites, settle
 
@@ -33,6 +36,9 @@ PERIOD_PAGES = ["/", "/sales/", "/marketing/", "/money/"]
 # What is transferred before the first figures, compressed.
 FIRST_BYTES = 300_000
 LAYOUT_SHIFT = 0.05
+# Of the company's database of some thousand records, for a filter of a page.
+FILTER_BYTES = 1_000_000
+FILTER_REQUESTS = 20
 
 
 @dataclass(frozen=True)
@@ -262,6 +268,29 @@ def test_the_first_figures_come_without_the_engine(
     context.close()
     assert transferred <= FIRST_BYTES, f"{transferred:,} bytes"
     assert shift <= LAYOUT_SHIFT
+
+
+@pytest.mark.parametrize("route", PERIOD_PAGES)
+def test_a_filter_fetches_little_of_the_database(
+    chromium: Browser, sites: Sites, company: str, data: Data, route: str
+) -> None:
+    """Few blocks, in few requests: a slow line has either for seconds."""
+    address = urlencode({"manager": second(data, "manager")})
+    lines: list[Line] = []
+
+    def around(app: ASGIApp) -> ASGIApp:
+        lines.append(Line(app, is_slow=False))
+        return lines[0]
+
+    with served(sites.folder("company"), around) as site:
+        page = chromium.new_page()
+        page.goto(f"{site}{route}?{address}")
+        settle(page)
+        page.close()
+    (network,) = lines
+    fetched = network.megabytes * 1e6
+    assert 0 < fetched <= FILTER_BYTES, f"{fetched:,.0f} bytes"
+    assert len(network.ranges) <= FILTER_REQUESTS, f"{len(network.ranges)} requests"
 
 
 def test_data_that_are_gone_are_told_and_loaded_anew(
