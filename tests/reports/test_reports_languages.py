@@ -22,8 +22,10 @@ PORTALS = {"ru": "company", "en": "english"}
 LOCALES = {"ru": "ru-RU", "en": "en-US"}
 FOREIGN = {"ru": re.compile(r"[A-Za-z]{2,}"), "en": re.compile(r"[А-Яа-яЁё]+")}
 # Names and abbreviations that a Russian report has too; Ctrl and Alt are keys, II a quarter.
-INTERNATIONAL = {"CRM", "CSV", "Excel", "ID", "SQL", "UTM", "URL", "Ctrl", "Alt", "II", "III", "IV"}
-INTERNATIONAL |= {"CPL", "CPQL", "CAC", "ROMI"}
+INTERNATIONAL = {
+    *("CRM", "CSV", "Excel", "ID", "SQL", "UTM", "URL", "Ctrl", "Alt", "II", "III", "IV"),
+    *("CPL", "CPQL", "CAC", "ROMI"),
+}
 
 IDENTIFIER = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 # What a setting may say, as its description names it.
@@ -111,13 +113,16 @@ CRM_VALUE = re.compile(
 
 
 def portal_words(sites: Sites, portal: str) -> set[str]:
-    """Latin words that stand in the CRM itself."""
-    return {
-        word
-        for file in (sites.root / portal / "portal").glob("*.jsonl")
+    """Latin words that stand in the CRM itself, and in the spend files and their names."""
+    folder = sites.root / portal
+    texts = [
+        value
+        for file in (folder / "portal").glob("*.jsonl")
         for value in CRM_VALUE.findall(file.read_text(encoding="utf-8"))
-        for word in FOREIGN["ru"].findall(value)
-    }
+    ]
+    for file in (folder / "portal" / "spend").rglob("*.csv"):
+        texts += [str(file.relative_to(folder)), file.read_text(encoding="utf-8", errors="ignore")]
+    return {word for text in texts for word in FOREIGN["ru"].findall(text)}
 
 
 def opened(open_page: OpenPage, sites: Sites, language: str, route: str) -> Page:

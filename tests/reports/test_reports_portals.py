@@ -149,3 +149,27 @@ def test_all_of_300_sources_are_shown_and_found(open_page: OpenPage, sites: Site
         expect(select.locator(".option")).to_have_count(1)
         select.locator(".option label").click()
         expect(page.locator(f'[data-chip="{key}"]')).to_contain_text(name)
+
+
+def test_money_spent_is_shown_where_files_tell_of_it(
+    open_page: OpenPage, company: str, sites: Sites
+) -> None:
+    """What fits nothing has its reason; a filter by which costs are not told apart says so."""
+    page = open_page(company, "/marketing/?city=Казань")
+    settle(page)
+    table = page.locator('#spend [data-block="spend"]')
+    expect(table.locator("[data-note]")).to_have_text(
+        "расход не показан: его не делят по фильтру «Город»"
+    )
+    expect(table.locator("tfoot td").nth(1)).to_have_text("—")
+    page = open_page(company, "/marketing/")
+    settle(page)
+    expect(page.locator("#spend")).not_to_contain_text("расход не показан")
+    unmatched = page.locator('#spend [data-block="unmatched"] tbody tr')
+    expect(unmatched).to_have_count(1)
+    expect(unmatched).to_contain_text("tg_posevy")
+    expect(unmatched).to_contain_text("такой метки нет ни у источников, ни у лидов")
+    page = open_page(sites.address("one_day"), "/marketing/")
+    settle(page)
+    expect(page.locator("#dynamics")).to_have_count(1)
+    expect(page.locator("#spend")).to_have_count(0)

@@ -83,7 +83,7 @@ export default {
 	spendMonths: 'By time',
 	costAndMoneyByTime: 'Cost and sales of ad leads by time',
 	unmatched: 'Not matched',
-	unmatchedNote: 'This money is in the total and of no source. Add a rule to the setting spend_rules, such as {utm_source: "telegram", source: "<code of the source>"}, or correct the row of the file: from the next refresh the cost stands by its source.',
+	unmatchedNote: 'This money is in the total and of no source. Add a rule to the setting spend_rules (which label is of which source), or correct the row of the file: from the next refresh the cost stands by its source.',
 	why: 'Why',
 	reasons: {
 		unknown_utm_source: 'neither sources nor leads have this label: add a rule',
