@@ -512,12 +512,13 @@ def queries(content: dict[str, Any]) -> list[Query]:
     spend = costs + against_costs
     found += [Query(spend, group) for group in ((), *((f"metric_time__{time}",) for time in TIMES))]
     found += [Query(spend, group, PERIOD) for group in ((), ("metric_time__month",))]
-    for name in sorted(OF_SPEND):
-        found.append(Query(spend + leads + mixed, (name,)))
-        found.append(Query(spend, (name, "metric_time__month")))
-        found.append(Query(spend, (name,), PERIOD))
-        found.append(Query(deals, (name,)))
-    found += [Query((name,), ("touch_source", "metric_time__week")) for name in spend]
+    found += [Query(spend, (name,)) for name in sorted(OF_SPEND)]
+    found += [
+        Query(spend, (name, "metric_time__month")) for name in ("touch_source", "touch_utm_term")
+    ]
+    found += [Query(spend, ("touch_source", "metric_time__week"), PERIOD)]
+    found += [Query(metrics, ("touch_source",)) for metrics in (leads + mixed, deals)]
+    found += [Query((name,), ("touch_utm_campaign",)) for name in spend]
     found += [Query(costs, (f"ad_cost__{name}",)) for name in dimensions(content, "ad_costs")]
     for entity, metrics in (("lead", leads + mixed), ("deal", deals)):
         for name in dimensions(content, f"{entity}s"):
