@@ -188,6 +188,14 @@ class SemanticLayer:
             self._dimension(first.model, first.axis),
         )
 
+    def facts(self, metric: str) -> set[str]:
+        """Tables that a metric is made of.
+
+        Raises:
+            UnknownName: no such metric, or a kind of metric that is not read here.
+        """
+        return {self._table(self._measure(name).model) for name in self._simple(metric)}
+
     def dimensions(self) -> list[str]:
         """Names of all that metrics are grouped by: dimensions, `lead__source_name`, and entities
         that are the rows of no model, `touch_source`."""

@@ -197,12 +197,14 @@ def _metrics(
 
 
 def _list(layer: SemanticLayer, metric: str) -> str | None:
-    """The list of a metric's records: `leads/leads_junk`."""
+    """The list of a metric's records: `leads/leads_junk`; none where it is made of others too, as
+    of what was spent."""
     try:
         table = layer.records(metric).table
+        is_listed = layer.facts(metric) <= LISTS.keys()
     except UnknownName:
         return None
-    return f"{LISTS[table]}/{metric}" if table in LISTS else None
+    return f"{LISTS[table]}/{metric}" if is_listed else None
 
 
 def _record_sets(
