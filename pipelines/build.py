@@ -13,6 +13,7 @@ from pipelines.check import CheckResult, store_results
 from pipelines.compiled import GOOD, digest, nodes_in_order, run_nodes
 from pipelines.errors import BuildFailed, ChecksFailed, SettingsError
 from pipelines.settings import DBT_PROJECT, Settings
+from pipelines.statements import begin_statement
 from pipelines.warehouse import LOCK_FD_VARIABLE, Warehouse
 
 MANIFEST, RESULTS = "manifest.json", "run_results.json"
@@ -67,6 +68,7 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
     unfinished = warehouse.unfinished_build
     unfinished.parent.mkdir(parents=True, exist_ok=True)
     unfinished.touch()
+    begin_statement(warehouse, settings)
     compiled = digest(settings.dbt_vars())
     if results := _run_again(warehouse, target, compiled, completed[0].refresh_no):
         unfinished.unlink()

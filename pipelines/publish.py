@@ -20,6 +20,7 @@ import duckdb
 from pipelines.errors import PublishFailed
 from pipelines.metrics import comment, create_views, definitions
 from pipelines.readers import PUBLISHED, hand_over
+from pipelines.statements import copy_statement, note_published
 from pipelines.warehouse import Warehouse, connect_published, sync
 
 PUBLISHED_SCHEMAS = ("marts", "quality")
@@ -87,6 +88,7 @@ def publish(warehouse: Warehouse) -> Path:
     except (duckdb.Error, OSError, ValueError) as error:
         shutil.rmtree(fresh, ignore_errors=True)
         raise PublishFailed(f"the marts could not be copied: {error}") from error
+    note_published(warehouse)
     for shown in ("crm.duckdb", "parquet"):
         link = warehouse.published / shown
         if not link.is_symlink():
@@ -151,6 +153,7 @@ def _copy(warehouse: Warehouse, folder: Path) -> None:
             )
             _describe(connection, f"published.{schema}.{table}", shown[schema, table])
         _describe_user_fields(connection)
+        copy_statement(connection, folder)
         connection.execute("use published")
         create_views(connection, target / DEFINITIONS)
         connection.execute("use memory")

@@ -23,6 +23,7 @@
         'nothing_stated': (
             'в строке нет ни utm_source, ни источника', 'the row has no utm_source and no source'
         ),
+        'all_sources': ('все источники', 'all sources'),
         'no_lead': ('без лида', 'no lead'),
         'lead_deleted': ('лид удалён', 'lead deleted'),
         'lead_legacy': ('лид импортирован', 'lead imported'),

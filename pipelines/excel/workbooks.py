@@ -715,6 +715,28 @@ def _issues(report: Report) -> None:
         sheet.rows += 1
     if not sheet.rows:
         sheet.text(book["empty"], "note")
+    _restatements(report, sheet)
+
+
+def _restatements(report: Report, sheet: Sheet) -> None:
+    """What changed in finished months since it was published, where anything did."""
+    rows, book = report.published.all("restatements"), report.book
+    if not rows:
+        return
+    sheet.block(book["restated"])
+    names = ("month", "figure", "restated_why", "restated_before", "restated_after")
+    sheet.headings([book[name] for name in names], [*["text"] * 3, "amount", "amount"])
+    for row in rows:
+        figure = f"{row['figure']}: {row['source_name']}"
+        why = f"{row['explanation']} ({book['as_of'].lower()} {row['as_of_text']})"
+        sheet.fit_height(["", figure, why])
+        sheet.cell(0, "month", row["statement_month"])
+        sheet.cell(1, "told", figure)
+        sheet.cell(2, "told", why)
+        sheet.cell(3, "amount", row["before_value"], missing=DASH)
+        sheet.cell(4, "amount", row["after_value"], missing=DASH)
+        sheet.row += 1
+        sheet.rows += 1
 
 
 def _managers(report: Report, with_deals: bool) -> None:

@@ -25,6 +25,7 @@ import yaml
 from pipelines.compiled import GOOD, digest, nodes_in_order, run_nodes
 from pipelines.environment import ROOT
 from pipelines.settings import DBT_PROJECT
+from pipelines.statements import TABLES
 
 CACHE = ROOT / ".pytest_cache" / "compiled_models"
 # dbt's files on the project that the pipeline reads too.
@@ -67,6 +68,7 @@ def build_models(
         if with_tests or node["resource_type"] == "model"
     ]
     with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
+        connection.execute(TABLES)
         # Far from the portal's: no day may move.
         connection.execute("set timezone = 'Asia/Tokyo'")
         return run_nodes(connection, nodes)

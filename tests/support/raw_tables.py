@@ -6,6 +6,8 @@ from typing import Any
 
 import duckdb
 
+from pipelines.statements import TABLES
+
 _INSTANT = "timestamptz"
 _ITEM = {
     "id": "bigint",
@@ -216,13 +218,14 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 def create_raw_tables(warehouse: Path) -> None:
-    """Create the schema `raw` with every table of the contract, all of them empty.
+    """Create the schemas `raw` and `statements` with every table of the contract, all empty.
 
     Args:
         warehouse: Path of the DuckDB file; made if it does not exist.
     """
     with duckdb.connect(str(warehouse)) as connection:
         connection.execute("create schema if not exists raw")
+        connection.execute(TABLES)
         for tables, extra in ((ENTITY_TABLES, _VERSION), (RUN_TABLES, {})):
             for table, columns in tables.items():
                 declared = ", ".join(f"{n} {t}" for n, t in {**columns, **extra}.items())

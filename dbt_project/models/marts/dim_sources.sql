@@ -17,7 +17,8 @@ sources as (
     where directory = 'SOURCE'
 ),
 
--- Beside sources stand, among the sources of leads, the reasons why a deal or a cost has none.
+-- Beside sources stand, among those of leads, the reasons why a deal or a cost has none, and the
+-- total.
 compared as (
     select
         *,
@@ -26,7 +27,7 @@ compared as (
                 'source_name',
                 [
                     'no_source', 'deleted_source', 'source_in_other_case', 'no_lead',
-                    'lead_deleted', 'lead_legacy', 'not_matched',
+                    'lead_deleted', 'lead_legacy', 'not_matched', 'all_sources',
                 ]
             )
         }} as is_name_with_id

@@ -8,6 +8,7 @@ export default {
 	qualityLeads: 'leads:',
 	salesCount: 'sales:',
 	dealsCount: 'deals:',
+	restated: 'Figures of this period have changed since they were published: what and why',
 	monthly: 'Sales by month: this year and last',
 	monthlyNote: 'By the day of the sale, whenever the deal was created. Dashed: the same month a year ago. Click a bar to choose the month',
 	today: 'What to do today',
