@@ -10,7 +10,7 @@
     lead_stage_outcomes goes before the semantics.
 #}
 {% macro lead_state(stage_id, semantics) -%}
-    case
+    case /* lead_state */
         {%- for stage, outcome in (var('lead_stage_outcomes') or {}).items() %}
         when {{ stage_id }} = {{ text_list([stage]) }}
             then '{{ {"quality": "success", "junk": "failed", "in_work": "in_work"}[outcome] }}'
@@ -26,7 +26,7 @@
     in paid_stages) | failed | in_work.
 #}
 {% macro deal_state(stage_id, semantics) -%}
-    case
+    case /* deal_state */
         when {{ semantics }} = 'S' then 'success'
         {%- if var('paid_stages') %}
         when {{ stage_id }} in ({{ text_list(var('paid_stages')) }}) then 'success'

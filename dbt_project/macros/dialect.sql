@@ -18,7 +18,7 @@
 {# Seconds from one instant to another, with fractions; negative where the second is earlier. #}
 {% macro seconds_between(start, finish) %}{{ return(adapter.dispatch('seconds_between')(start, finish)) }}{% endmacro %}
 {% macro default__seconds_between(start, finish) -%}
-    (cast(epoch_us({{ finish }}) - epoch_us({{ start }}) as double) / 1000000)
+    (/* seconds_between */ cast(epoch_us({{ finish }}) - epoch_us({{ start }}) as double) / 1000000)
 {%- endmacro %}
 
 {# Days of 86,400 seconds from one instant to another, not rounded. #}
@@ -74,22 +74,20 @@
     decimals as doubles, so the division is one of whole numbers. amount has 2 decimals or as many as
     `scale` says, at most 8, rate at most 10, units at most 4. Null where the rate is missing or not
     positive, and where the amount or what it makes does not fit decimal(20, 2): the largest such
-    amount stands for all above it. The doubles keep whole numbers within 38 digits; what little over
-    the limit they let pass, try_cast refuses.
+    amount stands for all above it. The doubles keep whole numbers within 38 digits; what does not
+    fit, try_cast refuses.
 #}
 {% macro to_base_amount(amount, rate, units, scale=2) %}{{ return(adapter.dispatch('to_base_amount')(amount, rate, units, scale)) }}{% endmacro %}
 {% macro default__to_base_amount(amount, rate, units, scale) -%}
     {%- set parts = '1' ~ '0' * scale -%}
     {%- set divisor = '1' ~ '0' * (scale + 4) -%}
-    case
+    case /* to_base_amount */
         when
             {{ rate }} > 0
             and {{ units }} > 0
             and abs({{ amount }}) < 999999999999999999.99
             and {{ rate }} < 1e17
             and cast(abs({{ amount }}) as double) * cast({{ rate }} as double) < 1e{{ 27 - scale }}
-            and cast(abs({{ amount }}) as double) * cast({{ rate }} as double)
-            / cast({{ units }} as double) < 1.1e18
             then cast(
                 try_cast(
                     (
@@ -97,7 +95,7 @@
                         * cast({{ rate }} * 10000000000 as hugeint)
                         + {{ divisor }} * cast({{ units }} * 10000 as hugeint)
                     ) // ({{ divisor | replace('1', '2') }} * cast({{ units }} * 10000 as hugeint))
-                    * (case when {{ amount }} < 0 then -1 else 1 end)
+                    * sign({{ amount }})
                     as decimal(20, 0)
                 ) * cast(0.01 as decimal(3, 2)) as decimal(20, 2)
             )

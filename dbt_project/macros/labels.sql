@@ -81,13 +81,12 @@
     A name with the ID ends with its own, one without ends with none: no two are ever equal.
 #}
 {% macro needs_id(name, labels, within=none) -%}
-    coalesce(
+    (
         count(*) over (partition by {{ within ~ ", " if within }}{{ name }}) > 1
         or {{ name }} like '%(ID %)'
         {%- for key in labels %}
         or {{ reads_like_label(name, key) }}
-        {%- endfor %},
-        false
+        {%- endfor %}
     )
     and {{ name }} is not null
 {%- endmacro %}

@@ -65,7 +65,7 @@ final as (
         customer_type,
         customer_id
     from linked
-    where customer_id is not null and customer_id <> 0
+    where customer_id <> 0
 )
 
 select * from final

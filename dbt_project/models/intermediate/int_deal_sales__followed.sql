@@ -14,7 +14,7 @@ events as (
             order by event_number
             rows between unbounded preceding and 1 preceding
         ) as sold_there_number,
-        sum(case when evidence = 'history' then 1 else 0 end) over (
+        count(case when evidence = 'history' then 1 end) over (
             partition by deal_id
             order by event_number
             rows between unbounded preceding and current row
@@ -46,7 +46,7 @@ starts as (
         deal_id,
         cast(0 as bigint) as end_number
     from events
-    where event_number = 1
+    group by deal_id
     union all
     select
         deal_id,

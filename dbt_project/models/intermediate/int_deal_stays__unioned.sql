@@ -37,13 +37,26 @@ deals as (
     where entity = 'deal'
 ),
 
+history_rows as (
+    select
+        item_id as deal_id,
+        history_id,
+        pipeline_id,
+        stage_id,
+        row_state,
+        placed_at,
+        created_at
+    from history
+    where entity = 'deal'
+),
+
 vanished_rows as (
     select
         vanished.item_id as deal_id,
         vanished.history_id,
         coalesce(vanished.pipeline_id, stages.pipeline_id, 0) as pipeline_id,
         vanished.stage_id,
-        coalesce(vanished.semantics, stages.semantics, 'P') as semantics,
+        coalesce(vanished.semantics, stages.semantics) as semantics,
         vanished.created_at
     from vanished
     left join stages
@@ -61,7 +74,7 @@ seen_versions as (
         versions.refresh_no,
         versions.pipeline_id,
         versions.stage_id,
-        coalesce(versions.semantics, stages.semantics, 'P') as semantics,
+        coalesce(versions.semantics, stages.semantics) as semantics,
         versions.moved_at
     from versions
     left join stages
@@ -81,10 +94,9 @@ seen_pipelines as (
     from deals
     union all
     select
-        item_id as deal_id,
+        deal_id,
         pipeline_id
-    from history
-    where entity = 'deal'
+    from history_rows
     union all
     select
         deal_id,
@@ -106,18 +118,17 @@ of_many_pipelines as (
 
 told as (
     select
-        history.item_id as deal_id,
+        history_rows.deal_id,
         'history' as evidence,
-        history.history_id as evidence_id,
-        history.pipeline_id,
-        history.stage_id,
-        history.row_state as stage_state,
-        coalesce(history.placed_at, history.created_at) as placed_at,
-        history.created_at as happened_at
-    from history
+        history_rows.history_id as evidence_id,
+        history_rows.pipeline_id,
+        history_rows.stage_id,
+        history_rows.row_state as stage_state,
+        history_rows.placed_at,
+        history_rows.created_at as happened_at
+    from history_rows
     inner join of_many_pipelines
-        on history.item_id = of_many_pipelines.deal_id
-    where history.entity = 'deal'
+        on history_rows.deal_id = of_many_pipelines.deal_id
     union all
     select
         vanished_rows.deal_id,
@@ -204,9 +215,9 @@ final as (
         row_number() over (
             partition by deal_id
             order by
-                case when evidence = 'present' then 1 else 0 end,
+                evidence = 'present',
                 placed_at nulls first,
-                case when evidence in ('history', 'vanished_history') then 0 else 1 end,
+                evidence in ('moved_time', 'refresh'),
                 evidence_id
         ) as event_number,
         evidence,

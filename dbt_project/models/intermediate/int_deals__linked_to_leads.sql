@@ -54,7 +54,7 @@ sequenced as (
         item_id,
         is_lead,
         created_at,
-        sum(case when is_lead then 1 else 0 end) over (
+        count(case when is_lead then 1 end) over (
             partition by customer_type, customer_id
             order by created_at nulls last, is_lead, item_id
             rows between unbounded preceding and current row

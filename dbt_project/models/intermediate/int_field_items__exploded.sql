@@ -10,7 +10,6 @@ exploded as (
         field_name,
         {{ explode(json_items_list('items')) }} as list_item
     from fields
-    where items is not null
 ),
 
 items as (

@@ -64,7 +64,7 @@ closings as (
     from deals
 ),
 
--- A close date in the future is a plan. A sale that was handed over is dated by its own beginning.
+-- A sale that was handed over is dated by its own beginning.
 joined as (
     select
         items.entity,
@@ -78,7 +78,7 @@ joined as (
         case
             when deal_sales.deal_id is not null
                 then deal_sales.is_sold_by_first_row
-            else coalesce(visits.is_state_since_first_row, false) and items.state <> 'in_work'
+            else visits.is_state_since_first_row and items.state <> 'in_work'
         end as is_first_row_outcome,
         items.created_at,
         {{ portal_date('items.created_at') }} as created_date,
@@ -95,10 +95,7 @@ joined as (
         end as state_since_source,
         visits.semantics_since,
         closings.close_date,
-        case
-            when closings.close_at <= last_refresh.as_of
-                then {{ possible_time('closings.close_at', 'last_refresh.as_of') }}
-        end as close_at,
+        {{ possible_time('closings.close_at', 'last_refresh.as_of') }} as close_at,
         last_refresh.as_of
     from items
     cross join last_refresh
@@ -136,7 +133,7 @@ version_states as (
         item_versions.item_id,
         item_versions.refresh_no,
         item_versions.stage_id,
-        coalesce(item_versions.semantics, stages.semantics, 'P') as semantics,
+        coalesce(item_versions.semantics, stages.semantics) as semantics,
         moved_since.state,
         moved_since.is_sold_elsewhere,
         item_versions.moved_at
@@ -170,11 +167,11 @@ versions_of_stays as (
         moved_at,
         is_sold_elsewhere,
         state = version_state as is_of_state,
-        max(case when state <> version_state then refresh_no end) over (
+        bool_or(state <> version_state) over (
             partition by entity, item_id
             order by refresh_no desc
             rows between unbounded preceding and current row
-        ) as later_other_refresh_no
+        ) as is_other_since
     from version_meanings
 ),
 
@@ -185,7 +182,7 @@ earliest_moves as (
         min(moved_at) as moved_at
     from versions_of_stays
     where
-        later_other_refresh_no is null
+        not is_other_since
         or (is_sold_elsewhere and is_of_state)
     group by
         entity,
@@ -198,7 +195,7 @@ with_evidence as (
         case when joined.is_closed then joined.close_at end as closed_at,
         earliest_moves.moved_at as earliest_moved_at,
         case
-            when not joined.is_first_row_outcome or joined.first_history_at is null then null
+            when not joined.is_first_row_outcome then null
             when
                 {{ seconds_between('joined.moved_at', 'joined.first_history_at') }}
                 > {{ import_seconds }}
@@ -243,6 +240,7 @@ dated as (
     from with_evidence
 ),
 
+-- A time in the future is a plan.
 final as (
     select
         entity,

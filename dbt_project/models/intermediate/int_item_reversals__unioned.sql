@@ -60,7 +60,8 @@ deal_stays_with_previous as (
     )
 ),
 
--- A deal that left its success for another pipeline was handed over: its sale stands.
+-- A deal that left its success for another pipeline was handed over: its sale stands. Leads have no
+-- pipelines.
 recorded_events as (
     select
         'reopened_after_win' as kind,
@@ -71,8 +72,7 @@ recorded_events as (
         stage_state = 'success'
         and next_stage_state <> 'success'
         and (
-            entity = 'lead'
-            or pipeline_id = next_pipeline_id
+            pipeline_id is not distinct from next_pipeline_id
             or (next_stage_state = 'failed' and {{ is_sales_pipeline('next_pipeline_id') }})
         )
     union all
@@ -81,9 +81,7 @@ recorded_events as (
         'portal' as evidence,
         *
     from visits_with_next
-    where
-        entity = 'deal'
-        and pipeline_id <> next_pipeline_id
+    where pipeline_id <> next_pipeline_id
     union all
     -- Ended when it came back from where it had been handed over to, or failed there.
     select
@@ -164,8 +162,7 @@ seen_events as (
         previous_state = 'success'
         and state <> 'success'
         and (
-            entity = 'lead'
-            or pipeline_id = previous_pipeline_id
+            pipeline_id is not distinct from previous_pipeline_id
             or (state = 'failed' and {{ is_sales_pipeline('pipeline_id') }})
         )
     union all
@@ -173,9 +170,7 @@ seen_events as (
         'pipeline_move' as kind,
         *
     from versions_with_previous
-    where
-        entity = 'deal'
-        and pipeline_id <> previous_pipeline_id
+    where pipeline_id <> previous_pipeline_id
 ),
 
 -- Portals that keep their history tell the same event, with its time: it is not listed twice.
@@ -190,10 +185,7 @@ seen as (
                 recorded_events.entity = seen_events.entity
                 and recorded_events.item_id = seen_events.item_id
                 and recorded_events.kind = seen_events.kind
-                and (
-                    recorded_events.left_at > seen_events.unseen_since
-                    or seen_events.unseen_since is null
-                )
+                and recorded_events.left_at > seen_events.unseen_since
                 and (
                     recorded_events.left_at < seen_events.valid_to
                     or seen_events.valid_to is null
@@ -209,7 +201,7 @@ vanished_with_semantics as (
         vanished.vanished_refresh_no,
         vanished.stage_id,
         vanished.pipeline_id,
-        coalesce(vanished.semantics, stages.semantics, 'P') as semantics,
+        coalesce(vanished.semantics, stages.semantics) as semantics,
         vanished.created_at
     from vanished
     left join stages
@@ -239,7 +231,7 @@ vanished_ranked as (
         row_number() over (
             partition by entity, item_id, vanished_refresh_no
             order by
-                case when stage_state = 'success' then 0 else 1 end,
+                stage_state = 'success' desc,
                 created_at desc nulls last,
                 history_id desc
         ) as loss_rank

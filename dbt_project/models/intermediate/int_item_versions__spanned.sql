@@ -44,8 +44,7 @@ compared as (
     select
         *,
         (
-            row_number() over item = 1
-            or manager_id is distinct from lag(manager_id) over item
+            manager_id is distinct from lag(manager_id) over item
             or pipeline_id is distinct from lag(pipeline_id) over item
             or stage_id is distinct from lag(stage_id) over item
             or semantics is distinct from lag(semantics) over item

@@ -37,7 +37,7 @@ directory as (
     where directory = 'STATUS' or pipeline_id is not null
 ),
 
--- Each pipeline may have its "New"; within one no two stages are called alike.
+-- Each pipeline may have its "New"; within one, and among leads, no two stages are called alike.
 compared as (
     select
         *,
@@ -45,7 +45,7 @@ compared as (
             needs_id(
                 'stage_name',
                 ['no_stage', 'deleted_stage', 'created_failed'],
-                within='entity, pipeline_id'
+                within='pipeline_id'
             )
         }} as is_name_with_id
     from directory

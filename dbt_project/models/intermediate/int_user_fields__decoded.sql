@@ -119,8 +119,7 @@ decoded as (
             exploded.field_type = 'employee'
             and exploded.raw_value = cast(users.user_id as string)
     where
-        exploded.raw_value is not null
-        and {{ one_line('exploded.raw_value') }} is not null
+        {{ one_line('exploded.raw_value') }} is not null
         -- An empty list field is 0 or false in some answers of the API.
         and not (
             exploded.field_type in ('enumeration', 'employee')

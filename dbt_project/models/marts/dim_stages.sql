@@ -54,9 +54,7 @@ final as (
         ) = '' as is_success_like
     from own_names as stages
     left join pipelines
-        on
-            stages.entity = 'deal'
-            and stages.pipeline_id = pipelines.pipeline_id
+        on stages.pipeline_id = pipelines.pipeline_id
 )
 
 select * from final

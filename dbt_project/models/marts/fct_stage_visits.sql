@@ -71,10 +71,10 @@ joined as (
         next_stages.pipeline_name as next_pipeline_name,
         -- A visit counts by its own pipeline, wherever the deal stands now.
         case
-            when windowed.entity = 'lead' then coalesce(leads.is_counted, false)
+            when windowed.entity = 'lead' then leads.is_counted
             else
                 {{ is_sales_pipeline('windowed.pipeline_id') }}
-                and ({{ var('include_legacy') }} or not coalesce(deals.is_legacy, true))
+                and ({{ var('include_legacy') }} or not deals.is_legacy)
         end as is_counted,
         windowed.is_open,
         windowed.is_current,
@@ -134,7 +134,7 @@ with_days as (
     select
         *,
         case
-            when is_open and not is_current then {{ days_between('entered_at', 'left_at') }}
+            when is_open then {{ days_between('entered_at', 'left_at') }}
         end as finished_days,
         case
             when is_open and is_current
