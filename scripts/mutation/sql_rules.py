@@ -1,7 +1,9 @@
 """Mutants of a SQL query, made by rule on its syntax tree.
 
 A mutant is named by the CTE in which it stands, its rule, and the piece of SQL that it takes, in
-normal form: layout, comments and lines that move change no name.
+normal form: layout, comments and lines that move change no name. What Jinja decided (`'sale' =
+'sale'`) is no rule of the SQL. A rule that a macro writes into several models, and marks with its
+name in a comment, is broken in the one whose unit tests hold it.
 """
 
 from __future__ import annotations
@@ -15,6 +17,12 @@ from sqlglot import exp
 
 DIALECT = "duckdb"
 LONGEST = 120
+HOMES = {
+    "deal_state": "int_items__classified",
+    "lead_state": "int_items__classified",
+    "seconds_between": "fct_deals",
+    "to_base_amount": "int_deals__classified",
+}
 Node = exp.Expr
 Kinds = dict[type[Any], type[Node]]
 
@@ -57,10 +65,45 @@ def to_sql(node: Node) -> str:
     return node.sql(dialect=DIALECT, comments=False)
 
 
-def mutants(query: Node) -> dict[str, SqlMutant]:
-    """All mutants of a query by name; pieces that read alike are numbered."""
+def folded(query: Node) -> Node:
+    """The query without conditions that are true or false as they stand."""
+    while (new := query.transform(_decided)) != query:
+        query = new
+    return query
+
+
+def _decided(node: Node) -> Node:
+    """What a node comes to where constants decide it; else the node."""
+    if isinstance(node, exp.Paren) and isinstance(node.this, exp.Boolean):
+        return node.this
+    if isinstance(node, exp.Not) and isinstance(node.this, exp.Boolean):
+        return exp.Boolean(this=not node.this.this)
+    if isinstance(node, exp.EQ | exp.NEQ) and node.left.is_string and node.right.is_string:
+        return exp.Boolean(this=(node.left == node.right) is isinstance(node, exp.EQ))
+    if isinstance(node, exp.And | exp.Or):
+        for one, other in ((node.left, node.right), (node.right, node.left)):
+            if isinstance(one, exp.Boolean):
+                return other if one.this is isinstance(node, exp.And) else one
+    if isinstance(node, exp.Case):
+        branches, default = node.args["ifs"], node.args.get("default") or exp.null()
+        if isinstance(node.this, exp.Literal):
+            return next((one.args["true"] for one in branches if one.this == node.this), default)
+        if isinstance(first := branches[0].this, exp.Boolean):
+            others = _without(node, "ifs", 0) if len(branches) > 1 else default
+            return branches[0].args["true"] if first.this else others
+    return node
+
+
+def mutants(query: Node, model: str) -> dict[str, SqlMutant]:
+    """All mutants of a model's query by name; pieces that read alike are numbered."""
+
+    def is_elsewhere(node: Node) -> bool:
+        return any(HOMES[mark] != model for mark in _marks(node))
+
     found: dict[str, SqlMutant] = {}
-    for node in query.walk():
+    for node in query.walk(prune=is_elsewhere):
+        if is_elsewhere(node):
+            continue
         cte = node.find_ancestor(exp.CTE)
         for rule in RULES:
             for change in rule(node):
@@ -74,9 +117,18 @@ def mutants(query: Node) -> dict[str, SqlMutant]:
     return found
 
 
+def _marks(node: Node) -> list[str]:
+    """Names of the macros that wrote a node, as far as they have a home."""
+    return [mark for comment in node.comments or () if (mark := comment.strip()) in HOMES]
+
+
 def _shown(piece: Node) -> str:
-    """The SQL of a piece; of a long one its beginning, and a number that is its own."""
-    text = to_sql(piece)
+    """The SQL of a piece, a macro by its name; of a long one its beginning, and its own number."""
+
+    def named(node: Node) -> Node:
+        return exp.column(marks[0]) if (marks := _marks(node)) else node
+
+    text = to_sql(piece.transform(named))
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… {crc32(text.encode()):08x}"
 
 
@@ -112,7 +164,8 @@ def conditions(node: Node) -> Iterator[Change]:
             if not isinstance(goes, type(node)):
                 yield Change("without condition", goes, node, stays.copy())
     elif isinstance(node, exp.Where | exp.Having | exp.Qualify):
-        if not isinstance(node.this, exp.And) and not isinstance(node.parent, exp.Filter):
+        is_rule = not isinstance(node.this, exp.And | exp.Boolean)
+        if is_rule and not isinstance(node.parent, exp.Filter):
             yield Change("without condition", node.this, node.this, exp.true())
     elif isinstance(node, exp.Filter):
         yield Change("without filter", node, node, node.this.copy())
@@ -158,13 +211,20 @@ def cases(node: Node) -> Iterator[Change]:
 
 
 def _alike(one: Node, other: Node) -> bool:
-    """Whether the order of two branches cannot matter: one result, or two values of one column."""
+    """Whether the order of two branches cannot matter: one result, or other values of a column."""
     if one.args["true"] == other.args["true"]:
         return True
-    both = (one.this, other.this)
-    return all(
-        isinstance(test, exp.EQ) and isinstance(test.right, exp.Literal) for test in both
-    ) and (one.this.left == other.this.left and one.this.right != other.this.right)
+    (column, values), (other_column, other_values) = _tested(one.this), _tested(other.this)
+    return column is not None and column == other_column and not set(values) & set(other_values)
+
+
+def _tested(test: Node) -> tuple[Node | None, list[Node]]:
+    """The column of `= 'a'` or `in ('a', 'b')`, and the values that it is compared with."""
+    if isinstance(test, exp.EQ) and isinstance(test.right, exp.Literal):
+        return test.left, [test.right]
+    if isinstance(test, exp.In) and test.expressions:
+        return test.this, test.expressions
+    return None, []
 
 
 def defaults(node: Node) -> Iterator[Change]:
@@ -188,9 +248,10 @@ def functions(node: Node) -> Iterator[Change]:
         yield Change("twin", node, node, _of_kind(node, kind))
     if isinstance(node, exp.Distinct) and isinstance(node.parent, exp.Count):
         yield Change("without distinct", node, node, node.expressions[0].copy())
-    # A number of a type, or of `count(case when … then 1 end)`, says nothing.
+    # A number of a type, of `count(case when … then 1 end)` or `exists (select 1)` says nothing.
     is_number = isinstance(node, exp.Literal) and not node.is_string and node.this.isdigit()
-    if is_number and not node.find_ancestor(exp.DataType, exp.Count):
+    is_shown = isinstance(node.parent, exp.Select) and isinstance(node.parent.parent, exp.Exists)
+    if is_number and not is_shown and not node.find_ancestor(exp.DataType, exp.Count):
         more = exp.Literal.number(int(node.this) + 1)
         yield Change("one more", node.parent or node, node, more)
 
@@ -203,7 +264,8 @@ def relations(node: Node) -> Iterator[Change]:
     if isinstance(node, exp.Select) and node.args.get("distinct"):
         yield Change("without distinct", node, node, _with(node, distinct=None))
     if isinstance(node, exp.Union):
-        if node.args.get("distinct"):
+        above = node.parent if isinstance(node.parent, exp.Union) else None
+        if node.args.get("distinct") and not (above and above.args.get("distinct")):
             yield Change("union all", node.right, node, _with(node, distinct=False))
         for goes, stays in ((node.left, node.right), (node.right, node.left)):
             if not isinstance(goes, exp.Union) and (table := goes.find(exp.Table)):

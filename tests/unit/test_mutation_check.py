@@ -8,8 +8,8 @@ import sqlglot
 
 from pipelines.environment import ROOT
 from scripts.mutation.pins import ERROR, GREEN, RED, load_pins, verdict
-from scripts.mutation.sql_rules import broken, mutants, to_sql
-from scripts.mutation.unit_tests import models, unnoticed
+from scripts.mutation.sql_rules import HOMES, broken, folded, mutants, to_sql
+from scripts.mutation.unit_tests import UNNOTICED, models, unnoticed
 
 
 def test_every_pin_breaks_one_place_and_names_tests_that_exist() -> None:
@@ -56,10 +56,10 @@ from sales group by name
 """
 
 
-def changed(query: str) -> dict[str, str]:
+def changed(query: str, model: str = "any") -> dict[str, str]:
     tree = sqlglot.parse_one(query, read="duckdb")
     as_it_is = to_sql(tree)
-    found = {name: broken(tree, mutant) for name, mutant in mutants(tree).items()}
+    found = {name: broken(tree, mutant) for name, mutant in mutants(tree, model).items()}
     assert to_sql(tree) == as_it_is
     assert as_it_is not in found.values()
     return found
@@ -89,7 +89,28 @@ def test_names_outlive_layout_comments_and_new_columns() -> None:
     assert set(changed(QUERY)) <= set(changed(other))
 
 
-def test_mutants_that_nothing_notices_are_listed_in_order_and_of_models_that_are() -> None:
-    lines = sorted(unnoticed())
+def test_what_jinja_decided_is_no_rule() -> None:
+    tree = sqlglot.parse_one(
+        "select case 'sale' when 'sale' then a else b end, case when 'x' = '' then a else c end,"
+        " not (false and p) from t where (true or q) and (false or r)",
+        read="duckdb",
+    )
+    assert to_sql(folded(tree)) == "SELECT a, c, TRUE FROM t WHERE (r)"
+
+
+def test_a_rule_of_a_macro_is_broken_in_its_home() -> None:
+    query = "select case when is_lead then case /* lead_state */ when s = 'S' then 1 end end from t"
+    assert set(changed(query)) == {"query · without branch · CASE WHEN is_lead THEN lead_state END"}
+    assert len(changed(query, HOMES["lead_state"])) > 1
+    assert set(HOMES.values()) <= set(models())
+    macros = "".join(
+        file.read_text(encoding="utf-8") for file in (ROOT / "dbt_project/macros").glob("*.sql")
+    )
+    assert all(macros.count(f"/* {macro} */") == 1 for macro in HOMES)
+
+
+def test_mutants_that_nothing_notices_have_a_reason_and_are_of_models_that_are() -> None:
+    assert UNNOTICED.read_text(encoding="utf-8").startswith("# ")
+    lines = unnoticed()
     assert {line.split(" · ")[0] for line in lines} <= set(models())
     assert all(line.count(" · ") >= 3 for line in lines)
