@@ -107,7 +107,7 @@ def _create(connection: duckdb.DuckDBPyConnection, model: dict[str, Any]) -> Non
     ).fetchall()
     if there:
         connection.execute(f"drop {other} {name}")
-    if not model["contract"]["enforced"]:
+    if kind == "view" or not model["contract"]["enforced"]:
         connection.execute(f"create or replace {kind} {name} as ({model['compiled_code']}\n)")
         return
     columns = model["columns"].values()

@@ -9,7 +9,9 @@ fact is read once per time axis, and the SQL has places for what a reader choose
 - `[[of stages_leads lead_id marts.fct_leads lead_id]]`: the same for rows that are of leads;
 - `[[period created_date | created_at]]`: the period, by the day and the instant of the event;
 - `[[window created_date | created_at]]`: the days of a time axis, which may begin earlier;
-- `[[grain created_date]]`: the first day of the event's day, week, month, quarter or year.
+- `[[grain created_date]]`: the first day of the event's day, week, month, quarter or year;
+- `[[reached quality_at]]`: what a record of an earlier cohort had come to by the moment at which
+  that cohort was as old as the present one is now.
 
 `filled` puts the choice into them.
 """
@@ -102,6 +104,7 @@ class Measure:
     conditions: tuple[str, ...]
     axis: str
     empty: int | None
+    reached_at: str | None
 
 
 @dataclass
@@ -221,15 +224,26 @@ class SemanticLayer:
         return next((name for name in (*named, *counts) if name in self.metrics), None)
 
     def beside(self, metric: str) -> dict[str, str]:
-        """Metrics that stand beside a metric: how many records it leaves out, and those that a rate
-        is made of; by the name of their column."""
+        """Metrics that stand beside a metric: how many records it leaves out, and those that a
+        ratio is made of, of a share both; by the name of their column."""
         found = {}
         unknown = self.left_out(metric)
         if unknown:
             found[f"{metric}_unknown"] = unknown
         if self._metric(metric)["type"] == "ratio":
-            found[f"{metric}__n"] = self._inputs(self._metric(metric))[1]
+            part, found[f"{metric}__n"] = self._inputs(self._metric(metric))
+            if _meta(self._metric(metric)).get("format") == "rate":
+                found[f"{metric}__part"] = part
         return found
+
+    def has_interval(self, metric: str) -> bool:
+        """Whether a metric is a share of a cohort, whose interval says how sure it is."""
+        return bool(_meta(self._metric(metric)).get("interval"))
+
+    def parts(self, metric: str) -> list[str]:
+        """Numerator and denominator of a ratio; none of another metric."""
+        content = self._metric(metric)
+        return self._inputs(content) if content["type"] == "ratio" else []
 
     def column(self, model: str, name: str) -> str:
         """A dimension of a semantic model, or a column of its fact, as SQL."""
@@ -306,6 +320,7 @@ class SemanticLayer:
             tuple(dict.fromkeys(conditions)),
             axis,
             wanted["fill_nulls_with"],
+            _meta(metric).get("reached_at"),
         )
 
     def _rendered(self, template: str, model: str, joined: dict[str, dict[str, str]]) -> str:
@@ -349,7 +364,9 @@ class SemanticLayer:
             for measure in scan.measures
         ]
         for measure, own in zip(scan.measures, own_of, strict=True):
-            filtered = f" filter (where {own})" if own else ""
+            reached = f"[[reached {measure.reached_at}]]" if measure.reached_at else ""
+            held = " and ".join(one for one in (own, reached) if one)
+            filtered = f" filter (where {held})" if held else ""
             value = measure.aggregate.format(measure.expression)
             selected.append(f"{value}{filtered} as {measure.metric}")
         # A group of which no measure has a record is none.
@@ -468,6 +485,7 @@ def filled(
     window: tuple[dt.date, dt.date] | None = None,
     grain: str = "month",
     where: Mapping[str, str] | None = None,
+    reached: str | None = None,
 ) -> str:
     """The SQL of a query with a choice put into its places.
 
@@ -478,6 +496,7 @@ def filled(
         window: First and last day of a time axis; None: all time.
         grain: Of `metric_time__chosen`.
         where: Conditions by target; a target that is missing is not narrowed.
+        reached: SQL of the instant at which the cohort of the period is looked at; None: now.
     """
 
     def place(found: re.Match[str]) -> str:
@@ -491,6 +510,9 @@ def filled(
                 return condition
             chosen = f"select {key} from {table} where {condition}"
             return f"({column} is null or {column} in ({chosen}))"
+        if kind == "reached":
+            # Of an unknown time: for all that is known it was so then too, as it is now.
+            return f"coalesce({rest} <= {reached}, true)" if reached else "true"
         if kind == "grain":
             return f"cast(date_trunc('{grain}', {rest}) as date)"
         days = window if kind == "window" else period
@@ -506,7 +528,11 @@ def filled(
     return PLACES.sub(place, sql)
 
 
-PLACES = re.compile(r"\[\[((?:where|of|period|window|grain) .+?)\]\]")
+PLACES = re.compile(r"\[\[((?:where|of|period|window|grain|reached) .+?)\]\]")
+
+
+def _meta(metric: Mapping[str, Any]) -> dict[str, Any]:
+    return dict((metric["config"] or {}).get("meta") or {})
 
 
 def _conjuncts(condition: str) -> list[str]:

@@ -14,8 +14,10 @@ from pipelines.errors import PublishFailed
 from pipelines.metric_sql import MetricQuery, SemanticLayer, filled, without_grain
 
 SCHEMA = "metrics"
+# Of the normal distribution: 95 % lie within as many standard deviations.
+Z = 1.959963984540054
 # For an analyst's own SQL: the sum of known amounts, 0 if there are no amounts, null if all are
-# unknown.
+# unknown; and Wilson's interval (95 %) of a share, null of nothing, which the views have too.
 MACROS = f"""
 create or replace macro {SCHEMA}.known_amount(total, unknown) as
     coalesce(total, case when unknown = 0 then 0 end);
@@ -24,7 +26,16 @@ create or replace macro {SCHEMA}.known_sum(amount, is_unknown, condition) as
         sum(amount) filter (where condition),
         case when count(*) filter (where condition and is_unknown) = 0 then 0 end
     );
+create or replace macro {SCHEMA}.wilson_half(share, whole) as
+    {Z} * sqrt(share * (1 - share) / whole + {Z**2 / 4} / whole / whole);
+create or replace macro {SCHEMA}.wilson_low(part, whole) as case when whole > 0 then greatest(
+    (part / whole + {Z**2 / 2} / whole - {SCHEMA}.wilson_half(part / whole, whole))
+    / (1 + {Z**2} / whole), 0) end;
+create or replace macro {SCHEMA}.wilson_high(part, whole) as case when whole > 0 then least(
+    (part / whole + {Z**2 / 2} / whole + {SCHEMA}.wilson_half(part / whole, whole))
+    / (1 + {Z**2} / whole), 1) end;
 """
+INTERVAL = ("low", "high")
 VIEW_TYPES = {"HUGEINT": "BIGINT"}
 
 
@@ -41,7 +52,8 @@ def definitions(semantic_manifest: Path) -> dict[str, Any]:
 def create_views(connection: duckdb.DuckDBPyConnection, semantic_manifest: Path) -> list[str]:
     """Creates the saved queries as views in schema `metrics` of the connection's database.
 
-    Columns stand in the order of the saved query, numerators and denominators beside their ratios.
+    Columns stand in the order of the saved query, numerators and denominators beside their ratios,
+    behind a rate of a cohort the ends of its interval, `<rate>_low` and `<rate>_high`.
     DuckDB's 128-bit sums become bigint, which every client knows. The amount of a group that has no
     record of it is 0; where none is known it is null.
 
@@ -78,7 +90,7 @@ def create_views(connection: duckdb.DuckDBPyConnection, semantic_manifest: Path)
         columns = [*groups, *metrics]
         described = connection.execute(f"describe {sql}").fetchall()
         selected = ", ".join(
-            f"cast({name} as {VIEW_TYPES.get(kind, kind)}) as {column}"
+            f"cast({name} as {VIEW_TYPES.get(kind, kind)}) as {column}{_interval(layer, column)}"
             for column, (name, kind, *_) in zip(columns, described, strict=True)
         )
         view = f"{SCHEMA}.{saved['name']}"
@@ -88,8 +100,20 @@ def create_views(connection: duckdb.DuckDBPyConnection, semantic_manifest: Path)
             comment(
                 connection, "column", f"{view}.{name}", described_as.get(without_grain(name), name)
             )
+        for name in metrics:
+            for end in INTERVAL if layer.has_interval(name) else ():
+                text = f"{end.capitalize()} end of Wilson's interval (95 %) of {name}."
+                comment(connection, "column", f"{view}.{name}_{end}", text)
         names.append(saved["name"])
     return names
+
+
+def _interval(layer: SemanticLayer, column: str) -> str:
+    """The ends of the interval of a cohort's rate as further columns."""
+    if column not in layer.metrics or not layer.has_interval(column):
+        return ""
+    parts = ", ".join(layer.parts(column))
+    return "".join(f", {SCHEMA}.wilson_{end}({parts}) as {column}_{end}" for end in INTERVAL)
 
 
 def _groups(saved: Mapping[str, Any]) -> list[str]:

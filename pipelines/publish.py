@@ -57,6 +57,8 @@ def prune(folder: Path, current: str) -> None:
 def publish(warehouse: Warehouse) -> Path:
     """Copies the published schemas to a DuckDB file and Parquet and switches to them.
 
+    Views stay views, in the DuckDB file alone.
+
     Returns:
         The folder of this publication.
 
@@ -151,10 +153,16 @@ def _copy(warehouse: Warehouse, folder: Path) -> None:
                 f"copy published.{schema}.{table} to '{folder / 'parquet' / table}.parquet'"
                 " (format parquet, compression zstd)"
             )
-            _describe(connection, f"published.{schema}.{table}", shown[schema, table])
+            _describe(connection, "table", f"published.{schema}.{table}", shown[schema, table])
         _describe_user_fields(connection)
         copy_statement(connection, folder)
         connection.execute("use published")
+        for (schema, view), node in shown.items():
+            if node["resource_type"] == "model" and node["config"]["materialized"] == "view":
+                # Of the tables beside it, whatever the name under which the file is attached.
+                sql = node["compiled_code"].replace(f'"{node["database"]}".', "")
+                connection.execute(f"create view {schema}.{view} as {sql}")
+                _describe(connection, "view", f"{schema}.{view}", node)
         create_views(connection, target / DEFINITIONS)
         connection.execute("use memory")
         connection.execute("detach published")
@@ -162,9 +170,11 @@ def _copy(warehouse: Warehouse, folder: Path) -> None:
     (folder / DEFINITIONS).write_text(told, encoding="utf-8")
 
 
-def _describe(connection: duckdb.DuckDBPyConnection, table: str, node: dict[str, Any]) -> None:
-    """Sets the descriptions of a table and its columns from the YAML."""
-    comment(connection, "table", table, node["description"])
+def _describe(
+    connection: duckdb.DuckDBPyConnection, kind: str, table: str, node: dict[str, Any]
+) -> None:
+    """Sets the descriptions of a table or view and its columns from the YAML."""
+    comment(connection, kind, table, node["description"])
     for name, column in node["columns"].items():
         comment(connection, "column", f"{table}.{name}", column["description"])
 

@@ -168,6 +168,8 @@ class Settings(BaseModel):
     max_deleted_share: Annotated[float, Field(ge=0, le=1)]
     notify_deleted_records: Annotated[int, Field(ge=0)]
     max_drop_share: Annotated[float, Field(ge=0, le=1)]
+    min_sample: Annotated[int, Field(ge=1)]
+    min_sales: Annotated[int, Field(ge=1)]
     stale_after_hours: Annotated[int, Field(gt=0)]
     timestamp_type: Literal["timestamptz", "timestamp"]
 

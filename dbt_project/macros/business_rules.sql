@@ -93,3 +93,16 @@
 {% macro is_amount_unknown(amount, base_amount) -%}
     ({{ base_amount }} is null and ({{ amount }} is null or {{ amount }} <> 0))
 {%- endmacro %}
+
+{# Ages in days at which cohorts of leads are compared. #}
+{% macro cohort_ages() %}{{ return([7, 14, 30, 60, 90, 180]) }}{% endmacro %}
+
+{# The highest of these ages that a record of so many days has reached; 0 where it is younger. #}
+{% macro reached_age(days) -%}
+    case
+        {%- for age in cohort_ages() | reverse %}
+        when {{ days }} >= {{ age }} then {{ age }}
+        {%- endfor %}
+        when {{ days }} is not null then 0
+    end
+{%- endmacro %}

@@ -40,6 +40,14 @@
     {{ return(graph.metrics.values() | rejectattr('config.meta.part') | sort(attribute='name')) }}
 {%- endmacro %}
 
+{# Whether the records of a metric say when they came to count; of a ratio, those of its numerator. #}
+{% macro has_event(metric) -%}
+    {%- for other in graph.metrics.values() if metric.type_params.numerator and other.name == metric.type_params.numerator.name -%}
+        {{ return(has_event(other)) }}
+    {%- endfor -%}
+    {{ return((metric.config.meta or {}).get('reached_at') is not none) }}
+{%- endmacro %}
+
 {# A metric of dbt's graph as a row of dim_metrics; a row of nulls for none. #}
 {% macro metric_row(metric, axes) -%}
     {%- set row = {} -%}
@@ -59,7 +67,7 @@
         {%- set filters = [] -%}
         {%- for where in (counted.filter.where_filters if counted.filter else []) -%}
             {%- do filters.append(
-                modules.re.sub("[{][{] *(Time)?Dimension[(]'[a-z]+__([a-z_]+)'[^)]*[)] *[}][}]", "\\2", where.where_sql_template)
+                modules.re.sub("[{][{] *(Time)?Dimension[(]'[a-z_]+?__([a-z_]+)'[^)]*[)] *[}][}]", "\\2", where.where_sql_template)
             ) -%}
         {%- endfor -%}
         {%- if kind == 'ratio' -%}
@@ -98,6 +106,8 @@
             'time_axis_en': measure.get('axis_en'),
             'time_view': view if view in ['cohort', 'period', 'stock'] else none,
             'is_comparable': view == 'period' or (meta.get('comparable') or false),
+            'is_compared_at_age': has_event(metric),
+            'has_interval': meta.get('interval') or false,
         }) -%}
     {%- endif -%}
     select
@@ -108,5 +118,7 @@
         ] %}
         {{ text_or_null(row.get(column)) }} as {{ column }},
         {%- endfor %}
-        {{ row.get('is_comparable', false) | lower }} as is_comparable
+        {{ row.get('is_comparable', false) | lower }} as is_comparable,
+        {{ row.get('is_compared_at_age', false) | lower }} as is_compared_at_age,
+        {{ row.get('has_interval', false) | lower }} as has_interval
 {% endmacro %}

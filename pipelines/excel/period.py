@@ -16,14 +16,16 @@ class Period:
     """First and last day, both included, of the period and of the one before.
 
     `previous_until`: the moment (aware) at which the one before ends, where that is not the end of
-    its last day.
+    its last day. `previous_as_of`: the moment at which the one before was over for as long as the
+    period is at `as_of`; cohorts are compared at the same age by it.
     """
 
     start: dt.date
     end: dt.date
     previous_start: dt.date
     previous_end: dt.date
-    previous_until: dt.datetime | None = None
+    previous_until: dt.datetime | None
+    previous_as_of: dt.datetime
 
 
 def period_of(start: dt.date | None, end: dt.date | None, as_of: dt.datetime) -> Period:
@@ -55,19 +57,42 @@ def period_of(start: dt.date | None, end: dt.date | None, as_of: dt.datetime) ->
             last = add_months(start, months) - dt.timedelta(days=1)
             before = add_months(start, -months)
             if end == last and end < today:
-                return Period(start, end, before, start - dt.timedelta(days=1))
+                return _compared(as_of, (start, end), (before, start - dt.timedelta(days=1)))
             if end == today and end <= last:
                 same = add_months(end, -months)
-                return Period(
-                    *(start, end, before, same),
-                    as_of.replace(year=same.year, month=same.month, day=same.day)
-                    if same.day == end.day
-                    else None,
-                )
+                until = dt.datetime.combine(same, as_of.timetz()) if same.day == end.day else None
+                return _compared(as_of, (start, end), (before, same), until)
     days = end - start
     previous_end = start - dt.timedelta(days=1)
     until = as_of - (end - previous_end) if end == today else None
-    return Period(start, end, previous_end - days, previous_end, until)
+    return _compared(as_of, (start, end), (previous_end - days, previous_end), until)
+
+
+def _compared(
+    as_of: dt.datetime,
+    days: tuple[dt.date, dt.date],
+    before: tuple[dt.date, dt.date],
+    until: dt.datetime | None = None,
+) -> Period:
+    return Period(*days, *before, until, as_of_then(as_of, days[1], before[1], until))
+
+
+def as_of_then(
+    as_of: dt.datetime, end: dt.date, previous_end: dt.date, until: dt.datetime | None
+) -> dt.datetime:
+    """The moment at which an earlier period was over for as long as a period is at `as_of`.
+
+    Args:
+        as_of: In the portal's timezone, by whose clock is counted.
+        end: Last day of the period.
+        previous_end: That of the earlier one.
+        until: The moment at which the earlier one ends, where that is not the end of its day.
+    """
+
+    def over(day: dt.date) -> dt.datetime:
+        return dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), tzinfo=as_of.tzinfo)
+
+    return (until or over(previous_end)) + (as_of - min(as_of, over(end)))
 
 
 def add_months(day: dt.date, months: int) -> dt.date:

@@ -16,7 +16,7 @@ from typing import Any
 import xlsxwriter
 from xlsxwriter.utility import xl_rowcol_to_cell
 
-from pipelines.excel.tables import BEFORE, CHANGE, STOCK
+from pipelines.excel.tables import BEFORE, CHANGE, HIGH, LOW, STOCK
 from pipelines.excel.words import CURRENCY_SYMBOLS, WORDS
 
 ROW_LIMIT = 1_048_576
@@ -65,13 +65,13 @@ HIDDEN = {
     *("is_total", "is_row_total", "crm_url"),
     *("stage_id", "next_stage_id", "pipeline_id", "has_counted_lead"),
 }
-BESIDE = {BEFORE: "before", CHANGE: "changed", STOCK: "at_present"}
+BESIDE = {BEFORE: "before", CHANGE: "changed", STOCK: "at_present", LOW: "low", HIGH: "high"}
 
 
 @dataclass(frozen=True)
 class Metric:
     """Label, definition and format (count, amount, days, rate) of a metric, and whether a period's
-    figure may be compared with an earlier period's."""
+    figure may be compared with an earlier period's, of cohorts at the same age."""
 
     label: str
     definition: str
@@ -218,6 +218,8 @@ class Book:
             return "code"
         if column in ("month", "title"):
             return column
+        if column == "cohort_age":
+            return "count"
         if column.startswith("is_"):
             return "flag"
         for kind in ("id", "days", "date", "count"):
@@ -518,12 +520,36 @@ class Sheet:
         self.rows += len(lines)
         return Placed(self.name, first_row, first_row + len(lines) - 1, placed)
 
-    def shade(self, placed: Placed | None, columns: Iterable[Any], color: str = "#7FC29B") -> None:
-        """Shades the numbers of each column from white, the lowest, to the colour."""
-        if placed:
-            for name in columns:
-                column = placed.columns[name]
-                self._scale(placed.first_row, column, placed.last_row, column, color)
+    def shade(
+        self,
+        placed: Placed | None,
+        columns: Iterable[Any],
+        color: str = "#7FC29B",
+        sample: tuple[str, int] | None = None,
+    ) -> None:
+        """Shades the numbers of each column from white, the lowest, to the colour.
+
+        Args:
+            sample: A column, and how much of it a row needs to be shaded.
+        """
+        if placed is None:
+            return
+        for name in columns:
+            column = placed.columns[name]
+            if sample:
+                records = xl_rowcol_to_cell(
+                    placed.first_row, placed.columns[sample[0]], col_abs=True
+                )
+                self.file.conditional_format(
+                    *(placed.first_row, column, placed.last_row, column),
+                    {
+                        "type": "formula",
+                        "criteria": f"={records}<{sample[1]}",
+                        "format": self.book.file.add_format({"italic": True}),
+                        "stop_if_true": True,
+                    },
+                )
+            self._scale(placed.first_row, column, placed.last_row, column, color)
 
     def shade_together(
         self, placed: Placed | None, columns: Sequence[Any], color: str = "#8DB4E2"

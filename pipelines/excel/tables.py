@@ -1,19 +1,26 @@
 """The tables of the workbooks as data: which metrics, by what, over what time, in what order.
 
 What a metric is, is said in `dbt_project/models/semantic/` alone: here it is put into a table by
-its name. The count of the records that an amount leaves out stands beside it unasked.
+its name. Unasked stand beside an amount the count of the records that it leaves out, and beside the
+share of a cohort what it is made of and the ends of its interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipelines.excel.period import Period
 from pipelines.metric_sql import PERIOD, MetricQuery, SemanticLayer, filled, without_grain
+from pipelines.metrics import SCHEMA
 
 # What a column is beside the metric that it is named for: `sales_period__before`.
 BEFORE, CHANGE, STOCK = "__before", "__change", "__stock"
+# The ends of the interval (95 %) of a cohort's share.
+LOW, HIGH = "__low", "__high"
+
+# Dimensions whose columns are not called like them.
+COLUMNS = {PERIOD: "month", "lead_age__age_days": "cohort_age"}
 
 PIPELINE_PLACE = """(
     select min(sort_order) from marts.dim_pipelines as place
@@ -85,37 +92,42 @@ class Table:
         for dimension in self._query(None, (), self.in_period).dimensions:
             column = without_grain(dimension)
             name = column.rpartition("__")[2].removeprefix("touch_")
-            found.append((column, "month" if column == PERIOD else name))
+            found.append((column, COLUMNS.get(column, name)))
         return found
 
     def _query(
         self, layer: SemanticLayer | None, metrics: Sequence[str], in_period: bool
     ) -> MetricQuery:
-        names = tuple(with_left_out(layer, metrics)) if layer else tuple(metrics)
+        names = tuple(with_beside(layer, metrics)) if layer else tuple(metrics)
         return MetricQuery(
             names, self.by, in_period=in_period, where=self.where, totals=self.totals
         )
 
     def _columns(self, layer: SemanticLayer) -> list[str]:
-        columns, before = [], with_left_out(layer, self.compared)
-        for name in with_left_out(layer, self.metrics):
+        columns, before = [], with_beside(layer, self.compared)
+        for name in with_beside(layer, self.metrics):
             columns.append(name)
             if name in before:
                 columns.append(f"{name}{BEFORE}")
             if name in self.compared:
                 columns.append(f"{name} - {name}{BEFORE} as {name}{CHANGE}")
-        return columns + [f"{name}{STOCK}" for name in with_left_out(layer, self.stock)]
+            if layer.has_interval(name):
+                parts = ", ".join(layer.parts(name))
+                columns.append(f"{SCHEMA}.wilson_low({parts}) as {name}{LOW}")
+                columns.append(f"{SCHEMA}.wilson_high({parts}) as {name}{HIGH}")
+        return columns + [f"{name}{STOCK}" for name in with_beside(layer, self.stock)]
 
     def _beside(self, layer: SemanticLayer, period: Period, now: str) -> str:
         """Rows of the period, of the one before and of now, side by side."""
-        answers = [(now, "", with_left_out(layer, self.metrics))]
+        answers = [(now, "", with_beside(layer, self.metrics))]
         for metrics, suffix, in_period in (
             (self.compared, BEFORE, True),
             (self.stock, STOCK, False),
         ):
             if metrics:
-                told = _before(layer.sql(self._query(layer, metrics, in_period)), period)
-                answers.append((told, suffix, with_left_out(layer, metrics)))
+                sql = layer.sql(self._query(layer, metrics, in_period))
+                told = _before(sql, period) if in_period else filled(sql)
+                answers.append((told, suffix, with_beside(layer, metrics)))
         keys = [dimension for dimension, _ in self._names()] + ["total_of"] * self.totals
         parts = []
         for sql, suffix, names in answers:
@@ -147,17 +159,26 @@ class Table:
 
 
 def _before(sql: str, period: Period) -> str:
-    """The SQL of a query for the period before; of what is as it is now the same."""
+    """The SQL of a query for the period before; its cohorts at the age of those of the period."""
     end = period.previous_until
     until = f"timestamptz '{end.isoformat()}'" if end else None
-    return filled(sql, period=(period.previous_start, period.previous_end), until=until)
+    return filled(
+        sql,
+        period=(period.previous_start, period.previous_end),
+        until=until,
+        reached=f"timestamptz '{period.previous_as_of.isoformat()}'",
+    )
 
 
-def with_left_out(layer: SemanticLayer, metrics: Iterable[str]) -> list[str]:
-    """Metrics, each with what it leaves out behind it, where that does not stand already."""
+def with_beside(layer: SemanticLayer, metrics: Sequence[str]) -> list[str]:
+    """Metrics, each with what it leaves out behind it, and before the share of a cohort what it is
+    made of, where that does not stand already."""
     found: dict[str, None] = {}
     for name in metrics:
-        found[name] = None
+        for part in layer.parts(name) if layer.has_interval(name) else ():
+            if part not in metrics:
+                found.setdefault(part)
+        found.setdefault(name)
         counted = layer.left_out(name)
         if counted:
             found.setdefault(counted)
@@ -391,6 +412,23 @@ MARKETING_MONTHS = Table(
     totals=True,
     in_period=False,
 )
+COHORT_AGES = Table(
+    (
+        "leads_by_age",
+        "leads_quality_by_age",
+        "lead_to_quality_rate_by_age",
+        "leads_with_deal_by_age",
+        "lead_to_deal_rate_by_age",
+        "leads_with_sale_by_age",
+        "lead_to_sale_rate_by_age",
+        "sales_amount_by_age",
+    ),
+    by=("metric_time__month", "lead_age__age_days"),
+    order=("month", "cohort_age"),
+    in_period=False,
+    # An age that not all leads of the month have reached says nothing yet.
+    only="leads_by_age is not null",
+)
 MANAGERS = Table(
     (
         "leads_received",
@@ -556,6 +594,7 @@ ATTENTION = Table(
     in_period=False,
     only="leads_in_work + deals_in_work > 0",
 )
+COHORT_RATES = tuple(f"lead_to_{step}_rate_cohort" for step in ("quality", "deal", "sale"))
 OF_LEADS = (
     "leads_received",
     "leads_junk",

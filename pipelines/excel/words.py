@@ -16,6 +16,7 @@ RU = {
     "attention": "Забытые и без дел",
     "deals": "Сделки",
     "sources": "Источники",
+    "cohort_ages": "Когорты по возрасту",
     "source_months": "Источник × месяц",
     "stages_by_source": "Этапы по источникам",
     "utm": "UTM",
@@ -31,8 +32,9 @@ RU = {
     "spend_unmatched": "Расходы без источника",
     "issues": "Качество данных",
     # Notes under the titles of the sheets
-    "note_figures": "Состояние созданных в периоде записей на момент обновления данных. С прошлым "
-    "периодом оно не сравнивается: у тех записей было больше времени",
+    "note_figures": "Состояние созданных в периоде записей на момент обновления данных. Когда лид "
+    "стал качественным или некачественным, дошёл до сделки и продажи, известно: это сравнивается с "
+    "прошлым периодом в том же возрасте; остальное нет: у тех записей было больше времени",
     "note_months": "Все месяцы, в которых что-то было; текущий месяц неполный",
     "note_stages": "Лиды и сделки, созданные в периоде. Конверсия считается от всех созданных, "
     "а не от предыдущего этапа, поэтому сумма по этапам больше 100 %",
@@ -45,12 +47,15 @@ RU = {
     "note_deals": "Сделки в работе, когда бы ни были созданы, и созданные, проданные или "
     "проваленные в периоде. Сначала самые старые в работе. Номер открывает сделку в CRM",
     "note_sources": "Лиды, созданные в периоде, по их источнику; «общая» и «за период»: дошли в "
-    "периоде, когда бы ни были созданы, поэтому бывает больше 100 %",
+    "периоде, когда бы ни были созданы, поэтому бывает больше 100 %. Курсивом, без заливки: меньше "
+    "{min_sample} лидов",
+    "note_cohort_ages": "До чего лиды каждого месяца дошли за столько дней со своего создания: "
+    "месяцы сравниваются в одном возрасте. Возраста, которого достигли не все лиды месяца, ещё нет",
     "note_source_months": "Сумма сделок в работе по месяцу создания их лида и источнику лида",
     "note_stages_by_source": "Доля лидов, созданных в периоде, которые когда-либо стояли на этапе. "
     "Лид проходит несколько этапов, поэтому сумма по строке больше 100 %",
     "note_utm": "Лиды, созданные в периоде; каждая метка разбивает всех лидов, выберите её в "
-    "первой колонке",
+    "первой колонке. Курсивом, без заливки: меньше {min_sample} лидов",
     "note_money_by_source": "Сделки по первичному источнику, то есть источнику лида; сделки без "
     "лида стоят отдельными строками внизу",
     "note_leads": "Лиды в работе, когда бы ни были созданы, и созданные в периоде. Сначала самые "
@@ -79,6 +84,7 @@ RU = {
     "portal": "Портал",
     "period": "Период",
     "previous_period": "Прошлый период",
+    "at_age": "созданные в нём — в том же возрасте",
     "currency": "Валюта",
     "views": "Два взгляда",
     "views_text": "«От созданных в периоде»: что стало с записями, созданными в периоде, к моменту "
@@ -105,6 +111,7 @@ RU = {
     "metric_name": "Имя в запросах",
     "forgotten_lead_days": "Забытый лид: дней без активности, не меньше",
     "forgotten_deal_days": "Забытая сделка: дней без активности, не меньше",
+    "min_sample": "Лидов в строке, меньше которых доли не сравниваются",
     "planned_is_not_forgotten": "Запись с запланированным делом не считается забытой",
     "sales_pipelines": "Воронки продаж",
     "paid_stages": "Этапы, которые значат оплату, хотя не закрывают сделку",
@@ -158,6 +165,8 @@ RU = {
     "before": "прошлый период",
     "changed": "изменение",
     "at_present": "сейчас",
+    "low": "не меньше (95 %)",
+    "high": "не больше (95 %)",
     # Charts
     "chart_attention": "Забытые сделки по менеджерам, сумма",
     "chart_sources_amount": "Сумма продаж с лидом за период по источникам",
@@ -239,6 +248,7 @@ RU = {
     "sales_amount_unknown_count": "Сумма продаж: не вошло",
     "potential_amount_unknown_count": "Потенциальная сумма: не вошло",
     "month": "Месяц",
+    "cohort_age": "Возраст, дней",
     "days_to_close_bin": "Дней до закрытия",
     "utm_label": "Метка",
     "utm_value": "Значение",
@@ -268,6 +278,7 @@ EN = {
     "attention": "Forgotten, without plan",
     "deals": "Deals",
     "sources": "Sources",
+    "cohort_ages": "Cohorts by age",
     "source_months": "Source × month",
     "stages_by_source": "Stages by source",
     "utm": "UTM",
@@ -282,8 +293,9 @@ EN = {
     "spend_utm": "Spend by label",
     "spend_unmatched": "Spend of no source",
     "issues": "Data quality",
-    "note_figures": "Items created in the period, as they stand when the data were read. They are "
-    "not compared with those of the previous period, which had more time",
+    "note_figures": "Items created in the period, as they stand when the data were read. When a "
+    "lead became quality or junk, came to a deal and to a sale is known: that compares with the "
+    "previous period at the same age; the rest does not, as those items had more time",
     "note_months": "All months in which anything happened; the current one is not over",
     "note_stages": "Leads and deals created in the period. The pass rate is of all created, not of "
     "the previous stage, so the stages add up to more than 100 %",
@@ -296,12 +308,16 @@ EN = {
     "note_deals": "Deals in work, whenever created, and those created, sold or failed in the "
     "period. The oldest in work first. The number opens the deal in the CRM",
     "note_sources": 'Leads created in the period by their source; "within the period": got there '
-    "in the period, whenever created, so it may exceed 100 %",
+    "in the period, whenever created, so it may exceed 100 %. In italics, unshaded: fewer than "
+    "{min_sample} leads",
+    "note_cohort_ages": "What the leads of each month had come to within as many days of their "
+    "creation: months compare at the same age. An age that not all leads of a month have reached "
+    "is not there yet",
     "note_source_months": "Amount of deals in work by source and month of creation of their lead",
     "note_stages_by_source": "Share of the leads created in the period that ever stood on the "
     "stage. A lead passes several stages, so a row adds up to more than 100 %",
     "note_utm": "Leads created in the period; each label splits all leads, choose it in the first "
-    "column",
+    "column. In italics, unshaded: fewer than {min_sample} leads",
     "note_money_by_source": "Deals by their first source, that of the lead; deals without a lead "
     "stand in rows of their own at the end",
     "note_leads": "Leads in work, whenever created, and those created in the period. The oldest in "
@@ -330,6 +346,7 @@ EN = {
     "portal": "Portal",
     "period": "Period",
     "previous_period": "Previous period",
+    "at_age": "of those created in it at the same age",
     "currency": "Currency",
     "views": "Two views",
     "views_text": '"Of those created": what became of items created in the period by the time '
@@ -357,6 +374,7 @@ EN = {
     "metric_name": "Name in queries",
     "forgotten_lead_days": "Forgotten lead: days without activity, at least",
     "forgotten_deal_days": "Forgotten deal: days without activity, at least",
+    "min_sample": "Leads of a row, of fewer of which shares are not compared",
     "planned_is_not_forgotten": "An item with a planned activity is not forgotten",
     "sales_pipelines": "Sales pipelines",
     "paid_stages": "Stages that mean paid though they do not close the deal",
@@ -408,6 +426,8 @@ EN = {
     "before": "previous period",
     "changed": "change",
     "at_present": "now",
+    "low": "at least (95 %)",
+    "high": "at most (95 %)",
     "chart_attention": "Forgotten deals by manager, amount",
     "chart_sources_amount": "Amount of sales of leads within the period by source",
     "chart_spend": "Cost and sales of ad leads within the period",
@@ -487,6 +507,7 @@ EN = {
     "sales_amount_unknown_count": "Sales amount, left out",
     "potential_amount_unknown_count": "Potential amount, left out",
     "month": "Month",
+    "cohort_age": "Age, days",
     "days_to_close_bin": "Days to close",
     "utm_label": "Label",
     "utm_value": "Value",

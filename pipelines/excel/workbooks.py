@@ -35,7 +35,7 @@ from pipelines.excel.sheets import (
     Row,
     Sheet,
 )
-from pipelines.excel.tables import Block, Step, Table
+from pipelines.excel.tables import HIGH, LOW, Block, Step, Table
 from pipelines.metric_sql import SemanticLayer
 from pipelines.publish import DEFINITIONS, switch_link
 from pipelines.readers import PUBLISHED, hand_over
@@ -208,13 +208,14 @@ def marketing(path: Path, published: Published, settings: Settings) -> None:
         months = report.sheet("months")
         placed = report.table(months, tables.MARKETING_MONTHS)
         _marketing_month_charts(months, placed)
+        report.table(report.sheet("cohort_ages"), tables.COHORT_AGES, freeze_columns=2)
         _source_months(report)
         pieces = report.book["pieces"]
         _by_stage(report, "lead_stages", tables.LEAD_STAGES, "leads_received", pieces)
         _stages_by_source(report)
         utm = report.sheet("utm")
         placed = report.table(utm, tables.UTM, freeze_columns=2)
-        utm.shade(placed, (f"lead_to_{step}_rate_cohort" for step in ("quality", "deal", "sale")))
+        report.shade(utm, placed, tables.COHORT_RATES)
         money = report.sheet("money_by_source")
         placed = report.table(money, tables.MONEY_BY_SOURCE)
         _bars(
@@ -274,7 +275,8 @@ class Report:
     def sheet(self, name: str) -> Sheet:
         """A new sheet with its title."""
         book, period = self.book, self.published.period
-        sheet = Sheet(book, name, book[f"note_{name}"])
+        note = book[f"note_{name}"].format(min_sample=self.settings.min_sample)
+        sheet = Sheet(book, name, note)
         parts = [
             f"{book['period']}: {self._span(period.start, period.end)}",
             f"{book['as_of']} {self._as_of()}",
@@ -297,6 +299,12 @@ class Report:
         sheet.file.repeat_rows(sheet.row)
         return sheet.table(columns, rows, missing, labels=labels)
 
+    def shade(
+        self, sheet: Sheet, placed: Placed | None, columns: Sequence[str], color: str = "#7FC29B"
+    ) -> None:
+        """Shades what is per lead; rows of too few leads are in italics instead."""
+        sheet.shade(placed, columns, color, ("leads_received", self.settings.min_sample))
+
     def figures(self, sheet: Sheet, blocks: Sequence[Block], steps: Sequence[Step]) -> None:
         """Figures beside those of the previous period, a funnel and conversions."""
         book = self.book
@@ -316,7 +324,7 @@ class Report:
             book["figure"],
             book["this_period"],
             book["share"],
-            f"{book['previous_period']}, {self._previous()}",
+            f"{book['previous_period']}, {self._previous()}; {book['at_age']}",
             book["share"],
             book["change"],
             book["change_share"],
@@ -330,14 +338,16 @@ class Report:
                 self._figure(sheet, name, now, before, block.metrics[0] if block.share else None)
         self._funnel(sheet, steps, now)
         sheet.block(book["conversions"])
-        sheet.headings(["", book["cohort"], book["overall"]])
+        sheet.headings(["", book["cohort"], book["low"], book["high"], book["overall"]])
         for word, name in tables.CONVERSIONS:
             kind = book.kind(f"{name}_cohort")
             label = f"{book[word]}, {book.currency}" if kind == "amount" else book[word]
             sheet.cell(0, "text", label)
-            for column, view in enumerate(views, start=1):
+            for column, view in ((1, "cohort"), (4, "period")):
                 book.heading(f"{name}_{view}")
                 sheet.cell(column, kind, now[f"{name}_{view}"], missing=DASH)
+            for column, end in ((2, LOW), (3, HIGH)):
+                sheet.cell(column, kind, now.get(f"{name}_cohort{end}"))
             sheet.row += 1
 
     def _funnel(self, sheet: Sheet, steps: Sequence[Step], now: Mapping[str, Any]) -> None:
@@ -496,6 +506,7 @@ class Report:
         return [
             ("forgotten_lead_days", settings.forgotten_lead_days),
             ("forgotten_deal_days", settings.forgotten_deal_days),
+            ("min_sample", settings.min_sample),
             ("planned_is_not_forgotten", flag(settings.planned_is_not_forgotten)),
             ("sales_pipelines", about["sales_pipelines"]),
             ("paid_stages", about["paid_stages"] or book["none"]),
@@ -611,10 +622,9 @@ def _bars(
 def _sources(report: Report) -> None:
     sheet = report.sheet("sources")
     placed = report.table(sheet, tables.SOURCES)
-    sheet.shade(placed, (f"lead_to_{step}_rate_cohort" for step in ("quality", "deal", "sale")))
-    sheet.shade(placed, ["revenue_per_lead_cohort"])
-    sheet.shade(placed, (f"lead_to_{step}_rate_period" for step in ("deal", "sale")), "#8DB4E2")
-    sheet.shade(placed, ["revenue_per_lead_period"], "#8DB4E2")
+    report.shade(sheet, placed, (*tables.COHORT_RATES, "revenue_per_lead_cohort"))
+    of_period = ("lead_to_deal_rate_period", "lead_to_sale_rate_period", "revenue_per_lead_period")
+    report.shade(sheet, placed, of_period, "#8DB4E2")
     sheet.chart(
         {"type": "bar", "subtype": "stacked"},
         report.book["chart_sources"],

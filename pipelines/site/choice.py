@@ -9,7 +9,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pipelines.excel.period import add_months, period_of
+from pipelines.excel.period import add_months, as_of_then, period_of
 
 Days = tuple[dt.date, dt.date]
 # Units of a time axis that a page shows at least.
@@ -18,10 +18,12 @@ MONTHS = {"month": 1, "quarter": 3, "year": 12}
 
 
 class Before(NamedTuple):
-    """An earlier period; `until`: SQL of the instant at which it ends within its last day."""
+    """An earlier period; `until`: SQL of the instant at which it ends within its last day,
+    `reached`: of that at which it was over for as long as the period is now."""
 
     days: Days
     until: str | None
+    reached: str
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Choice:
         period = period_of(None, None, self.as_of)
         until = period.previous_until
         instant = _instant(until) if until else None
-        return Before((period.previous_start, period.previous_end), instant)
+        days = (period.previous_start, period.previous_end)
+        return Before(days, instant, _instant(period.previous_as_of))
 
     @property
     def year_before(self) -> Before:
@@ -62,8 +65,10 @@ class Choice:
         if is_whole:
             last = add_months(start, -11) - dt.timedelta(days=1)
         is_cut = not is_whole and last.day == end.day
-        moment = dt.datetime.combine(last, self.as_of.time())
-        return Before((add_months(start, -12), last), _instant(moment) if is_cut else None)
+        until = dt.datetime.combine(last, self.as_of.timetz()) if is_cut else None
+        reached = as_of_then(self.as_of, end, last, until)
+        days = (add_months(start, -12), last)
+        return Before(days, _instant(until) if until else None, _instant(reached))
 
     def axis(self, grain: str) -> Days:
         """Days of a time axis: it ends with the data, but for a period that lies before it."""

@@ -57,12 +57,18 @@ def write_tables(published: Path, database: Path, sqls: Iterable[str], timezone:
         columns = _columns(connection)
         for schema in SCHEMAS:
             connection.execute(f"create schema {schema}")
-        for table, names in _wanted(sqls, columns).items():
+        views = _views(connection)
+        wanted = _wanted(sqls, columns, views)
+        for table, names in wanted.items():
+            if table in views:
+                continue
             kinds = [name for name in names if name in KINDS.get(table, ())]
             if kinds:
                 _write_by_kind(connection, table, columns[table], [*names], kinds)
             else:
                 _write(connection, table, columns[table], [*names], table, f"published.{table}")
+        for view in views.keys() & wanted.keys():
+            connection.execute(views[view])
 
 
 def _write(
@@ -118,6 +124,15 @@ def _write_by_kind(
     connection.execute("drop table hashed")
 
 
+def _views(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Views of the marts: they stay views of the site's tables."""
+    rows = connection.execute(
+        "select schema_name || '.' || view_name, sql from duckdb_views()"
+        " where database_name = 'published' and schema_name = 'marts'"
+    ).fetchall()
+    return dict(rows)
+
+
 def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
     """Table → column → type of what is published."""
     rows = connection.execute(
@@ -131,10 +146,19 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]
     return found
 
 
-def _wanted(sqls: Iterable[str], columns: dict[str, dict[str, str]]) -> dict[str, dict[str, None]]:
+def _wanted(
+    sqls: Iterable[str], columns: dict[str, dict[str, str]], views: dict[str, str]
+) -> dict[str, dict[str, None]]:
     """Table → its columns, in the order in which the SQL names them."""
     wanted: dict[str, dict[str, None]] = {}
-    for sql in sqls:
+    asked = list(sqls)
+    # Read through a view: the columns that it names.
+    asked += [
+        ALL_COLUMNS.sub("", sql)
+        for view, sql in views.items()
+        if any(re.search(rf"\b{view}\b", one) for one in asked)
+    ]
+    for sql in asked:
         words = set(re.findall(r"\w+", sql))
         takes_all = ALL_COLUMNS.search(PASSED_ON.sub("", sql))
         for schema, name in TABLE.findall(sql):

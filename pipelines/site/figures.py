@@ -208,10 +208,14 @@ class Figures:
                     variant["line"] |= self._answer(sql.line, window=months)
                 if block.get("yearAgo"):
                     year = choice.year_before
-                    asked = {"period": year.days, "until": year.until}
+                    asked = {"period": year.days, "until": year.until, "reached": year.reached}
                     variant["yearAgo"] = self._answer(sql.main, window=window, **asked)["rows"]
                 if block.get("compare") and before:
-                    asked = {"period": before.days, "until": before.until}
+                    asked = {
+                        "period": before.days,
+                        "until": before.until,
+                        "reached": before.reached,
+                    }
                     days = a_year_before(window)
                     rows = self._answer(sql.main, grain=grain, window=days, **asked)["rows"]
                     variant["compare"] = rows

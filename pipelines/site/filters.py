@@ -2,9 +2,10 @@
 
 Rows are named by targets: `leads` and `deals` by their own values, `lead_deals` the deals by those
 of their lead, `stages` the visits to stages by the stage, `stages_leads` and `stages_deals` by the
-lead or deal that came there, `lead_sales` the leads by their sales, where a metric counts those,
-`ad_costs` what was spent, `issues` and `reversals` what the page of data quality tells,
-`bridge_leads` and `bridge_deals` the records of the bridge to the portal's figures.
+lead or deal that came there, `lead_ages_leads` the ages of leads by the lead, `lead_sales` the
+leads by their sales, where a metric counts those, `ad_costs` what was spent, `issues` and
+`reversals` what the page of data quality tells, `bridge_leads` and `bridge_deals` the records of
+the bridge to the portal's figures.
 """
 
 from __future__ import annotations
@@ -113,6 +114,8 @@ FILTERS = (
         *("ours", "ours_only", "portal_only", "legacy", "other_pipeline"),
     ),
 )
+# The leads whose ages are asked for: narrowed as leads are.
+AGES_OF_LEADS = "lead_ages_leads"
 # The semantic model whose rows a target narrows; the other targets are tables.
 MODELS = {
     "leads": "leads",
@@ -134,7 +137,7 @@ def described(
     Args:
         connection: Has the tables of the site.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for one in FILTERS:
         columns: dict[str, Any] = {
             target: _sql(layer, target, column) for target, column in one.columns.items()
@@ -175,7 +178,11 @@ def described(
                 **({"cut": True} if len(values) == OPTIONS else {}),
             }
         )
-    return [*found, *_user_fields(connection)]
+    found += _user_fields(connection)
+    for narrowed in (described["columns"] for described in found):
+        if "leads" in narrowed:
+            narrowed[AGES_OF_LEADS] = narrowed["leads"]
+    return found
 
 
 def columns(layer: SemanticLayer) -> list[str]:

@@ -14,8 +14,6 @@ from pipelines.site import filters
 from pipelines.site.choice import Choice
 from pipelines.site.words import WORDS
 
-# A rate of fewer records is not shaded.
-MIN_SAMPLE = 30
 FORMATS = {"rate": "percent"}
 # Counts that only averages are divided by.
 DIVISORS = re.compile(r"_with_(age|amount|dated_sale|close_date|lead_days)(_|$)")
@@ -113,7 +111,8 @@ def described(
         "metrics": _metrics(connection, layer, settings.report_lang),
         "user_fields": fields,
         "has_spend": has_spend(connection),
-        "min_sample": MIN_SAMPLE,
+        "min_sample": settings.min_sample,
+        "min_sales": settings.min_sales,
         "record_sets": _record_sets(connection, layer, settings.report_lang),
         "default_period": {"preset": choice.preset, "start": str(start), "end": str(end)},
     }
@@ -178,21 +177,24 @@ def _dimensions(layer: SemanticLayer, language: str) -> dict[str, dict[str, str]
 def _metrics(
     connection: duckdb.DuckDBPyConnection, layer: SemanticLayer, language: str
 ) -> dict[str, Any]:
-    rows = connection.execute(
-        f"select metric_name, label_{language}, definition_{language}, formula, value_format,"
-        " is_comparable, numerator is not null from marts.dim_metrics"
-    ).fetchall()
+    rows = connection.sql(
+        f"select metric_name, label_{language} as label, definition_{language} as definition,"
+        " formula, value_format, is_comparable, is_compared_at_age, has_interval,"
+        " numerator is not null as is_ratio from marts.dim_metrics"
+    )
     return {
-        name: {
-            "label": label,
-            "definition": definition,
-            "formula": formula,
-            "format": FORMATS.get(kind, kind),
-            "comparable": is_comparable,
-            "is_ratio": is_ratio,
-            "records": _list(layer, name),
+        row["metric_name"]: {
+            "label": row["label"],
+            "definition": row["definition"],
+            "formula": row["formula"],
+            "format": FORMATS.get(row["value_format"], row["value_format"]),
+            "comparable": row["is_comparable"],
+            "at_age": row["is_compared_at_age"],
+            "interval": row["has_interval"],
+            "is_ratio": row["is_ratio"],
+            "records": _list(layer, row["metric_name"]),
         }
-        for name, label, definition, formula, kind, is_comparable, is_ratio in rows
+        for row in rows.to_arrow_table().to_pylist()
     }
 
 

@@ -1,7 +1,7 @@
 // What the reader has chosen: period, filters, comparison, and the switches of the page. It stands in
 // the address; each change is an entry of the history, so that Back takes it back.
 import { condition } from './sql.js';
-import { comparedWith, isDay, PRESETS, presetDays } from './period.js';
+import { asOfThen, comparedWith, isDay, PRESETS, presetDays } from './period.js';
 import { site } from './site.svelte.js';
 
 export const COMPARE = ['previous', 'year', 'none'];
@@ -163,4 +163,7 @@ export function where(target, allowed = () => true) {
 export const asOf = () => ({ date: site.meta.as_of_date, time: site.meta.as_of_time });
 
 /** The period that the present one is compared with, or null. */
-export const compared = (mode = choice.compare) => comparedWith(choice.period, asOf(), mode);
+export function compared(mode = choice.compare) {
+	const before = comparedWith(choice.period, asOf(), mode);
+	return before && { ...before, reached: asOfThen(choice.period, before, asOf()) };
+}

@@ -42,6 +42,12 @@ function hrefOf({ card }, name, link) {
 	return (row) => (ENTITIES.includes(entityOf(row)) && row[name] !== null ? cardHref(entityOf(row), row[name]) : toLink?.(row));
 }
 
+/** Rows in the order of a column, those of too few records last: they are not ranked. */
+export function rankRows(rows, sort, isSmall) {
+	const ordered = sortRows(rows, sort);
+	return [...ordered.filter((row) => !isSmall(row)), ...ordered.filter(isSmall)];
+}
+
 /** Rows in the order of a column, none last. @param {any[]} rows @param {string} sort column, -column: the largest first */
 export function sortRows(rows, sort) {
 	const name = sort.replace(/^-/, '');

@@ -72,6 +72,10 @@ export function formatUnit(day, grain) {
 	return text({ day: 'numeric', month: 'short' });
 }
 
+/** A month in full, by a day of it: «март 2026». */
+export const formatMonth = (day) =>
+	new Intl.DateTimeFormat(LOCALE, { timeZone: 'UTC', month: 'long', year: 'numeric' }).format(new Date(`${day}T00:00:00Z`)).replace(/\s?г\.$/, '');
+
 /** @param {Record<string, string>} forms word by plural category: one, few, many, other */
 export const formatPlural = (value, forms) =>
 	isNone(value) ? DASH : `${formatCount(value)}\u00a0${forms[new Intl.PluralRules(LOCALE).select(Number(value))]}`;

@@ -76,6 +76,12 @@ export function dimensionText(value, filter) {
 /** Whether a block tells a metric as of now, whatever the period. */
 export const isNow = (spec, name) => spec?.period === 'none' || Boolean(spec?.now?.includes(name));
 
+/** Whether a figure is shown beside an earlier period's: as it was then, or at the same age. */
+export const isCompared = (spec, name) => (metric(name)?.comparable !== false || Boolean(metric(name)?.at_age)) && !isNow(spec, name);
+
+/** Whether months of a figure compare in a line: those of a cohort that still grows do not. */
+export const hasLine = (spec, name) => metric(name)?.comparable !== false && !isNow(spec, name);
+
 /** Path of the list of the records that a block's metric counts, without the choice. */
 export function recordsOf(spec, name) {
 	const records = metric(name)?.records;

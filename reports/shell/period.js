@@ -108,6 +108,19 @@ export function comparedWith({ preset, start, end: chosenEnd }, asOf, mode) {
 	return { start: addDays(start, -days), end: addDays(start, -1), until: isRunning ? asOf.time : null };
 }
 
+const instant = (day, time = '00:00:00') => Date.parse(`${day}T${time}Z`);
+
+/**
+ * The moment at which an earlier period was over for as long as the period is at the as-of moment, by
+ * the portal's clock: cohorts are compared at the same age.
+ * @param {{end: string}} period @param {Compared} before @param {{date: string, time: string}} asOf
+ */
+export function asOfThen({ end }, before, asOf) {
+	const now = instant(asOf.date, asOf.time);
+	const over = before.until ? instant(before.end, before.until) : instant(addDays(before.end, 1));
+	return new Date(over + now - Math.min(now, instant(addDays(end, 1)))).toISOString().slice(0, 19).replace('T', ' ');
+}
+
 /** Grain → how many of them a time axis shows at least. */
 const SHOWN = { day: 31, week: 26, month: 12, quarter: 8, year: 5 };
 export const GRAINS = Object.keys(SHOWN);

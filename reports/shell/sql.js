@@ -5,13 +5,14 @@
 //   [[period created_date | created_at]]  the chosen period, or the one compared with
 //   [[period_start]], [[period_end]]     its first and last day
 //   [[window created_date | created_at]]  the days of a time axis
+//   [[reached quality_at]]               what an earlier cohort had come to at the age of the present one
 //   [[grain created_date]]              start of the day, week, month … of the time axis
 //   [[set leads leads_in_work_now]]     the records that a list shows; at first those of a set
 //   [[user_fields lead]]                further columns of a list: the user fields of the settings
 //   [[as_of_date]]                      the day of the data
 //   ${inputs.x}, ${inputs.x.value}      a choice made on the page
 //   ${other_query}                      another query of the page, in parentheses
-const PLACEHOLDER = /\[\[(where|of|period_start|period_end|period|window|grain|set|user_fields|as_of_date)\b([^\]]*)\]\]/g;
+const PLACEHOLDER = /\[\[(where|of|period_start|period_end|period|window|reached|grain|set|user_fields|as_of_date)\b([^\]]*)\]\]/g;
 
 /** A text as SQL literal. */
 export const quoted = (text) => `'${String(text).replaceAll("'", "''")}'`;
@@ -118,6 +119,9 @@ export function fillPlaceholders(sql, choice) {
 				return `date '${choice.period.end}'`;
 			case 'window':
 				return between(day, choice.window);
+			case 'reached':
+				// Of an unknown time: for all that is known it was so then too, as it is now.
+				return choice.period.reached ? `coalesce(${first} <= timestamp '${choice.period.reached}', true)` : 'true';
 			case 'grain':
 				return `cast(date_trunc('${choice.grain}', ${day}) as date)`;
 			case 'set':

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { axisWindow, comparedWith, defaultPreset, lineWindow, presetDays, yearBefore } from '../shell/period.js';
+import { asOfThen, axisWindow, comparedWith, defaultPreset, lineWindow, presetDays, yearBefore } from '../shell/period.js';
 
 const asOf = { date: '2026-03-31', time: '20:00:00' };
 const compared = (start, end, mode = 'previous', at = asOf, preset = null) => comparedWith({ preset, start, end }, at, mode);
@@ -20,6 +20,18 @@ test('finished months, quarters and years are recognised from their days', () =>
 	assert.deepEqual(compared('2025-10-01', '2025-12-31'), { start: '2025-07-01', end: '2025-09-30', until: null });
 	assert.deepEqual(compared('2025-01-01', '2025-12-31'), { start: '2024-01-01', end: '2024-12-31', until: null });
 	assert.deepEqual(compared('2024-02-01', '2024-02-29', 'year'), { start: '2023-02-01', end: '2023-02-28', until: null });
+});
+
+test('an earlier cohort is looked at as long after its end', () => {
+	const then = (end, before, at = asOf) => asOfThen({ end }, before, at);
+	// It is 31 March, 20:00: February is over for 30 days and 20 hours, January was so on 3 March.
+	assert.equal(then('2026-02-28', { end: '2026-01-31', until: null }), '2026-03-03 20:00:00');
+	// The running month is not over: the earlier one is seen where it is cut, or when it was over.
+	assert.equal(then('2026-03-31', { end: '2026-02-28', until: null }), '2026-03-01 00:00:00');
+	assert.equal(then('2026-03-12', { end: '2026-02-12', until: '09:30:00' }, { date: '2026-03-12', time: '09:30:00' }), '2026-02-12 09:30:00');
+	// A year ago, and a period that ends after the data.
+	assert.equal(then('2025-12-31', { end: '2024-12-31', until: null }), '2025-03-31 20:00:00');
+	assert.equal(then('2026-05-31', { end: '2026-03-28', until: '20:00:00' }), '2026-03-28 20:00:00');
 });
 
 test('any other range is compared with as many days just before', () => {

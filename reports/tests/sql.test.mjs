@@ -20,6 +20,9 @@ test('placeholders', () => {
 	assert.equal(fill('[[period d | t]]'), "d between date '2026-02-01' and date '2026-02-12' and (d < date '2026-02-12' or t <= timestamp '2026-02-12 09:30:00')");
 	assert.equal(fill('[[of leads lead_id marts.fct_leads id]]').startsWith('(lead_id is null or lead_id in (select id from marts.fct_leads where '), fill('[[where leads]]') !== 'true');
 	assert.equal(fill('[[period_start]], [[period_end]]'), "date '2026-02-01', date '2026-02-12'");
+	assert.equal(fill('count(*) filter (where [[reached t]])'), 'count(*) filter (where true)');
+	const earlier = { ...choice, period: { ...choice.period, reached: '2026-03-03 20:00:00' } };
+	assert.equal(fillPlaceholders('[[reached t]]', earlier), "coalesce(t <= timestamp '2026-03-03 20:00:00', true)");
 	assert.equal(fill('[[grain d]]'), "cast(date_trunc('month', d) as date)");
 	assert.equal(fill('[[set leads]]'), '{leads } and <leads>');
 	assert.equal(fill('[[set leads leads_in_work_now]]'), '{leads leads_in_work_now} and <leads>');

@@ -683,10 +683,13 @@ def test_layers_read_only_what_lies_below(models: dict[str, dict[str, Any]]) -> 
     assert wrong == []
 
 
-def test_what_is_published_is_contracted_tables(models: dict[str, dict[str, Any]]) -> None:
+def test_what_is_published_is_contracted(models: dict[str, dict[str, Any]]) -> None:
     published = [m for m in models.values() if _layer(m) in ("marts", "quality")]
     assert len(published) >= 20
-    assert [m["name"] for m in published if m["config"]["materialized"] != "table"] == []
+    # Six rows for each lead: made when they are asked for.
+    assert [m["name"] for m in published if m["config"]["materialized"] != "table"] == [
+        "fct_lead_ages"
+    ]
     # The columns of these two are those that the setting user_fields names.
     assert [m["name"] for m in published if not m["contract"]["enforced"]] == [
         "dim_deal_user_fields",

@@ -338,6 +338,51 @@ def test_sales_are_new_repeat_or_of_no_customer(ask: Ask) -> None:
         assert ask(" ".join(names)) == (5, 3, 1, 1)
 
 
+AGE = "lead_age__age_days"
+
+
+def test_cohorts_at_the_same_age(ask: Ask) -> None:
+    """Leads 4 and 5 of February are 49 and 48 days old, those of March 26 to 29.
+
+    Quality: lead 1 after 2 days, lead 4 after 19. First deals: lead 1 after 2, 3 after 1, 4 after
+    19, 5 after 24. Sales: lead 1 after 8 (1,000), 5 after 29 (amount unknown), 4 after 38.
+    """
+    found = ask(
+        "leads_by_age lead_to_quality_rate_by_age lead_to_deal_rate_by_age"
+        " lead_to_sale_rate_by_age sales_amount_by_age",
+        [*MONTH, AGE],
+    )
+    nothing = (None, None, None, None, None)
+    assert found == {
+        ("02-01", 7): (2, 0, 0, 0, RUB(0)),
+        ("02-01", 14): (2, 0, 0, 0, RUB(0)),
+        ("02-01", 30): (2, 1 / 2, 1, 1 / 2, None),
+        ("03-01", 7): (3, approx(1 / 3), approx(2 / 3), 0, RUB(0)),
+        ("03-01", 14): (3, approx(1 / 3), approx(2 / 3), approx(1 / 3), RUB(1000)),
+        ("03-01", 30): nothing,
+        **{(month, age): nothing for month in ("02-01", "03-01") for age in (60, 90, 180)},
+    }
+    counts = (
+        "leads_quality_by_age leads_with_deal_by_age leads_with_sale_by_age"
+        " sales_amount_by_age_unknown"
+    )
+    assert ask(counts, [AGE], "{{ Dimension('lead__source_name') }} = 'Ads'") == {
+        # Leads 3 and 4: the younger is of 5 March.
+        7: (0, 1, 0, 0),
+        14: (0, 1, 0, 0),
+        **dict.fromkeys((30, 60, 90, 180), (None, None, None, None)),
+    }
+    february = f"{{{{ Dimension('{AGE}') }}}} = 30 and {{{{ Dimension('lead__city') }}}} = 'Тверь'"
+    assert ask(f"{counts} sales_amount_by_age", ["lead__city"], february) == {
+        "Тверь": (0, 1, 1, 1, None)
+    }
+
+
+def test_several_ages_together_say_nothing(ask: Ask) -> None:
+    assert ask("lead_to_sale_rate_by_age leads_by_age sales_amount_by_age") == (None, None, None)
+    assert ask("lead_to_sale_rate_by_age", ["lead__source_name"]) == {"Web": None, "Ads": None}
+
+
 def test_funnels_of_leads_in_both_views(ask: Ask) -> None:
     """Cohort: each step is part of the one before. Period: each step by its own event."""
     cohort = ask(

@@ -147,10 +147,12 @@ def test_figures_stand_beside_those_of_february(written: dict[str, Workbook]) ->
     line = book.line
     assert line("Показатели", "Поступило лидов", leads)[1:] == [3, None, 2, None, 1, 0.5]
     # What became of the leads and deals of March is not compared with those of February, which had
-    # a month more.
-    assert line("Показатели", "Некачественные", leads)[1:] == [1, approx(1 / 3)]
+    # a month more; but where it is known when: February at the end of its last day. Lead 4 became
+    # quality on 1 March.
+    assert line("Показатели", "Некачественные", leads)[1:] == [1, approx(1 / 3), 0, 0, 1]
     quality = line("Показатели", "Качественные, от созданных в периоде", leads)
-    assert quality[1:] == [1, approx(1 / 3)]
+    assert quality[1:] == [1, approx(1 / 3), 0, 0, 1]
+    assert line("Показатели", "Лиды в работе", leads)[1:] == [1, approx(1 / 3)]
     assert line("Показатели", "Время обработки, дней, в среднем", leads)[1:] == [3]
     assert line("Показатели", "Первичные лиды", leads)[1:] == [3, 1, 1, 0.5, 2, 2]
     assert line("Показатели", "Создано сделок", deals)[1:4] == [7, None, 1]
@@ -317,8 +319,11 @@ def test_funnel_has_both_shares_and_both_views(written: dict[str, Workbook]) -> 
         *(2, approx(2 / 3), approx(2 / 3)),
     ]
     assert line("Показатели", "С продажей", funnel)[1:] == [1, third, 1, 3, 1, 1.5]
-    assert line("Показатели", "В сделку")[1:] == [approx(2 / 3), approx(4 / 3)]
-    assert line("Показатели", "Выручка с лида, ₽")[1:] == [approx(1000 / 3), approx(1500.5 / 3)]
+    # Wilson's interval of 2 of 3.
+    interval = [approx(0.2077, abs=1e-4), approx(0.9385, abs=1e-4)]
+    assert line("Показатели", "В сделку")[1:] == [approx(2 / 3), *interval, approx(4 / 3)]
+    per_lead = [approx(1000 / 3), None, None, approx(1500.5 / 3)]
+    assert line("Показатели", "Выручка с лида, ₽")[1:] == per_lead
 
 
 def test_marketing_has_its_figures_and_a_step_for_deals(written: dict[str, Workbook]) -> None:
@@ -336,7 +341,30 @@ def test_marketing_has_its_figures_and_a_step_for_deals(written: dict[str, Workb
     with_deal = line("Показатели", "Со сделкой", MARKETING_FUNNEL)
     assert with_deal[1:] == [1, third, 1, 4, approx(4 / 3), 2]
     assert line("Показатели", "С продажей", MARKETING_FUNNEL)[1:] == [1, third, 1, 3, 1, 0.75]
-    assert line("Показатели", "В продажу")[1:] == [third, 1]
+    assert line("Показатели", "В продажу")[1:] == [
+        *(third, approx(1 - 0.9385, abs=1e-4), approx(1 - 0.2077, abs=1e-4)),
+        1,
+    ]
+
+
+def test_cohorts_by_age_have_no_row_of_an_age_not_reached(written: dict[str, Workbook]) -> None:
+    """The leads of February are 48 days old, those of March 26. Lead 1 was sold after 8 days for
+    1,000; lead 5 after 29, for nobody knows how much."""
+    rows = written["marketing"].table("Когорты по возрасту", "Месяц")
+    sold = "Конверсия в продажу к возрасту"
+    shown = ("Месяц", "Возраст, дней", "Лиды этого возраста", sold, "Сумма продаж к возрасту, ₽")
+    february, march = dt.date(2026, 2, 1), dt.date(2026, 3, 1)
+    assert [[row[name] for name in shown] for row in rows] == [
+        [february, 7, 2, 0, 0],
+        [february, 14, 2, 0, 0],
+        [february, 30, 2, 1 / 2, None],
+        [march, 7, 3, 0, 0],
+        [march, 14, 3, approx(1 / 3), 1000],
+    ]
+    # Wilson's intervals of 1 of 2 and of 1 of 3.
+    ends = [(row[f"{sold}: {RU['low']}"], row[f"{sold}: {RU['high']}"]) for row in rows]
+    assert ends[2] == approx((0.0945, 0.9055), abs=1e-4)
+    assert ends[4] == approx((0.0615, 0.7923), abs=1e-4)
 
 
 def test_transitions_with_those_back(written: dict[str, Workbook]) -> None:
@@ -765,7 +793,16 @@ def test_lists_have_frozen_headings_filters_links_and_colours(
         if rule.type == "colorScale"
     }
     # Conversions of the two sources, not of the total.
-    assert {"H6:H7", "J6:J7", "L6:L7"} <= scales
+    assert {"H6:H7", "L6:L7", "P6:P7"} <= scales
+    # Rows of fewer leads stand before the scales, and end there.
+    few = [
+        rule
+        for found in sources.conditional_formatting
+        for rule in found.rules
+        if rule.type == "expression"
+    ]
+    assert {tuple(rule.formula) for rule in few} == {("$B6<30",)}
+    assert all(rule.stopIfTrue for rule in few)
     assert len(sources._charts) == 1
 
 
@@ -832,10 +869,26 @@ def test_period_and_the_one_before(
     first, last = (dt.date.fromisoformat(value) if value else None for value in (start, end))
     *days, until = expected.split() if expected.endswith(":00") else (*expected.split(), None)
     found = period_of(first, last, now)
-    assert found == Period(
-        *map(dt.date.fromisoformat, days),
-        dt.datetime.fromisoformat(f"{days[3]}T{until}:00+03:00") if until else None,
-    )
+    moment = dt.datetime.fromisoformat(f"{days[3]}T{until}:00+03:00") if until else None
+    assert found == Period(*map(dt.date.fromisoformat, days), moment, found.previous_as_of)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        # February is over for 30 days and 20 hours; January was so on 3 March.
+        ("2026-02-01", "2026-02-28", "2026-03-03T20:00"),
+        # The running month is not over, and February has no 31st: when February was over.
+        ("2026-03-01", "2026-03-31", "2026-03-01T00:00"),
+        # The days before end at the same time of day.
+        ("2026-03-29", "2026-03-31", "2026-03-28T20:00"),
+    ],
+)
+def test_cohorts_of_the_period_before_are_as_old(start: str, end: str, expected: str) -> None:
+    """It is 31 March, 20:00; the same in reports/tests/period.test.mjs."""
+    now = dt.datetime(2026, 3, 31, 20, tzinfo=ZoneInfo("Europe/Moscow"))
+    found = period_of(dt.date.fromisoformat(start), dt.date.fromisoformat(end), now)
+    assert found.previous_as_of == dt.datetime.fromisoformat(f"{expected}:00+03:00")
 
 
 def test_a_longer_list_than_a_sheet_ends_and_says_so(
@@ -1240,9 +1293,18 @@ def test_figures_are_those_of_the_semantic_layer(books: Books, sql: Sql) -> None
             f"select {name} from metrics.sales_dynamics"
             " where metric_time__month >= date '2026-02-01' order by metric_time__month desc"
         )
-        # How the records of a month stand now is not compared with those of another.
+        # How the records of a month stand now is not compared with those of another, but where it
+        # is known when they came to stand so: February on its last day, as March is not over.
         came = ("leads_received", "leads_first_time", "leads_repeat", "deals_created")
+        at_age = {"leads_junk": "is_junk", "leads_quality_cohort": "is_quality"}
         before = close(values[1]) if name in came or name.endswith("_period") else (None,)
+        if name in at_age:
+            ((by_then,),) = sql(
+                f"select count(*) from marts.fct_leads where is_counted and {at_age[name]}"
+                " and date_trunc('month', created_date) = date '2026-02-01'"
+                " and outcome_at < timestamptz '2026-03-01 00:00:00+03'"
+            )
+            before = (by_then,)
         assert ((row[1],), (row[3],)) == (close(values[0]), before), name
         compared += 1
     assert compared == 45

@@ -62,6 +62,7 @@ BACK = {
     **{"next_stage_name": "to_stage_name", "next_pipeline_name": "to_pipeline_name"},
 }
 NOTHING = {"leads": "none", "deals": "none"}
+FEBRUARY_OVER = "2026-03-01 00:00:00"
 
 
 @dataclass(frozen=True)
@@ -388,8 +389,8 @@ def test_beside_an_average_stands_what_it_leaves_out(
 @pytest.mark.parametrize("route", PAGES)
 def test_first_figures_are_the_answers(company: Company, route: str) -> None:
     """What a page shows before its engine is there is what the SQL says, also of the period before
-    and of the year before on a time axis. By hand: all of February, as it has no 31st; a month's
-    axis ends on 31 March 2025 at 20:00."""
+    and of the year before on a time axis. By hand: all of February, as it has no 31st, as it stood
+    when it was over, as March is not over for longer; a month's axis ends on 31 March 2025 at 20:00."""
     for block in company.metric_blocks(route):
         first = next(iter(company.variants(route)[block["id"]].values()))
         grain = (block["grain"] or ["month"])[0]
@@ -403,6 +404,9 @@ def test_first_figures_are_the_answers(company: Company, route: str) -> None:
                 "until": "timestamp '2025-03-31 20:00:00'" if block["grain"] else None,
                 "window": company.choice.window(grain, year) if block["grain"] else window,
                 "grain": grain,
+                "reached": "timestamp '2025-03-31 20:00:00'"
+                if block["grain"]
+                else f"timestamp '{FEBRUARY_OVER}'",
             }
         for name, choice in asked.items():
             rows = company.connection.execute(filled(first["sql"], **choice)).fetchall()
@@ -415,6 +419,35 @@ def test_first_figures_are_the_answers(company: Company, route: str) -> None:
                         else str(one) == str(other)
                     )
                     assert same, (block["id"], name, told, row)
+
+
+def test_february_is_shown_at_the_age_of_march(company: Company) -> None:
+    """Beside March stands what the leads of February had come to when February was over: less than
+    what has become of them since."""
+    reached = dt.datetime.fromisoformat(f"{FEBRUARY_OVER}+03:00")
+    february = (dt.date(2026, 2, 1), dt.date(2026, 2, 28))
+    at_age = [name for name, one in company.meta["metrics"].items() if one["at_age"]]
+    assert {*at_age} >= {f"lead_to_{step}_rate_cohort" for step in ("quality", "deal", "sale")}
+    seen = fewer = 0
+    for block in company.metric_blocks("/marketing/"):
+        shown = [name for name in block["metrics"] if name in at_age]
+        if not shown or not block["compare"] or block["grain"]:
+            continue
+        by = (block["by"] or [[]])[0]
+        first = company.variants("/marketing/")[block["id"]][", ".join(by)]
+        names = [column["name"] for column in first["columns"]]
+        rows = [dict(zip(names, row, strict=True)) for row in first["compare"]]
+        for metric in shown:
+            then = company.facts.metric(metric, february, by, reached=reached)
+            now = company.facts.metric(metric, february, by)
+            theirs = {row[:-1]: row[-1] for row in then.select(*by, "value").iter_rows()}
+            for row in rows:
+                group = tuple(row[name] for name in by)
+                assert is_same(row[metric], theirs.get(group)), (block["id"], metric, group)
+                seen += 1
+            fewer += then["value"].fill_null(0).sum() < now["value"].fill_null(0).sum()
+    assert seen > 10
+    assert fewer > 0
 
 
 def test_the_shell_fills_the_same_text(company: Company) -> None:
@@ -434,7 +467,7 @@ def test_the_shell_fills_the_same_text(company: Company) -> None:
         const { cases, where, start, end, until } = JSON.parse(readFileSync(0, 'utf8'));
         const choice = {
             where: (target) => where[target] ?? 'true',
-            period: { start, end, until },
+            period: { start, end, until, reached: `${end} 21:00:00` },
             window: { start, end },
             grain: 'quarter',
             userFields: [],
@@ -455,6 +488,7 @@ def test_the_shell_fills_the_same_text(company: Company) -> None:
             sql,
             period=days,
             until=f"timestamp '{days[1]} 20:00:00'",
+            reached=f"timestamp '{days[1]} 21:00:00'",
             window=days,
             grain="quarter",
             where=where,

@@ -75,6 +75,8 @@ def test_project_and_package_have_one_version() -> None:
         ("lead_stage_outcomes: {NEW: good}", "lead_stage_outcomes.NEW = 'good'"),
         ("sales_pipelines: [sales]", "setting sales_pipelines.0 = 'sales'"),
         ("max_deleted_share: 5", "setting max_deleted_share = 5"),
+        ("min_sample: 0", "setting min_sample = 0"),
+        ("min_sales: -1", "setting min_sales = -1"),
         ("stale_after_hours: 0", "setting stale_after_hours = 0"),
         (
             "refresh_overlap_minutes: 0",

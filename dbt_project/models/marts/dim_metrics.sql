@@ -45,7 +45,9 @@ final as (
         time_axis_ru,
         time_axis_en,
         time_view,
-        is_comparable
+        is_comparable,
+        is_compared_at_age,
+        has_interval
     from metrics
     where metric_name is not null
 )

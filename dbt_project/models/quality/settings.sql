@@ -122,6 +122,16 @@ described as (
             20, 'stale_after_hours', 'Данные устаревают, часов', 'Data grow old, hours',
             'Через столько часов после обновления страницы предупреждают об этом.',
             'After as many hours since the refresh the pages warn of it.'
+        ),
+        (
+            21, 'min_sample', 'Мало лидов', 'Few leads',
+            'Строку с меньшим числом лидов не закрашиваем и не сравниваем с остальными.',
+            'A row of fewer leads is neither shaded nor compared with the others.'
+        ),
+        (
+            22, 'min_sales', 'Мало продаж', 'Few sales',
+            'По деньгам лучшим или худшим не назовём того, у кого продаж меньше.',
+            'By money, who has fewer sales is called neither the best nor the worst.'
         )
     ) as listed (
         sort_order, setting_name, label_ru, label_en, description_ru, description_en
@@ -144,7 +154,8 @@ described as (
 {%- for setting in [
     'city_field', 'portal_timezone', 'report_lang', 'forgotten_lead_days', 'forgotten_deal_days',
     'planned_is_not_forgotten', 'repeat_means', 'attribution', 'legacy_rules', 'include_legacy',
-    'spend', 'spend_rules', 'pii', 'keep_titles', 'stale_after_hours'
+    'spend', 'spend_rules', 'pii', 'keep_titles', 'stale_after_hours',
+    'min_sample', 'min_sales'
 ] if setting_text(var(setting)) -%}
     {%- do given.append((setting, setting_text(var(setting)), none)) -%}
 {%- endfor -%}

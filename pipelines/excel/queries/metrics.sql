@@ -7,5 +7,5 @@ select
     definition_ru,
     definition_en,
     value_format,
-    is_comparable
+    is_comparable or is_compared_at_age as is_comparable
 from marts.dim_metrics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cached_property
 
 import polars as pl
@@ -17,6 +17,7 @@ Period = tuple[date, date]
 
 # One day in microseconds: durations are added as whole numbers, so that sums are exact.
 DAY = 86_400_000_000
+AGES = (7, 14, 30, 60, 90, 180)
 TRUNCATIONS = {"day": "1d", "week": "1w", "month": "1mo", "quarter": "1q", "year": "1y"}
 
 
@@ -26,7 +27,8 @@ class Measure:
 
     `unknown`: of an amount, the column that says which records, or how many, it leaves out.
     `by_lead`: rows are deals, but dimensions are those of their lead. `is_cost`: nothing is null,
-    as leads that nobody paid for have no price.
+    as leads that nobody paid for have no price. `event`: when `where` came to hold, by which an
+    earlier cohort is told as it was at an earlier moment.
     """
 
     frame: str
@@ -36,6 +38,7 @@ class Measure:
     unknown: str | None = None
     by_lead: bool = False
     is_cost: bool = False
+    event: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,20 @@ class Percentile:
     quantile: float
 
 
-Metric = Total | Ratio | Return | Average | Percentile | Part
+@dataclass(frozen=True)
+class AtAge:
+    """What the leads of a cohort had come to at one age, which all of them have reached.
+
+    `event`: column of the instant of the lead that is counted, None: the leads themselves; 'sales'
+    and 'unknown sales': the sum of the known amounts of their sales, and how many are unknown.
+    `is_rate`: over the leads.
+    """
+
+    event: str | None
+    is_rate: bool = False
+
+
+Metric = Total | Ratio | Return | Average | Percentile | Part | AtAge
 
 
 def _lead(where: str | None = None, day: str = "created_date", value: str | None = None) -> Measure:
@@ -128,7 +144,10 @@ def _metrics() -> dict[str, Metric]:
     )
     found: dict[str, Metric] = {
         "leads_received": Total(received),
-        "leads_junk": Total(_lead("is_junk")),
+        "leads_by_age": AtAge(None),
+        "sales_amount_by_age": AtAge("sales"),
+        "sales_amount_by_age_unknown": AtAge("unknown sales"),
+        "leads_junk": Total(replace(_lead("is_junk"), event="outcome_at")),
         "leads_in_work": Total(_lead("is_in_work")),
         "leads_new": Total(_lead("is_new")),
         "leads_in_progress": Total(_lead("is_in_progress")),
@@ -214,8 +233,11 @@ def _metrics() -> dict[str, Metric]:
         ("sale", "has_sale", "first_sold_date"),
     ):
         count = "leads_quality" if step == "quality" else f"leads_with_{step}"
+        moment = event.replace("_date", "_at")
+        found[f"{count}_by_age"] = AtAge(moment)
+        found[f"lead_to_{step}_rate_by_age"] = AtAge(moment, is_rate=True)
         for view, day in (("cohort", "created_date"), ("period", event)):
-            reached = _lead(flag, day)
+            reached = replace(_lead(flag, day), event=moment if view == "cohort" else None)
             found[f"{count}_{view}"] = Total(reached)
             found[f"lead_to_{step}_rate_{view}"] = Ratio(reached, received)
             name = "quality_lead" if step == "quality" else step
@@ -319,10 +341,12 @@ class Facts:
         period: Period | None = None,
         group_by: Sequence[str] = (),
         entity: str | None = None,
+        reached: datetime | None = None,
     ) -> pl.DataFrame:
         """One metric by any columns of its records and day, week, month, quarter, year.
 
-        `period` holds both its first and last day; without it everything counts (stock).
+        `period` holds both its first and last day; without it everything counts (stock). `reached`:
+        counts of a cohort as they were at that moment, by what is known now.
         Stage metrics need `entity` (lead or deal) and are by pipeline and stage as well.
         Returns the group columns, numerator, denominator (null if the metric is not a ratio)
         and value. A group without records has no row; without groups there is one row.
@@ -344,7 +368,7 @@ class Facts:
         keys = list(group_by)
         match metric:
             case Total(measure):
-                return self._total(measure, period, keys).select(
+                return self._total(measure, period, keys, reached).select(
                     *keys, "numerator", pl.lit(None).alias("denominator"), value="numerator"
                 )
             case Part(average, part):
@@ -353,9 +377,11 @@ class Facts:
             case Average(days) | Percentile(days):
                 return self._days(metric, days, period, keys)
             case Ratio(above, below):
-                return self._ratio(above, below, period, keys)
+                return self._ratio(above, below, period, keys, reached)
             case Return():
                 return self._return(metric, period, keys)
+            case AtAge():
+                return self._at_age(metric, period, keys)
 
     def funnel(
         self,
@@ -545,6 +571,7 @@ class Facts:
             "leads": leads.with_columns(_touch("")),
             "deals": deals.with_columns(_touch("lead_")),
             "ad_costs": self.ad_costs.with_columns(_touch("")),
+            "lead_ages": self._lead_ages(leads, deals),
             "all_leads": self.leads,
             "all_deals": self.deals,
         }
@@ -572,9 +599,17 @@ class Facts:
             columns.append(pl.col(source).alias(key))
         return frame.with_columns(columns)
 
-    def _total(self, measure: Measure, period: Period | None, keys: list[str]) -> pl.DataFrame:
+    def _total(
+        self,
+        measure: Measure,
+        period: Period | None,
+        keys: list[str],
+        reached: datetime | None = None,
+    ) -> pl.DataFrame:
         rows = self._dated(measure, period, keys)
         holds = pl.col(measure.where) if measure.where else pl.lit(True)
+        if reached and measure.event:
+            holds &= (pl.col(measure.event) <= reached).fill_null(True)
         matched = (holds.sum() if measure.where else pl.len()).cast(pl.Int64)
         if measure.value is None:
             sum_ = matched
@@ -591,9 +626,14 @@ class Facts:
         return found.sort(keys, nulls_last=True) if keys else found
 
     def _ratio(
-        self, above: Measure, below: Measure, period: Period | None, keys: list[str]
+        self,
+        above: Measure,
+        below: Measure,
+        period: Period | None,
+        keys: list[str],
+        reached: datetime | None = None,
     ) -> pl.DataFrame:
-        numerators = self._total(above, period, keys)
+        numerators = self._total(above, period, keys, reached)
         denominators = self._total(below, period, keys).select(*keys, denominator="numerator")
         # A group without records of the numerator has 0; one whose amounts are unknown stays null.
         found = _join(numerators.with_columns(has_records=True), denominators, keys).with_columns(
@@ -647,6 +687,58 @@ class Facts:
         ]
         found = _grouped(rows, keys, *columns)
         return found.sort(keys, nulls_last=True) if keys else found
+
+    def _at_age(self, metric: AtAge, period: Period | None, keys: list[str]) -> pl.DataFrame:
+        rows = self._dated(Measure("lead_ages", "created_date"), period, keys)
+        leads = pl.len().cast(pl.Int64)
+        match metric.event:
+            case None:
+                counted = leads
+            case "sales":
+                counted = _known(
+                    pl.col("sold").sum(), pl.col("sold_known").sum(), pl.col("sold_unknown").sum()
+                )
+            case "unknown sales":
+                counted = pl.col("sold_unknown").sum().cast(pl.Int64)
+            case event:
+                counted = (pl.col(event) - pl.col("created_at") <= pl.col("age")).sum()
+                counted = counted.cast(pl.Int64)
+        is_said = pl.col("is_old").all() & (pl.col("age").n_unique() == 1)
+        numerator = pl.when(is_said).then(counted)
+        value = numerator.cast(pl.Float64) / leads if metric.is_rate else numerator
+        found = _grouped(
+            rows,
+            keys,
+            numerator.alias("numerator"),
+            pl.when(is_said).then(leads).alias("denominator"),
+            value.alias("value"),
+        )
+        return found.sort(keys, nulls_last=True) if keys else found
+
+    def _lead_ages(self, leads: pl.DataFrame, deals: pl.DataFrame) -> pl.DataFrame:
+        """Each lead at each age, with what its sales had brought by then."""
+        ages = pl.DataFrame({"lead_age__age_days": AGES}).with_columns(
+            age=pl.Series([timedelta(days=age) for age in AGES], dtype=pl.Duration("us"))
+        )
+        aged = leads.filter(pl.col("created_at").is_not_null()).join(ages, how="cross")
+        sales = deals.filter(pl.col("is_sale") & pl.col("sold_at").is_not_null())
+        sold = (
+            aged.select("lead_id", "lead_age__age_days", "age", "created_at")
+            .join(
+                sales.select("lead_id", "sold_at", "base_amount", "is_amount_unknown"), on="lead_id"
+            )
+            .filter(pl.col("sold_at") - pl.col("created_at") <= pl.col("age"))
+            .group_by("lead_id", "lead_age__age_days")
+            .agg(
+                sold=pl.col("base_amount").sum(),
+                sold_known=pl.col("base_amount").count(),
+                sold_unknown=pl.col("is_amount_unknown").sum(),
+            )
+        )
+        return aged.join(sold, on=["lead_id", "lead_age__age_days"], how="left").with_columns(
+            pl.col("sold", "sold_known", "sold_unknown").fill_null(0),
+            is_old=pl.lit(self.as_of) - pl.col("created_at") >= pl.col("age"),
+        )
 
     def _visits(
         self, entities: Sequence[str], period: Period | None, keys: Sequence[str]

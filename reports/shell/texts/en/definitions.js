@@ -28,8 +28,10 @@ export default {
 	formula: 'Formula',
 	condition: 'Only rows',
 	name: 'Name in SQL',
-	termList: ({ forgotten_lead_days, forgotten_deal_days }, beginnings) => [
+	termList: ({ forgotten_lead_days, forgotten_deal_days, min_sample, min_sales }, beginnings) => [
 		['cohort', 'Of those created in the period', 'Records created in the period, and what they had reached by the refresh. A recent period ripens: the figure grows while records are in work.'],
+		['at_age', 'At the same age', 'The earlier period as it stood when it was over for as long as the chosen one is now: otherwise older leads always do better. “Cohorts at the same age” count days from the creation of each lead.'],
+		['sample', 'Few records', `Shares of rows of fewer than ${min_sample} leads are not shaded and not compared; by money nobody with fewer than ${min_sales} sales is called the best. “95%” beside a share: within these bounds it may really lie (Wilson's interval).`],
 		['period', 'Within the period (overall)', 'What happened in the period, whenever the record was created. A lead counts once, in the period of its first event, so months add up. A ratio may exceed 100 %.'],
 		['stock', 'As of now', 'The state at the refresh, of all time; under a heading "of the period", of those created in it alone.'],
 		['as_of', 'As of', `"Now" is the portal's clock when the last refresh began${beginnings.as_of_text ? ` (${beginnings.as_of_text})` : ''}, not the reader's. What was created later waits for the next refresh.`],

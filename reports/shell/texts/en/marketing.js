@@ -122,6 +122,21 @@ export default {
 	notQuality: 'With a sale, but not quality (not in the funnel):',
 	conversionsNote: 'Of those created: how many of the leads created in the period have got there by now. Overall: how many got there for the first time in the period, over those created in it.',
 
+	ages: 'Cohorts at the same age',
+	agesNote:
+		'Leads created in a month: what share of them became quality, came to a deal and to a sale, and how much money they brought, within as many days of their creation. So a recent month compares with earlier ones: by its present share it is always worse, as it is younger.',
+	matured: (month, age, rate, low, high) => `${month}: by day ${age} ${rate} of leads with a sale, in earlier months ${low === high ? low : `${low} – ${high}`}.`,
+	notMatured: 'So far fewer than two earlier months can be compared with the latest at the same age.',
+	agesTable: 'Months and age, days',
+	agesEmpty: 'Empty: not all leads of the month have reached this age.',
+	ageOf: (days) => `${days}\u00a0d`,
+	ageNames: {
+		lead_to_sale_rate_by_age: 'To\u00a0sale',
+		lead_to_deal_rate_by_age: 'To\u00a0deal',
+		lead_to_quality_rate_by_age: 'To\u00a0quality',
+		sales_amount_by_age: 'Sales amount',
+	},
+
 	dealSources: "Deals and money by the lead's first source",
 	dealSourcesNote: 'Deals count by the source of the lead from which they grew. Deals without a lead, of a deleted or of an imported lead have no source: their rows show how much money is not linked to leads.',
 	dealViews: { sold: 'Sold in the period', created: 'Created in the period' },

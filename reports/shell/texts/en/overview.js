@@ -1,6 +1,6 @@
 export default {
 	question: 'How much came, how much was sold, what to do today',
-	tilesNote: 'Leads: created in the period; sales: sold within it; in work: as of the refresh, of all time. Beside: the previous period and the same one a year ago. Shares and what stands now are not compared: earlier leads had more time',
+	tilesNote: 'Leads: created in the period; sales: sold within it; in work: as of the refresh, of all time. Beside: the previous period and the same one a year ago. Shares of leads are compared at the same age: the earlier period as it stood when it was over for as long. What stands now is not compared',
 	leads: 'Leads',
 	quality: 'Quality',
 	sold: 'Sales',
