@@ -65,6 +65,10 @@
     cast(unnest(generate_series({{ first }}, {{ last }}, interval 1 day)) as date)
 {%- endmacro %}
 
+{# Whole days from one day to another. #}
+{% macro days_from_to(first, last) %}{{ return(adapter.dispatch('days_from_to')(first, last)) }}{% endmacro %}
+{% macro default__days_from_to(first, last) -%} date_diff('day', {{ first }}, {{ last }}) {%- endmacro %}
+
 {# Day of the week, 1 Monday to 7 Sunday. #}
 {% macro iso_weekday(day) %}{{ return(adapter.dispatch('iso_weekday')(day)) }}{% endmacro %}
 {% macro default__iso_weekday(day) -%} cast(isodow({{ day }}) as integer) {%- endmacro %}

@@ -1,4 +1,4 @@
--- Every kopeck and click of a spend file is in the marts, without VAT, whatever it was matched with.
+-- Every kopeck and click of a spend file is in the marts, without VAT, matched or not.
 with rows_of_files as (
     select * from {{ ref('stg_spend__ad_costs') }}
 ),

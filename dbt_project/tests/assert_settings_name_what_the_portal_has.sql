@@ -1,5 +1,5 @@
--- A stage, pipeline, user field or source that the settings name and the portal never had would silently
--- change nothing: the figures would be wrong without a word.
+-- A stage, pipeline, user field or source that the settings name and the portal never had would
+-- silently change nothing: the figures would be wrong without a word.
 with stages as (
     select * from {{ ref('dim_stages') }}
 ),

@@ -32,7 +32,7 @@ counted as (
         cast(floor(cast(abs(ad_costs.cost) as decimal(38, 6)) * 100) as bigint) as kopecks,
         cast(coalesce(ad_costs.vat_percent, 0) as decimal(5, 2)) as vat_percent,
         ad_costs.clicks,
-        {{ dbt.datediff('ad_costs.date_from', 'ad_costs.date_to', 'day') }} + 1 as days_count,
+        {{ days_from_to('ad_costs.date_from', 'ad_costs.date_to') }} + 1 as days_count,
         ad_costs.date_from,
         ad_costs.date_to
     from ad_costs
@@ -49,7 +49,7 @@ days as (
 numbered as (
     select
         *,
-        {{ dbt.datediff('date_from', 'cost_date', 'day') }} as day_number
+        {{ days_from_to('date_from', 'cost_date') }} as day_number
     from days
 ),
 

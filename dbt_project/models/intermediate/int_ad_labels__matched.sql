@@ -1,5 +1,5 @@
--- What the rows of the spend files name: the source that they are of, and their labels as most leads
--- spell them. Distinct labels are compared, never rows with rows.
+-- What the rows of the spend files name: the source that they are of, and their labels as most
+-- leads spell them. Distinct labels are compared, never rows with rows.
 -- Grain: one row per combination of source code and labels that the files have.
 with ad_costs as (
     select * from {{ ref('stg_spend__ad_costs') }}
@@ -285,10 +285,10 @@ sources_of_leads as (
 folded_combinations as (
     select
         *,
-        {{ folded('source_code') }} as folded_source_code
-        {%- for label in utm_labels() %},
-        {{ folded(label) }} as folded_{{ label }}
+        {%- for label in utm_labels() %}
+            {{ folded(label) }} as folded_{{ label }},
         {%- endfor %}
+        {{ folded('source_code') }} as folded_source_code
     from combinations
 ),
 
@@ -309,7 +309,7 @@ joined as (
         with_rules.utm_content,
         with_rules.utm_term,
         {%- for label in utm_labels() %}
-        spelled_{{ label }}.spelling as {{ label }}_spelling,
+            spelled_{{ label }}.spelling as {{ label }}_spelling,
         {%- endfor %}
         with_rules.rule_number,
         {{ spend_rule_source('with_rules.rule_number') }} as rule_source_id,
@@ -326,10 +326,10 @@ joined as (
     left join sources_of_leads
         on with_rules.utm_source = sources_of_leads.utm_source
     {%- for label in utm_labels() %}
-    left join spellings as spelled_{{ label }}
-        on
-            spelled_{{ label }}.utm_label = '{{ label }}'
-            and with_rules.{{ label }} = spelled_{{ label }}.stated_value
+        left join spellings as spelled_{{ label }}
+            on
+                spelled_{{ label }}.utm_label = '{{ label }}'
+                and with_rules.{{ label }} = spelled_{{ label }}.stated_value
     {%- endfor %}
 ),
 
@@ -343,7 +343,7 @@ final as (
         utm_content,
         utm_term,
         {%- for label in utm_labels() %}
-        {{ label }}_spelling,
+            {{ label }}_spelling,
         {%- endfor %}
         rule_number,
         coalesce(rule_source_id, code_source_id, utm_source_id, lead_source_id)
