@@ -136,13 +136,13 @@ compared as (
         restated.entity,
         restated.record_id,
         max_by(versions.state, versions.version_number)
-            filter (where versions.refresh_no <= restated.before_refresh_no) as before_state,
+        filter (where versions.refresh_no <= restated.before_refresh_no) as before_state,
         max_by(versions.state, versions.version_number) as state,
         max_by(versions.is_deleted, versions.version_number)
-            filter (where versions.refresh_no <= restated.before_refresh_no) as was_deleted,
+        filter (where versions.refresh_no <= restated.before_refresh_no) as was_deleted,
         max_by(versions.is_deleted, versions.version_number) as is_deleted,
         max_by(versions.pipeline_id, versions.version_number)
-            filter (where versions.refresh_no <= restated.before_refresh_no) as before_pipeline_id,
+        filter (where versions.refresh_no <= restated.before_refresh_no) as before_pipeline_id,
         max_by(versions.pipeline_id, versions.version_number) as pipeline_id,
         max_by(
             coalesce(cast(versions.amount as string), '') || coalesce(versions.currency_code, ''),
@@ -238,7 +238,7 @@ with_reason as (
     select
         *,
         case
-            when before_month is distinct from after_month
+            when (before_month is distinct from after_month)
                 then
                     case
                         when is_deleted and not was_deleted then 'deleted'
@@ -253,8 +253,8 @@ with_reason as (
                         when is_touched and is_happened_since then 'reopened'
                     end
             when
-                before_source_kind is distinct from after_source_kind
-                or before_source_id is distinct from after_source_id
+                (before_source_kind is distinct from after_source_kind)
+                or (before_source_id is distinct from after_source_id)
                 then
                     case
                         when after_source_kind = 'lead_deleted' then 'deleted'
@@ -286,7 +286,7 @@ final as (
             when own_reason is not null then own_reason
             when changed_settings <> '' then 'changed_setting'
             when is_upgraded then 'upgrade'
-            when before_month is distinct from after_month then 'redated'
+            when (before_month is distinct from after_month) then 'redated'
             else 'other'
         end as reason
     from with_reason

@@ -30,7 +30,8 @@ final as (
                 )
         end as source_name,
         {%- for utm_label in utm_labels() %}
-            coalesce(labels.{{ utm_label }}_spelling, {{ label('not_matched') }}) as {{ utm_label }},
+            coalesce(labels.{{ utm_label }}_spelling, {{ label('not_matched') }})
+                as {{ utm_label }},
         {%- endfor %}
         labels.match_kind,
         labels.rule_number,

@@ -1,5 +1,5 @@
--- Leads at the ages of 7 to 180 days, and what had become of them by then. A view: six rows for each
--- lead are made only when they are asked for.
+-- Leads at the ages of 7 to 180 days, and what had become of them by then. A view: six rows for
+-- each lead are made only when they are asked for.
 -- Grain: one row per living lead of known creation time and age.
 {{ config(materialized='view') }}
 with leads as (
@@ -12,8 +12,8 @@ deals as (
 
 ages as (
     {%- for age in cohort_ages() %}
-    select {{ age }} as age_days
-    {{- ' union all' if not loop.last }}
+        select {{ age }} as age_days
+        {{- ' union all' if not loop.last }}
     {%- endfor %}
 ),
 

@@ -280,9 +280,9 @@ with kinds as (
             51, 'ad_cost_without_rate', 'error',
             'Расход в валюте без курса',
             'Ad cost in a currency without a rate',
-            'Расход не входит ни в один итог. Добавьте валюту и её курс в CRM или исправьте валюту в '
-            || 'файле расходов либо в настройке spend.',
-            'The cost is in no total. Add the currency and its rate to the CRM, or mend the '
+            'Расход не входит ни в один итог. Добавьте валюту и её курс в CRM или исправьте валюту '
+            || 'в файле расходов либо в настройке spend.',
+            'The cost is in no total. Add the currency and its rate to the CRM, or correct the '
             || 'currency in the spend file or in the setting spend.'
         ),
         (

@@ -39,23 +39,23 @@ numbered as (
 -- Where a record stood counts down, where it stands counts up.
 sides as (
     {%- for relation in ['changes', 'new_changes'] %}
-    {%- for side, sign in [('before', -1), ('after', 1)] %}
-    select
-        publication_no,
-        metric_name,
-        record_id,
-        {{ side }}_month as statement_month,
-        {{ side }}_source_kind as source_kind,
-        {{ side }}_source_id as source_id,
-        {{ sign }} as records_count,
-        {{ sign }} * {{ side }}_amount as amount,
-        case when {{ side }}_amount is not null then {{ sign }} else 0 end as known_count,
-        reason
-    from {{ relation }}
-    where {{ side }}_month is not null
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
-    {{ 'union all' if not loop.last }}
+        {%- for side, sign in [('before', -1), ('after', 1)] %}
+            select
+                publication_no,
+                metric_name,
+                record_id,
+                {{ side }}_month as statement_month,
+                {{ side }}_source_kind as source_kind,
+                {{ side }}_source_id as source_id,
+                {{ sign }} as records_count,
+                {{ sign }} * {{ side }}_amount as amount,
+                case when {{ side }}_amount is not null then {{ sign }} else 0 end as known_count,
+                reason
+            from {{ relation }}
+            where {{ side }}_month is not null
+            {{ 'union all' if not loop.last }}
+        {%- endfor %}
+        {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
 

@@ -19,6 +19,6 @@ inner join marts.dim_metrics as metrics on restatements.metric_name = metrics.me
 order by
     restatements.publication_no desc,
     restatements.statement_month desc,
-    metrics.metric_name,
-    restatements.source_kind <> 'all_sources',
-    restatements.source_name
+    metrics.metric_name asc,
+    restatements.source_kind <> 'all_sources' asc,
+    restatements.source_name asc
