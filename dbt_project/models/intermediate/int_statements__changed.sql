@@ -2,11 +2,11 @@
 -- publication did, and why.
 -- Grain: one row per metric and record.
 with publications as (
-    select * from {{ source('statements', 'publications') }}
+    select * from {{ ref('stg_statements__publications') }}
 ),
 
 changes as (
-    select * from {{ source('statements', 'changes') }}
+    select * from {{ ref('stg_statements__changes') }}
 ),
 
 statements as (

@@ -2,7 +2,7 @@
 -- the sales, each with its month and the source of the lead.
 -- Grain: one row per metric and record.
 with publications as (
-    select * from {{ source('statements', 'publications') }}
+    select * from {{ ref('stg_statements__publications') }}
 ),
 
 leads as (

@@ -1,11 +1,11 @@
 -- Records that no longer stand for what was published of a finished month, each with the reason.
 -- Grain: one row per publication, metric and record.
 with publications as (
-    select * from {{ source('statements', 'publications') }}
+    select * from {{ ref('stg_statements__publications') }}
 ),
 
 changes as (
-    select * from {{ source('statements', 'changes') }}
+    select * from {{ ref('stg_statements__changes') }}
 ),
 
 new_changes as (

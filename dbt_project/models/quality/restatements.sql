@@ -1,11 +1,11 @@
 -- What changed in finished months since it was published: the figure before and after, and why.
 -- Grain: one row per publication, metric, month, and source or all sources.
 with publications as (
-    select * from {{ source('statements', 'publications') }}
+    select * from {{ ref('stg_statements__publications') }}
 ),
 
 changes as (
-    select * from {{ source('statements', 'changes') }}
+    select * from {{ ref('stg_statements__changes') }}
 ),
 
 new_changes as (
