@@ -18,7 +18,7 @@ from pipelines.warehouse import LOCK_FD_VARIABLE, Warehouse
 
 MANIFEST, RESULTS = "manifest.json", "run_results.json"
 # Names what the compiled SQL in the manifest was made of.
-COMPILED = "compiled"
+COMPILED = "compiled_from"
 
 
 def run_process(
