@@ -961,7 +961,7 @@ def quoted(text: str) -> str:
 def test_nothing_in_the_portal_gives_headings_and_says_so(
     company: Warehouse, settings: Settings, tmp_path: Path
 ) -> None:
-    tables = ("fct_leads", "fct_deals", "fct_stage_reach", "fct_stage_visits")
+    tables = ("fct_leads", "fct_deals", "fct_stage_reach", "fct_stage_visits", "fct_ad_costs")
     emptied = [*(f"delete from marts.{table}" for table in tables), "delete from quality.issues"]
     warehouse = edited(company, tmp_path, *emptied)
     for name, book in read(excel(warehouse, settings)).items():
@@ -1007,6 +1007,8 @@ def test_words_are_of_one_language(company: Warehouse, settings: Settings, tmp_p
                 ("fct_leads", "title"),
                 ("fct_leads", "city"),
                 ("fct_leads", "utm_source"),
+                ("fct_ad_costs", "source_name"),
+                ("fct_ad_costs", "utm_campaign"),
                 ("fct_deals", "title"),
                 ("fct_deals", "lead_source_name"),
                 ("fct_deals", "source_name"),
@@ -1036,7 +1038,7 @@ def test_words_are_of_one_language(company: Warehouse, settings: Settings, tmp_p
             }
             assert len(texts) > 100
             allowed = (
-                r"UTM|CRM|RUB|XAU|Europe/Moscow|forgotten_\w+_days|repeat_means|lead_stage_\w+"
+                r"UTM|CRM|RUB|XAU|Europe/Moscow|forgotten_\w+_days|spend_rules|spend|repeat_means|lead_stage_\w+"
             )
             wrong = {text for text in texts if re.search(foreign, re.sub(allowed, "", text))}
             assert wrong == set()
