@@ -5,7 +5,7 @@
 
 {# A label as it is compared: decoded, in lower case, single blanks; null where nothing is left. #}
 {% macro folded(text) -%}
-    lower({{ one_line(url_decoded(text)) }})
+    (/* folded */ lower({{ one_line(url_decoded(text)) }}))
 {%- endmacro %}
 
 {#
@@ -24,8 +24,8 @@
 {% macro placeholder() %}{{ return('[{]+[^{}]+[}]+') }}{% endmacro %}
 
 {#
-    Number of the first rule of the setting spend_rules that a row fits, from 1; null for none. A
-    label that the row does not have is an empty text. The row has the labels folded, as folded_….
+    Number of the first rule of the setting spend_rules that a row fits, from 1; null for none. The
+    row has the labels folded, as folded_…, one that it does not have as an empty text.
 #}
 {% macro spend_rule_number() -%}
     {%- set rules = var('spend_rules') or [] -%}
@@ -33,7 +33,7 @@
     {%- for rule in rules %}
         when
             {%- for label in utm_labels() + ['source_code'] if rule.get(label) is not none %}
-            {{ "and " if not loop.first }}coalesce(folded_{{ label }}, '')
+            {{ "and " if not loop.first }}folded_{{ label }}
                 like {{ like_pattern(folded(text_list([rule[label]])), is_setting=true) }} escape '~'
             {%- endfor %}
             then {{ loop.index }}
@@ -44,12 +44,16 @@
 
 {# The source that a rule names, by the rule's number. #}
 {% macro spend_rule_source(rule_number) -%}
+    {%- set rules = var('spend_rules') or [] -%}
+    {%- if rules -%}
     case {{ rule_number }}
-    {%- for rule in var('spend_rules') or [] %}
+        {%- for rule in rules %}
         when {{ loop.index }} then {{ text_list([rule['source']]) }}
-    {%- endfor %}
-        when 0 then cast(null as string)
+        {%- endfor %}
     end
+    {%- else -%}
+    cast(null as string)
+    {%- endif -%}
 {%- endmacro %}
 
 {# Source code and labels in one text, none of which holds a unit separator. #}

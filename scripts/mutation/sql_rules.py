@@ -2,8 +2,8 @@
 
 A mutant is named by the CTE in which it stands, its rule, and the piece of SQL that it takes, in
 normal form: layout, comments and lines that move change no name. What Jinja decided (`'sale' =
-'sale'`) is no rule of the SQL. A rule that a macro writes into several models, and marks with its
-name in a comment, is broken in the one whose unit tests hold it.
+'sale'`) is no rule of the SQL. A rule that a macro writes in several places, and marks with its
+name in a comment, is broken in one of them: the model, or the CTE of one, whose unit tests hold it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ DIALECT = "duckdb"
 LONGEST = 120
 HOMES = {
     "deal_state": "int_items__classified",
+    "folded": "int_ad_labels__matched.stated",
     "lead_state": "int_items__classified",
     "seconds_between": "fct_deals",
     "to_base_amount": "int_deals__classified",
@@ -98,23 +99,28 @@ def mutants(query: Node, model: str) -> dict[str, SqlMutant]:
     """All mutants of a model's query by name; pieces that read alike are numbered."""
 
     def is_elsewhere(node: Node) -> bool:
-        return any(HOMES[mark] != model for mark in _marks(node))
+        homes = {HOMES[mark] for mark in _marks(node)}
+        return bool(homes - {model, f"{model}.{_part(node)}"})
 
     found: dict[str, SqlMutant] = {}
     for node in query.walk(prune=is_elsewhere):
         if is_elsewhere(node):
             continue
-        cte = node.find_ancestor(exp.CTE)
         for rule in RULES:
             for change in rule(node):
-                part = cte.alias if cte else "query"
-                name = numbered = f"{part} · {change.rule} · {_shown(change.piece)}"
+                name = numbered = f"{_part(node)} · {change.rule} · {_shown(change.piece)}"
                 number = 1
                 while numbered in found:
                     number += 1
                     numbered = f"{name} #{number}"
                 found[numbered] = SqlMutant(numbered, change.old, change.new)
     return found
+
+
+def _part(node: Node) -> str:
+    """Name of the CTE that a node stands in."""
+    cte = node.find_ancestor(exp.CTE)
+    return cte.alias if cte else "query"
 
 
 def _marks(node: Node) -> list[str]:

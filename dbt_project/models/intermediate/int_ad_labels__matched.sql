@@ -43,7 +43,7 @@ counted_leads as (
     where
         classified_leads.is_counted
         -- Nobody's labels matter where there is no spend.
-        and (select count(*) from combinations) > 0
+        and exists (select 1 from combinations)
 ),
 
 stated_values as (
@@ -52,7 +52,6 @@ stated_values as (
             '{{ label }}' as utm_label,
             {{ label }} as stated_value
         from combinations
-        where {{ label }} is not null
         {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
@@ -86,7 +85,6 @@ lead_values as (
             {{ label }} as lead_value,
             count(*) as leads_count
         from counted_leads
-        where {{ label }} is not null
         group by {{ label }}
         {{ 'union all' if not loop.last }}
     {%- endfor %}
@@ -193,7 +191,6 @@ source_ids as (
         2 as priority,
         'source_id' as match_kind
     from counted_leads
-    where source_id is not null
     union all
     -- A name that several sources have tells none of them.
     select
@@ -202,19 +199,14 @@ source_ids as (
         3 as priority,
         'source_name' as match_kind
     from directory
-    where folded_name is not null
     group by folded_name
     having count(*) = 1
 ),
 
 words as (
-    select source_code as word
-    from combinations
-    where source_code is not null
+    select source_code as word from combinations
     union
-    select utm_source as word
-    from combinations
-    where utm_source is not null
+    select utm_source as word from combinations
 ),
 
 named_sources as (
@@ -228,12 +220,8 @@ named_sources as (
     qualify row_number() over (
             partition by words.word
             order by
-                case
-                    when
-                        source_ids.match_kind = 'source_id' and source_ids.source_id = words.word
-                        then 0
-                    else source_ids.priority
-                end asc,
+                source_ids.source_id = words.word desc,
+                source_ids.priority asc,
                 source_ids.source_id asc
         ) = 1
 ),
@@ -244,7 +232,6 @@ lead_sources as (
         source_id,
         count(*) as leads_count
     from counted_leads
-    where utm_source is not null
     group by
         utm_source,
         source_id
@@ -286,9 +273,9 @@ folded_combinations as (
     select
         *,
         {%- for label in utm_labels() %}
-            {{ folded(label) }} as folded_{{ label }},
+            coalesce({{ folded(label) }}, '') as folded_{{ label }},
         {%- endfor %}
-        {{ folded('source_code') }} as folded_source_code
+        coalesce({{ folded('source_code') }}, '') as folded_source_code
     from combinations
 ),
 

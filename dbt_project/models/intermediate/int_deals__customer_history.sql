@@ -13,7 +13,7 @@ sequenced as (
     select
         deals.deal_id,
         deals.created_at,
-        row_number() over customer_deals as deal_number,
+        count(*) over earlier_deals as earlier_deals_count,
         bool_or(deals.state = 'sale' and deals.is_legacy) over earlier_deals as has_legacy_sale,
         min(deals.sold_at) over earlier_deals as first_sold_at
     from deals
@@ -22,10 +22,6 @@ sequenced as (
             deals.deal_id = customers.item_id
             and customers.entity = 'deal'
     window
-        customer_deals as (
-            partition by customers.customer_type, customers.customer_id
-            order by deals.is_legacy desc, deals.created_at asc nulls last, deals.deal_id asc
-        ),
         earlier_deals as (
             partition by customers.customer_type, customers.customer_id
             order by deals.is_legacy desc, deals.created_at asc nulls last, deals.deal_id asc
@@ -36,7 +32,7 @@ sequenced as (
 final as (
     select
         deal_id,
-        bool_or(deal_number > 1) as has_earlier_deal,
+        bool_or(earlier_deals_count > 0) as has_earlier_deal,
         coalesce(bool_or(has_legacy_sale or first_sold_at < created_at), false) as has_earlier_sale
     from sequenced
     group by deal_id
