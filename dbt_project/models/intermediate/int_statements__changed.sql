@@ -245,8 +245,9 @@ with_reason as (
                         when was_deleted and not is_deleted then 'restored'
                         when is_new then 'late_import'
                         when metric_name = 'leads_received' then null
-                        when was_success and is_failed then 'failed'
+                        -- A failure where it was handed over to does not undo the sale.
                         when is_handed_over and is_touched then 'handed_over'
+                        when was_success and is_failed then 'failed'
                         when is_moved then 'moved'
                         when was_success and not is_success then 'reopened'
                         when is_success and not was_success then 'closed_late'
