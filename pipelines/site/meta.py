@@ -272,6 +272,7 @@ def texts(layer: SemanticLayer, names: Iterable[str]) -> list[str]:
         "select kind, entity, severity, manager_name from quality.issues",
         "select kind, sort_order, label_ru, label_en from quality.issue_kinds",
         "select kind, entity, manager_name from marts.fct_reversals",
+        "select file from marts.fct_ad_costs",
         # The search in the header of every page.
         "select entity, item_id, title, stage_name, manager_name, created_date"
         " from marts.fct_portal_bridge",
