@@ -401,8 +401,8 @@ def click_an_element(page: Page, plot: Locator) -> None:
     page.wait_for_timeout(200)  # charts are drawn anew where their data changed
     box = plot.bounding_box()
     assert box
-    for down in (0.5, 0.3, 0.7, 0.15, 0.85, 0.05, 0.6, 0.4, 0.8):
-        for right in (0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95):
+    for down in (0.5, 0.3, 0.7, *(step / 40 for step in range(1, 40))):
+        for right in (0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95):
             at = [box["x"] + right * box["width"], box["y"] + down * box["height"]]
             page.mouse.move(*at)
             if page.evaluate(CURSOR, at) == "pointer":
