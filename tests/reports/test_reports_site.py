@@ -54,6 +54,7 @@ class Data:
         aliases = dict(re.findall(r"(\w+)=(\w+)", front_matter(route).get("targets", "")))
         filters = {one["name"]: one for one in self.meta["filters"]}
         targets = {"leads", "deals", "lead_sales", "stages", "stages_leads", "stages_deals"}
+        targets.add("ad_costs")
         where = {}
         for target in targets:
             parts = [
@@ -62,6 +63,9 @@ class Data:
                 if aliases.get(target, target) in filters[name]["columns"]
             ]
             where[target] = " and ".join(parts) or "true"
+        # Of a filter that costs do not have there is no cost.
+        if any("ad_costs" not in filters[name]["columns"] for name in chosen):
+            where["ad_costs"] = "false"
         name = "index" if route == "/" else route.strip("/")
         page = json.loads((self.folder / "pages" / f"{name}.json").read_text(encoding="utf-8"))
         found = {}
