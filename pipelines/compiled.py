@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 
+from pipelines.fingerprint import hash_files
 from pipelines.settings import DBT_PROJECT
 
 PARTS = ("macros", "models", "tests")
@@ -29,8 +30,7 @@ def digest(variables: Mapping[str, Any], project: Path = DBT_PROJECT) -> str:
     found = hashlib.sha256(" ".join(map(version, PACKAGES)).encode())
     found.update(json.dumps(variables, sort_keys=True, ensure_ascii=False).encode())
     paths = [path for part in PARTS for path in (project / part).rglob("*") if path.is_file()]
-    for path in sorted([*(project / name for name in FILES), *paths]):
-        found.update(f" {path.relative_to(project)} ".encode() + path.read_bytes())
+    found.update(hash_files(project, [*(project / name for name in FILES), *paths]).encode())
     return found.hexdigest()[:16]
 
 

@@ -10,7 +10,6 @@ never noted, and nothing is noted twice.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -21,6 +20,7 @@ import duckdb
 
 from pipelines.environment import ROOT
 from pipelines.errors import PipelineError
+from pipelines.fingerprint import hash_files
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 
@@ -166,8 +166,5 @@ def _file(folder: Path, token: str) -> Path:
 
 
 def _code() -> str:
-    """Of the files that compute the figures, whatever their order on the disk."""
-    found = hashlib.sha256()
-    for path in sorted(path for pattern in CODE for path in ROOT.glob(pattern)):
-        found.update(f"{path.relative_to(ROOT)} ".encode() + path.read_bytes())
-    return found.hexdigest()
+    """Of the files that compute the figures."""
+    return hash_files(ROOT, (path for pattern in CODE for path in ROOT.glob(pattern)))

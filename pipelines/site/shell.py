@@ -19,6 +19,7 @@ from typing import NamedTuple
 from pipelines.build import run_process
 from pipelines.environment import ROOT, Reports
 from pipelines.errors import ReportFailed
+from pipelines.fingerprint import hash_files
 
 REPORTS = ROOT / "reports"
 SHELLS = ROOT / "data" / "shells"
@@ -70,13 +71,14 @@ def pack(language: str, logs: Path, file: Path) -> None:
 
 def fingerprint(language: str) -> str:
     """Name of the shell of the pages as they are: language and hash of the files of `reports/`."""
-    digest = hashlib.sha256()
-    for path in sorted(REPORTS.rglob("*")):
-        inside = path.relative_to(REPORTS)
-        if LEFT_OUT.isdisjoint(inside.parts) and path.is_file() and inside.name != ".lock":
-            digest.update(f"{inside}\0".encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return f"{language}-{digest.hexdigest()[:16]}"
+    files = (
+        path
+        for path in REPORTS.rglob("*")
+        if LEFT_OUT.isdisjoint(path.relative_to(REPORTS).parts)
+        and path.is_file()
+        and path.name != ".lock"
+    )
+    return f"{language}-{hash_files(REPORTS, files)[:16]}"
 
 
 def install_packages(logs: Path) -> None:
