@@ -21,7 +21,7 @@ from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.entities import ENTITIES, HISTORIES, TABLES, OwnedTable
 from pipelines.bitrix24.extract import Summary, extract
 from pipelines.check import complete
-from pipelines.metrics import create_views
+from pipelines.metrics import MACROS, create_views
 from pipelines.options import Options
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
@@ -291,6 +291,7 @@ def test_marts_views_and_issues_equal_those_of_a_full_sync(tmp_path: Path) -> No
     with build(many) as incremental, build(once) as full:
         create_views(full, once.directory / "dbt" / "semantic_manifest.json")
         incremental.execute("create schema metrics")
+        incremental.execute(MACROS)
         for (sql,) in full.execute(
             "select sql from duckdb_views() where schema_name = 'metrics'"
         ).fetchall():
