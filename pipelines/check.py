@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -22,15 +22,13 @@ from pipelines.contract import (
     DROP,
     LOSS,
     Contract,
+    Suite,
     columns_suite,
     zero_suite,
 )
 from pipelines.errors import CheckEngineError, ChecksFailed
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
-
-if TYPE_CHECKING:
-    from pipelines.contract import Suite
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +83,12 @@ class Engine:
 
     def __init__(self) -> None:
         import great_expectations as gx
+        from great_expectations.expectations import core
 
         # It logs its temporary folders, and sets its own level on import.
         logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
         self.gx: Any = gx
+        self.kinds: Any = core
         context: Any = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = {"globally": False}
         asset = context.data_sources.add_pandas("raw").add_dataframe_asset("rows")
@@ -102,10 +102,13 @@ class Engine:
         Raises:
             CheckEngineError: a check could not be run; this says nothing about the data.
         """
-        expectations = [expectation for _, expectation in suite]
-        for name, expectation in suite:
-            expectation.meta = {"check": name}
         try:
+            expectations = [
+                getattr(self.kinds, f"ExpectColumnValuesTo{kind}")(
+                    **arguments, meta={"check": name}
+                )
+                for name, kind, arguments in suite
+            ]
             outcome = self.rows.get_batch({"dataframe": frame}).validate(
                 self.gx.ExpectationSuite(name="raw", expectations=expectations),
                 result_format={
@@ -157,7 +160,7 @@ def _columns(engine: Engine, contract: Contract) -> Outcomes:
 def _rows(engine: Engine, contract: Contract, table: Table, passed: bool) -> Outcomes:
     """Outcomes of a table; of rows that passed together with all others nothing is to be found."""
     suite = contract.suite(table)
-    outcomes = {(table.name, name): Outcome() for name, _ in suite}
+    outcomes = {(table.name, name): Outcome() for name, *_ in suite}
     for frame in [] if passed else contract.chunks(table):
         for name, failures, failing in engine.validate(table.name, frame, suite):
             outcome = outcomes[table.name, name]

@@ -48,7 +48,7 @@ from pipelines.warehouse import Warehouse
 from scripts.demo_portal import FAULTS, Fault, HttpAnswer, HttpRequest, Portal, serve
 from scripts.demo_portal.events import people_work
 from tests.support.compiled_models import compiled_models
-from tests.support.plain_loading import plain_loading
+from tests.support.plain_refresh import plain_refresh
 from tests.support.small_portal import USERS, deal, deal_visit, lead, lead_visit, write_portal
 
 MIXES = int(os.environ.get("FAULT_MIXES", "4"))
@@ -282,7 +282,7 @@ def assert_equal(portal: Portal, warehouse: Warehouse) -> None:
 
 @pytest.fixture
 def plain_loader() -> Iterator[None]:
-    with plain_loading():
+    with plain_refresh():
         yield
 
 
@@ -395,7 +395,7 @@ class Company:
 def read_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     """The warehouse of a company that was read once, and our time when its clock began."""
     folder = tmp_path_factory.mktemp("once")
-    with plain_loading(), served(folder / "portal") as portal:
+    with plain_refresh(), served(folder / "portal") as portal:
         began = time.time()
         company = Company(portal, Warehouse(folder / "data"))
         assert company.run() is None

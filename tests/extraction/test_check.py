@@ -27,6 +27,7 @@ from pipelines.options import Options
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
+from tests.support.plain_refresh import plain_refresh
 from tests.support.small_portal import (
     STATUSES,
     deal,
@@ -230,6 +231,9 @@ def test_damage_stops_the_refresh(
     )
     assert [f"  {' '.join(filter(None, row))}" for row in stored if row[0]] == lines[1:]
     assert 1 not in [refresh.refresh_no for refresh in warehouse.last_refreshes()]
+    with plain_refresh(), pytest.raises(ChecksFailed) as plain:
+        check(warehouse)
+    assert str(plain.value) == str(caught.value)
 
 
 def test_a_clock_that_was_set_back_a_little_is_none_of_our_business(warehouse: Warehouse) -> None:

@@ -27,7 +27,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
 from tests.support.compiled_models import run_models
-from tests.support.plain_loading import plain_loading
+from tests.support.plain_refresh import plain_refresh
 from tests.support.small_portal import (
     CURRENCIES,
     STATUSES,
@@ -236,7 +236,7 @@ def ten_refreshes_and_one(folder: Path, erases_history: bool) -> tuple[Warehouse
         users=[*USERS, {"ID": "2", "ACTIVE": True, "NAME": "Борис", "UF_DEPARTMENT": [1]}],
     )
     many, once = Warehouse(folder / "many"), Warehouse(folder / "once")
-    with serve(data, rate_limit=False) as portal, plain_loading():
+    with serve(data, rate_limit=False) as portal, plain_refresh():
         company = Company(portal, SEED, erases_history)
         for number in range(REFRESHES):
             company.day(number)

@@ -17,7 +17,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
 from tests.support.compiled_models import run_models
-from tests.support.plain_loading import plain_loading
+from tests.support.plain_refresh import plain_refresh
 from tests.support.raw_tables import query
 from tests.support.small_portal import STATUSES, USERS, deal, deal_visit, lead, status, write_portal
 
@@ -85,7 +85,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ],
         users=[*USERS, {"ID": "2", "ACTIVE": False, "NAME": "Борис", "UF_DEPARTMENT": [1]}],
     )
-    with serve(data, present_history=True) as portal, plain_loading():
+    with serve(data, present_history=True) as portal, plain_refresh():
         refresh(portal, warehouse, REFRESHES[0])
 
         portal.upsert("deals", deal(1, opportunity=100_000, updatedTime=reopened))

@@ -35,7 +35,7 @@ from scripts.demo_portal import serve
 from tests.marts.test_incremental_equals_full import FIRST_DAY, SEED, Company, read
 from tests.support import calculation
 from tests.support.compiled_models import compiled_models
-from tests.support.plain_loading import plain_loading
+from tests.support.plain_refresh import plain_refresh
 from tests.support.raw_tables import query
 from tests.support.restated_march import PIPELINES, build_and_publish, publish_march_twice
 from tests.support.small_portal import STATUSES, USERS, lead, status, write_portal
@@ -348,7 +348,7 @@ def test_the_calculation_says_the_same_of_each_publication(tmp_path: Path) -> No
     before: Said = {}
     until = dt.date(1900, 1, 1)
     expected: dict[int, Said] = defaultdict(dict)
-    with serve(data, rate_limit=False) as portal, plain_loading():
+    with serve(data, rate_limit=False) as portal, plain_refresh():
         company = Company(portal, SEED, erases_history=False)
         for number in range(8):
             company.day(9 * number)

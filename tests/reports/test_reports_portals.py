@@ -165,6 +165,7 @@ def test_money_spent_is_shown_where_files_tell_of_it(
     page = open_page(company, "/marketing/")
     settle(page)
     expect(page.locator("#spend")).not_to_contain_text("расход не показан")
+    page.locator("#spend summary", has_text="Не сопоставлено:").click()
     unmatched = page.locator('#spend [data-block="unmatched"] tbody tr')
     expect(unmatched).to_have_count(1)
     expect(unmatched).to_contain_text("tg_posevy")

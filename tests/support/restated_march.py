@@ -15,7 +15,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
 from tests.support.compiled_models import compiled_models
-from tests.support.plain_loading import plain_loading
+from tests.support.plain_refresh import plain_refresh
 from tests.support.small_portal import (
     CURRENCIES,
     STATUSES,
@@ -142,7 +142,7 @@ def april(portal: Portal) -> None:
 def publish_march_twice(folder: Path) -> Warehouse:
     """The warehouse in a folder after two publications: of 2 April, and of 5 April."""
     warehouse, settings = Warehouse(folder / "data"), Settings.load()
-    with serve(march(folder / "portal")) as portal, plain_loading():
+    with serve(march(folder / "portal")) as portal, plain_refresh():
         read(portal, warehouse, "2026-04-02T12:00:00+03:00", settings)
         build_and_publish(warehouse, settings)
         april(portal)

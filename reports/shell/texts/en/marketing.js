@@ -80,9 +80,9 @@ export default {
 	spendBySource: 'What pays',
 	costAndMoney: 'Cost and sales of ad leads',
 	nothingSpent: 'Nothing spent in the period',
-	spendMonths: 'By time',
+	spendMonths: 'Cost over time',
 	costAndMoneyByTime: 'Cost and sales of ad leads by time',
-	unmatched: 'Not matched',
+	unmatched: (cost) => `Not matched: ${cost}`,
 	unmatchedNote: 'This money is in the total and of no source. Add a rule to the setting spend_rules (which label is of which source), or correct the row of the file: from the next refresh the cost stands by its source.',
 	why: 'Why',
 	reasons: {
