@@ -26,7 +26,7 @@ with kinds as (
             'Amount in a currency without a rate',
             'Сумма не входит ни в один итог. Добавьте валюту и её курс в CRM или исправьте '
             || 'валюту записи.',
-            'The amount is in no total. Add the currency and its rate to the CRM, or mend '
+            'The amount is in no total. Add the currency and its rate to the CRM, or correct '
             || 'the currency of the record.'
         ),
         (
@@ -62,7 +62,7 @@ with kinds as (
             'Загружено не столько, сколько на портале',
             'Rows loaded differ from the portal',
             'Проверьте права вебхука и повторите обновление с полным чтением.',
-            'Check the rights of the webhook and refresh again with a full reading.'
+            'Check the rights of the webhook and refresh again with `--full`.'
         ),
         (
             8, 'sale_date_fallback', 'warning',
@@ -94,8 +94,8 @@ with kinds as (
             'Negative time on a stage',
             'Даты истории этапов спорят друг с другом. Исправить в CRM нельзя; учитывайте '
             || 'при чтении средних.',
-            'Dates of the stage history contradict each other. The CRM cannot mend it; mind '
-            || 'it when reading averages.'
+            'Dates of the stage history contradict each other. The CRM cannot correct them; averages '
+            || 'of days are less exact for it.'
         ),
         (
             12, 'unknown_stage', 'warning',
@@ -178,7 +178,7 @@ with kinds as (
             'Слишком большая сумма',
             'Amount too large',
             'В основной валюте она не меньше 10^18 и не входит ни в один итог. Исправьте сумму.',
-            'In the base currency it is 10^18 or more, and in no total. Mend the amount.'
+            'In the base currency it is 10^18 or more, and in no total. Correct the amount.'
         ),
         (
             23, 'impossible_time', 'warning',
@@ -257,7 +257,7 @@ with kinds as (
             'Source is not in the directory',
             'В отчётах это отдельная строка. Исправьте код источника у записей (регистр букв '
             || 'важен) или верните источник в справочник.',
-            'It is a row of its own in the reports. Mend the code of the source in the records '
+            'It is a row of its own in the reports. Correct the code of the source in the records '
             || '(case matters), or put the source back into the directory.'
         ),
         (
@@ -292,7 +292,7 @@ with kinds as (
             'Расход входит в итог и стоит в строке «не сопоставлено». Добавьте правило в настройку '
             || 'spend_rules или исправьте метки в файле расходов.',
             'The cost is in the total, and in the row "not matched". Add a rule to the setting '
-            || 'spend_rules, or mend the labels in the spend file.'
+            || 'spend_rules, or correct the labels in the spend file.'
         ),
         (
             53, 'ad_cost_stated_twice', 'warning',

@@ -74,7 +74,7 @@ export default {
 	back: 'Back move',
 	notFromHistory: "A part of the way is not from the portal's stage history, which begins later or was erased; such a day is taken from the record itself",
 	deals: 'Deals of this lead',
-	issues: 'What to mend in the CRM',
+	issues: 'What to correct in the CRM',
 	reversals: 'Undone and deleted',
 	versions: 'Versions of the record',
 	versionsNote: 'What refreshes saw: changes between two of them are one row',
