@@ -26,6 +26,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Fault, Portal, serve
 from scripts.demo_portal.methods import Reply
+from tests.support.plain_refresh import plain_refresh
 from tests.support.small_portal import (
     CURRENCIES,
     STATUSES,
@@ -74,10 +75,17 @@ def warehouse(tmp_path: Path) -> Warehouse:
     return Warehouse(tmp_path / "data")
 
 
-def read(portal: Portal, warehouse: Warehouse, completed: bool = True, **options: Any) -> Summary:
+def read(
+    portal: Portal,
+    warehouse: Warehouse,
+    completed: bool = True,
+    with_dlt: bool = False,
+    **options: Any,
+) -> Summary:
     """One extraction, completed by the raw checks unless asked otherwise."""
     client = Client(portal.webhook_url, retry_seconds=0.01)
-    summary = extract(client, warehouse, Settings.load(), Options(**options))
+    with nullcontext() if with_dlt else plain_refresh():
+        summary = extract(client, warehouse, Settings.load(), Options(**options))
     if completed:
         complete(warehouse, summary.refresh_no)
     return summary
@@ -94,7 +102,7 @@ def rows(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
 
 
 def test_first_sync_reads_everything(portal: Portal, warehouse: Warehouse) -> None:
-    summary = read(portal, warehouse)
+    summary = read(portal, warehouse, with_dlt=True)
 
     assert summary.kind == "full"
     counts = summary.counts

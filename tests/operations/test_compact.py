@@ -28,6 +28,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
 from tests.support.compiled_models import run_models
+from tests.support.plain_refresh import plain_refresh
 from tests.support.raw_tables import query
 from tests.support.small_portal import CURRENCIES, deal, deal_visit, lead, lead_visit, write_portal
 
@@ -45,7 +46,8 @@ def read(
 ) -> Summary:
     portal.set_now(now)
     client = Client(portal.webhook_url, retry_seconds=0.01)
-    return extract(client, warehouse, settings or Settings.load(), Options(accept_loss=True))
+    with plain_refresh():
+        return extract(client, warehouse, settings or Settings.load(), Options(accept_loss=True))
 
 
 def refresh(
