@@ -129,3 +129,36 @@ def test_stages_are_kept_by_their_kind(published: Path) -> None:
         ]
     assert sorted(view) == sorted(mart)
     assert count == len(kinds)
+
+
+# A lead and a deal in turns, each of two rows.
+REACHED = """
+create or replace table marts.fct_stage_reach as
+select
+    case when i % 2 = 0 then 'lead' else 'deal' end as entity,
+    i as item_id,
+    2 * i + i % 2 as item_key,
+    case when i % 2 = 0 then i end as lead_id,
+    case when i % 2 = 1 then i end as deal_id,
+    'stage ' || k as stage_id
+from range(50) as items(i), range(2) as stages(k)
+"""
+
+
+@pytest.mark.parametrize("is_other", [False, True], ids=["follows", "one row is other"])
+def test_what_follows_from_other_columns_is_not_kept(published: Path, is_other: bool) -> None:
+    """The view has it all the same; a column that in one row is other than it would be is kept."""
+    names = "entity, item_id, item_key, lead_id, deal_id, stage_id"
+    with duckdb.connect(str(published)) as connection:
+        connection.execute(REACHED)
+        if is_other:
+            connection.execute(
+                "update marts.fct_stage_reach set lead_id = null"
+                " where item_id = 4 and stage_id = 'stage 1'"
+            )
+        mart = connection.execute(f"select {names} from marts.fct_stage_reach").fetchall()
+    with written(published, f"select {names} from marts.fct_stage_reach") as site:
+        view = site.execute(f"select {names} from marts.fct_stage_reach").fetchall()
+        kept = columns(site, "fct_stage_reach_rows")
+    assert sorted(map(str, view)) == sorted(map(str, mart))
+    assert kept == ["item_key", *(["lead_id"] if is_other else []), "kind"]
