@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import xlsxwriter
-from xlsxwriter.utility import xl_rowcol_to_cell
+from xlsxwriter.utility import xl_col_to_name, xl_rowcol_to_cell
 
+from pipelines.excel.lists import Cells, ListSheet, fitting
 from pipelines.excel.tables import BEFORE, CHANGE, HIGH, LOW, STOCK
 from pipelines.excel.words import CURRENCY_SYMBOLS, WORDS
 
 ROW_LIMIT = 1_048_576
-TEXT_LIMIT = 32_767
 EXCEL_EPOCH = dt.date(1899, 12, 30).toordinal()
 DASH = "—"
 Row = Sequence[Any]
@@ -118,16 +118,6 @@ class Matrix:
     lines: Sequence[Line]
     across: Sequence[Any]
     totals: bool = True
-
-
-def fitting(text: str) -> str:
-    """The text as a cell can hold it, which counts in halves of characters; a cut one says so."""
-    if len(text) <= TEXT_LIMIT // 2:
-        return text
-    units = text.encode("utf-16-le")
-    if len(units) <= 2 * TEXT_LIMIT:
-        return text
-    return units[: 2 * (TEXT_LIMIT - 1)].decode("utf-16-le", errors="ignore") + "…"
 
 
 def heading_width(heading: str) -> float:
@@ -252,6 +242,13 @@ def _beside(column: str) -> tuple[str, str]:
     return column, ""
 
 
+def _missing(kind: str, missing: str) -> str:
+    """What stands for null in a column; an amount is null where nobody knows it, also in lists."""
+    if kind == "amount":
+        return DASH
+    return "" if kind in TEXTS or kind == "date" else missing
+
+
 class Sheet:
     """A sheet that is written from top to bottom."""
 
@@ -266,7 +263,7 @@ class Sheet:
         self.more_height = 0.0
         self.smaller = SMALLER
         self.widths: dict[int, float] = {}
-        self.file = book.file.add_worksheet(self.name)
+        self.file: ListSheet = book.file.add_worksheet(self.name, ListSheet)
         self.file.hide_gridlines(2)
         self.file.set_landscape()
         self.file.set_paper(9)
@@ -391,8 +388,9 @@ class Sheet:
             self.widen(column, max(width, heading_width(headings[column])))
         self.headings(headings, kinds)
         first_row = self.row
-        writers = [
-            self._writer(name, kind, columns) for (name, _), kind in zip(shown, kinds, strict=True)
+        cells = [
+            (f'<c r="{xl_col_to_name(column)}', self._cells(name, kind, at, columns, missing))
+            for column, ((name, at), kind) in enumerate(zip(shown, kinds, strict=True))
         ]
         left_out = written = 0
         for row in rows:
@@ -406,23 +404,20 @@ class Sheet:
             if total:
                 self.file.set_row(self.row, 3)
                 self.row += 1
-            for column, ((name, at), kind, write) in enumerate(
-                zip(shown, kinds, writers, strict=True)
-            ):
-                value = row[at]
-                if total and column == 0:
-                    self.cell(0, "text", self.book["total"], total)
-                elif value is None and name == "utm_value" and not total:
-                    self.cell(column, "text", self.book["no_label"])
-                elif value is None:
-                    # An amount is null where nobody knows it, also in the lists.
-                    text = "" if kind in TEXTS or kind == "date" else missing
-                    text = DASH if kind == "amount" else text
-                    self.cell(column, kind, None, total, text)
-                else:
-                    write(column, value, total, row)
+                for column, ((_, at), kind) in enumerate(zip(shown, kinds, strict=True)):
+                    if column == 0:
+                        self.cell(0, "text", self.book["total"], total)
+                    else:
+                        self.cell(column, kind, row[at], total, _missing(kind, missing))
+            else:
+                number = self.row + 1
+                written += 1
+                self.file.write_cells(
+                    self.row,
+                    "".join(f"{start}{number}{cell}" for start, of in cells if (cell := of(row))),
+                    len(cells) - 1,
+                )
             self.row += 1
-            written += 0 if total else 1
         self.rows += written
         if left_out:
             self.left_out += left_out
@@ -440,40 +435,35 @@ class Sheet:
             {name: column for column, (name, _) in enumerate(shown)},
         )
 
-    def _writer(
-        self, name: str, kind: str, columns: Sequence[str]
-    ) -> Callable[[int, Any, bool, Row], None]:
-        book = self.book
+    def _cells(
+        self, name: str, kind: str, at: int, columns: Sequence[str], missing: str
+    ) -> Callable[[Row], str]:
+        """What makes the cells of a column, each behind its place; empty where there is none."""
+        book, sheet = self.book, self.file
+        form = book.format(kind)
         if kind == "id":
             url_at = columns.index("crm_url")
+            # Only the portal's address and its number.
+            return lambda row: "" if row[at] is None else sheet.link(row[url_at], row[at], form)
 
-            def write_link(column: int, value: Any, total: bool, row: Row) -> None:
-                # Only the portal's address and its number; Excel has no limit on such formulas.
-                address = row[url_at].replace('"', '""')
-                self.file.write_formula(
-                    self.row, column, f'=HYPERLINK("{address}",{value:d})', book.format("id"), value
-                )
+        def cell(value: Any) -> str:
+            if value is None and name == "utm_value":
+                return sheet.text(book["no_label"], book.format("text"))
+            if value is None:
+                text = _missing(kind, missing)
+                return sheet.text(text, book.format("dash")) if text else ""
+            if kind == "flag":
+                return sheet.text(book["yes" if value else "no"], form)
+            if kind == "code":
+                return sheet.text(book[f"{name}.{value}"], form)
+            if isinstance(value, str):
+                return sheet.text(value, form)
+            if isinstance(value, dt.date):
+                return sheet.number(value.toordinal() - EXCEL_EPOCH, form)
+            return sheet.number(value, form)
 
-            return write_link
-        forms = {total: book.format(kind, total) for total in (False, True)}
-        write_string, write_number = self.file.write_string, self.file.write_number
-        if kind in ("flag", "code"):
-
-            def write_word(column: int, value: Any, total: bool, row: Row) -> None:
-                word = ("yes" if value else "no") if kind == "flag" else f"{name}.{value}"
-                write_string(self.row, column, book[word], forms[total])
-
-            return write_word
-        # A list has millions of cells: each is written without asking again what it is.
-        if kind in ("count", "amount", "days", "rate"):
-            return lambda column, value, total, row: write_number(
-                self.row, column, value, forms[total]
-            )
-        if kind in ("text", "title"):
-            return lambda column, value, total, row: write_string(
-                self.row, column, fitting(value), forms[total]
-            )
-        return lambda column, value, total, row: self.cell(column, kind, value, total)
+        known = Cells(cell)
+        return lambda row: known[row[at]]
 
     def matrix(self, matrix: Matrix, measure: str) -> Placed | None:
         """A table of one measure with a column for every value across.

@@ -17,7 +17,7 @@ import pytest
 from openpyxl.worksheet.worksheet import Worksheet
 from playwright.sync_api import Page, expect
 
-from pipelines.excel.sheets import TEXT_LIMIT
+from pipelines.excel.lists import TEXT_LIMIT
 from pipelines.excel.workbooks import excel
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
@@ -211,9 +211,7 @@ def test_words_are_headings_of_a_workbook(
     ]
     assert any(missing(row) == [] for row in rows)
     top = next(
-        row
-        for row in workbooks[name][listed].iter_rows(values_only=True)
-        if row[1] == "Название"
+        row for row in workbooks[name][listed].iter_rows(values_only=True) if row[1] == "Название"
     )
     assert {shown(word) for word in LABELS.values()} <= {written(value) for value in top}
 
