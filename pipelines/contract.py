@@ -164,7 +164,7 @@ class Contract:
     # -- the rows of all tables, and of one
 
     def few_rows(self) -> Any:
-        """The rows of the refresh as one pandas frame for the suite of all tables, keys with the
+        """The rows of the refresh as one Arrow table for the suite of all tables, keys with the
         name of their table; None where they are many."""
         parts = [
             f"select * replace ('{table.name}/' || record_id as record_id) from (select"
@@ -175,10 +175,10 @@ class Contract:
         found = self.connection.sql(
             f"from ({rows}) limit {ROWS_A_CHUNK + 1}", params={"number": self.refresh_no}
         ).to_arrow_table()
-        return found.to_pandas() if found.num_rows <= ROWS_A_CHUNK else None
+        return found if found.num_rows <= ROWS_A_CHUNK else None
 
     def chunks(self, table: Table) -> Iterator[Any]:
-        """Rows of the refresh as pandas frames for the suite; equal keys are in one frame."""
+        """Rows of the refresh as Arrow tables for the suite; equal keys are in one of them."""
         first = table.key[0]
         new = f"raw.{table.name} where refresh_no = $number"
         (total,) = self._rows(f"select count(*) from {new}", number=self.refresh_no)[0]
@@ -197,15 +197,11 @@ class Contract:
             if start is None:
                 condition = f"({condition} or {first} is null)"
             bounds = {"start": start, "end": end}
-            yield (
-                self.connection.sql(
-                    f"select {', '.join(self._needed(table))} from {new} and {condition}",
-                    params={"number": self.refresh_no}
-                    | {name: value for name, value in bounds.items() if value is not None},
-                )
-                .to_arrow_table()
-                .to_pandas()
-            )
+            yield self.connection.sql(
+                f"select {', '.join(self._needed(table))} from {new} and {condition}",
+                params={"number": self.refresh_no}
+                | {name: value for name, value in bounds.items() if value is not None},
+            ).to_arrow_table()
             start = end
 
     def _needed(self, table: Table) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from great_expectations.expectations.core import ExpectColumnValuesToBeUnique
 
+import pipelines.check
 import pipelines.contract
 from pipelines.__main__ import main
 from pipelines.bitrix24 import items
@@ -318,6 +319,63 @@ def test_a_broken_engine_is_no_bad_data(
     assert "Планов" not in str(caught.value)
     assert caught.value.exit_code == 1
     assert warehouse.last_refreshes() == []
+
+
+# A second refresh which found nothing.
+NOTHING_NEW = (
+    "insert into raw.refreshes select distinct * replace (2 as refresh_no, false as completed)"
+    " from raw.refreshes where not completed",
+    "insert into raw.load_completeness select * replace (2 as refresh_no, 0 as rows_appended)"
+    " from raw.load_completeness",
+)
+
+
+def test_a_refresh_that_found_nothing_is_checked_without_the_engine(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes seconds to load. The results are of the same checks."""
+    first = check(warehouse)
+    change(warehouse, *NOTHING_NEW)
+    monkeypatch.delattr(pipelines.check, "Engine")
+    second = check(warehouse)
+    assert [(one.entity, one.check_name, one.passed) for one in second] == [
+        (one.entity, one.check_name, one.passed) for one in first
+    ]
+    assert [refresh.refresh_no for refresh in warehouse.last_refreshes()] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        (
+            "update raw.load_completeness set portal_total = 6 where entity = 'leads'",
+            ("leads", DIFFERENCE, 1, False),
+        ),
+        (
+            "insert into raw.leads select * replace (2 as refresh_no, '?' as stage_semantic_id)"
+            " from raw.leads where id = 1",
+            ("leads", "semantics_unknown", 1, False),
+        ),
+        (
+            "update raw.refreshes set as_of = as_of - interval 5 hours where refresh_no = 2",
+            ("refreshes", "clock_went_back", 5, False),
+        ),
+        (
+            "alter table raw.deals add column more varchar",
+            ("deals", "columns_unexpected", 1, False),
+        ),
+    ],
+    ids=["counts", "a row", "clock", "columns"],
+)
+def test_what_else_is_wrong_is_found_though_nothing_was(
+    warehouse: Warehouse, statement: str, found: tuple[str, str, int, bool]
+) -> None:
+    check(warehouse)
+    change(warehouse, *NOTHING_NEW, statement)
+    with pytest.raises(ChecksFailed) as caught:
+        check(warehouse)
+    assert found in failed(caught.value.results)
+    assert [refresh.refresh_no for refresh in warehouse.last_refreshes()] == [1]
 
 
 def test_nothing_is_told_to_the_makers_of_the_engine(
