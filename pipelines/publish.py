@@ -142,10 +142,10 @@ def _copy(warehouse: Warehouse, folder: Path) -> None:
             " where table_catalog = 'warehouse' and table_type = 'BASE TABLE'"
             " order by all"
         ).fetchall()
-        for schema, table in tables:
-            if (schema, table) not in shown:
-                continue
-            connection.execute(f"create schema if not exists published.{schema}")
+        copied = [one for one in tables if one in shown]
+        for schema in PUBLISHED_SCHEMAS:
+            connection.execute(f"create schema published.{schema}")
+        for schema, table in copied:
             connection.execute(
                 f"create table published.{schema}.{table} as from warehouse.{schema}.{table}"
             )
@@ -153,9 +153,12 @@ def _copy(warehouse: Warehouse, folder: Path) -> None:
                 f"copy published.{schema}.{table} to '{folder / 'parquet' / table}.parquet'"
                 " (format parquet, compression zstd)"
             )
+        copy_statement(connection, folder)
+        # In one transaction: hundreds of descriptions would each wait for the disk.
+        connection.begin()
+        for schema, table in copied:
             _describe(connection, "table", f"published.{schema}.{table}", shown[schema, table])
         _describe_user_fields(connection)
-        copy_statement(connection, folder)
         connection.execute("use published")
         for (schema, view), node in shown.items():
             if node["resource_type"] == "model" and node["config"]["materialized"] == "view":
@@ -164,6 +167,7 @@ def _copy(warehouse: Warehouse, folder: Path) -> None:
                 connection.execute(f"create view {schema}.{view} as {sql}")
                 _describe(connection, "view", f"{schema}.{view}", node)
         create_views(connection, target / DEFINITIONS)
+        connection.commit()
         connection.execute("use memory")
         connection.execute("detach published")
     told = json.dumps(definitions(target / DEFINITIONS), ensure_ascii=False)
