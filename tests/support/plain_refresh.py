@@ -38,8 +38,16 @@ class PlainLoader:
         with duckdb.connect(str(self._warehouse.database)) as connection:
             connection.execute("begin")
             connection.execute("create schema if not exists raw")
+            # Beside the loads of dlt, where there are any.
             connection.execute(
-                "create table if not exists raw._dlt_loads as select '' as load_id, 0 as status"
+                """
+                create table if not exists raw._dlt_loads (
+                    load_id varchar, status bigint, inserted_at timestamptz
+                );
+                insert into raw._dlt_loads by name
+                select '' as load_id, 0 as status, now() as inserted_at
+                where not exists (from raw._dlt_loads where load_id = '')
+                """
             )
             for name, parts in frames.items():
                 rows = pl.concat(parts, how="diagonal_relaxed").with_columns(
