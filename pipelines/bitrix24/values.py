@@ -57,7 +57,7 @@ def decimal(value: Any) -> Decimal | None:
     """A number, which may come as text."""
     if value is None or value == "":
         return None
-    if isinstance(value, bool) or not _NUMBER.fullmatch(str(value)):
+    if not _NUMBER.fullmatch(str(value)):
         raise ValueError("not a number")
     return Decimal(str(value))
 
@@ -86,7 +86,7 @@ def boolean(value: Any) -> bool | None:
 
 def instant(value: Any) -> dt.datetime | None:
     """A moment: ISO 8601 with offset, as every list method writes times."""
-    if not value or value == []:
+    if not value:
         return None
     if not isinstance(value, str):
         raise TypeError("not a time")
@@ -198,7 +198,7 @@ def _money(value: Any) -> str | None:
     if number is None:
         return None
     shown = _shown(number)
-    if "." in shown and len(shown.partition(".")[2]) == 1:
+    if len(shown.partition(".")[2]) == 1:
         shown += "0"
     return f"{shown} {currency}".strip()
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import click
 from tqdm import tqdm
 
 from scripts.mutation.pins import ERROR, GREEN, load_pins, survivors
+from scripts.mutation.python_tests import TESTS, PythonTests
 from scripts.mutation.unit_tests import UnitTests, models, unnoticed
 
 
@@ -25,10 +24,15 @@ def main(only: str, sample: int | None, seed: int, listed: bool) -> None:
     started = time.monotonic()
     drawn = random.Random(seed)
     pins = [] if listed else [p for p in load_pins() if only in f"{p.rule} {p.file} {p.test}"]
-    chosen = [model for model in models() if only in model]
     if sample:
         pins = drawn.sample(pins, min(len(pins), sample // 10))
-    made, survived = by_rule(chosen, sample, drawn, listed) if chosen else (0, 0)
+    made = survived = 0
+    # Python first: its forks must not copy the threads of a database.
+    for subjects, tests, share in ((list(TESTS), PythonTests, 5), (models(), UnitTests, 1)):
+        if chosen := [subject for subject in subjects if only in subject]:
+            size = sample and sample // share
+            tried, unseen = by_rule(tests(chosen), chosen, size, drawn, listed)
+            made, survived = made + tried, survived + unseen
     if pins:
         survived += survivors(pins)
     minutes = (time.monotonic() - started) / 60
@@ -37,34 +41,36 @@ def main(only: str, sample: int | None, seed: int, listed: bool) -> None:
 
 
 def by_rule(
-    chosen: list[str], sample: int | None, drawn: random.Random, listed: bool = False
+    tests: UnitTests | PythonTests,
+    chosen: list[str],
+    sample: int | None,
+    drawn: random.Random,
+    listed: bool = False,
 ) -> tuple[int, int]:
-    """Tries the mutants of models that are made by rule.
+    """Tries the mutants of models or modules that are made by rule.
 
     Returns:
-        How many were tried, and how many no unit test noticed. With `listed` those are what
+        How many were tried, and how many no test noticed. With `listed` those are what
         unnoticed.txt should hold.
     """
     known = unnoticed()
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        unit_tests = UnitTests(Path(folder), chosen)
-        names = unit_tests.names()
-        lines = {f"{model} · {name}" for model, name in names}
-        gone = {line for line in known - lines if line.split(" · ")[0] in chosen}
-        for line in sorted(gone):
-            tqdm.write(f"unnoticed.txt: no such mutant any more: {line}")
-        if not listed:
-            names = [one for one in names if " · ".join(one) not in known]
-        if sample:
-            names = drawn.sample(names, min(len(names), sample))
-        survived = 0
-        for model, name in tqdm(names, unit="mutant", disable=None):
-            found = unit_tests.verdict(model, name)
-            if found == GREEN:
-                survived += 1
-                tqdm.write(f"{model} · {name}" if listed else f"SURVIVED {model} · {name}")
-            elif found == ERROR:
-                tqdm.write(f"no SQL: {model} · {name}")
+    names = tests.names()
+    lines = {" · ".join(one) for one in names}
+    gone = {line for line in known - lines if line.split(" · ")[0] in chosen}
+    for line in sorted(gone):
+        tqdm.write(f"unnoticed.txt: no such mutant any more: {line}")
+    if not listed:
+        names = [one for one in names if " · ".join(one) not in known]
+    if sample:
+        names = drawn.sample(names, min(len(names), sample))
+    survived = 0
+    for subject, name in tqdm(names, unit="mutant", disable=None):
+        found = tests.verdict(subject, name)
+        if found == GREEN:
+            survived += 1
+            tqdm.write(f"{subject} · {name}" if listed else f"SURVIVED {subject} · {name}")
+        elif found == ERROR:
+            tqdm.write(f"cannot run: {subject} · {name}")
     return len(names), survived + len(gone)
 
 

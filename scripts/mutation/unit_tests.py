@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -78,13 +79,15 @@ class UnitTests:
     test where its rows are other ones, or none.
     """
 
-    def __init__(self, folder: Path, chosen: Iterable[str]) -> None:
+    def __init__(self, chosen: Iterable[str]) -> None:
         self._connection = duckdb.connect()
         # With a few rows, planning is most of the time.
         self._connection.execute("pragma disable_optimizer")
         self._connection.execute("set threads = 1")
         self.models: dict[str, list[UnitTest]] = {}
-        for number, node in enumerate(_passed_unit_tests(folder, chosen)):
+        with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+            nodes = _passed_unit_tests(Path(folder), chosen)
+        for number, node in enumerate(nodes):
             model = node.tested_node_unique_id.rpartition(".")[2]
             self.models.setdefault(model, []).append(self._prepared(f"test_{number}", model, node))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import sqlglot
 
 from pipelines.environment import ROOT
 from scripts.mutation.pins import ERROR, GREEN, RED, load_pins, verdict
+from scripts.mutation.python_rules import mutants as python_mutants
 from scripts.mutation.sql_rules import HOMES, broken, folded, mutants, to_sql
 from scripts.mutation.unit_tests import UNNOTICED, models, unnoticed
 
@@ -118,3 +120,35 @@ def test_mutants_that_nothing_notices_have_a_reason_and_are_of_models_that_are()
     lines = unnoticed()
     assert {line.split(" · ")[0] for line in lines} <= set(models())
     assert all(line.count(" · ") >= 3 for line in lines)
+
+
+SOURCE = """
+def days(rows: list[int] | None, most: int = 3) -> int:
+    if not rows or len(rows) > most:
+        raise ValueError(f"{len(rows) + 1} rows")
+    log.info("%s", most + 1)
+    return max(row for row in rows if row)
+"""
+
+
+def test_mutants_of_python_by_rule() -> None:
+    """Texts, what is logged and annotations are left as they are."""
+    made = {mutant.name: mutant for mutant in python_mutants(SOURCE)}
+    condition = "not rows or len(rows) > most"
+    assert sorted(made) == sorted(
+        [
+            f"days · always · {condition}",
+            f"days · never · {condition}",
+            f"days · without not rows in · {condition}",
+            f"days · without len(rows) > most in · {condition}",
+            "days · without not · not rows",
+            "days · other limit · len(rows) > most",
+            "days · without · raise ValueError(f'{len(rows) + 1} rows')",
+            "days · twin · max((row for row in rows if row))",
+            "days · always · row",
+            "days · one more · 3",
+        ]
+    )
+    broken_source = ast.unparse(made["days · other limit · len(rows) > most"].tree)
+    assert "if not rows or len(rows) >= most:" in broken_source
+    assert ast.unparse(ast.parse(SOURCE)) == broken_source.replace(">=", ">")

@@ -110,6 +110,8 @@ def test_instants_and_numbers() -> None:
         assert instant(text) == moment
         assert LEADS.typed([lead(1, movedTime=text)], 1)["moved_time"].to_list() == [moment]
     assert instant("") is None
+    with pytest.raises(TypeError, match="not a time"):
+        instant(5)
     with pytest.raises(ValueError, match="offset"):
         instant("2026-03-01T00:30:00")
     assert [integer(value) for value in (5, "5", "5.00", Decimal("5.0"), "", None)] == (
@@ -137,22 +139,30 @@ def test_instants_and_numbers() -> None:
         ("money", "1500.50|RUB", "1500.50 RUB"),
         ("money", "1500.5|RUB", "1500.50 RUB"),
         ("money", "1500.00|RUB", "1500 RUB"),
+        ("money", "1500.25|RUB", "1500.25 RUB"),
         ("money", "0|USD", "0 USD"),
         ("money", "|RUB", None),
         ("address", "ул. Ленина, 1, Казань|55.79;49.10|12", "ул. Ленина, 1, Казань"),
         ("address", "Казань|;", "Казань"),
+        ("address", "|55.79;49.10", None),
         ("address", "Казань", "Казань"),
         ("iblock_element", "15", 15),
         ("file", {"id": 5, "url": "/x?id=5", "urlMachine": "https://p/rest/1/x/"}, 5),
         ("file", {"id": "5", "showUrl": "/x", "downloadUrl": "/y"}, 5),
+        ("file", {"fileId": "7", "url": "/x"}, 7),
         ("file", 5, 5),
         # A file by its shape, whatever the portal says of the field.
         ("rest_1_drive", {"id": 6, "urlMachine": "https://p/rest/1/x/"}, 6),
+        # And what is left of one.
+        ("rest_1_drive", {"id": 6, "name": "Счёт.pdf"}, 6),
+        ("rest_1_drive", {"id": 6, "fileId": 7, "name": "Счёт.pdf"}, 6),
         ("crm", "C_5", "C_5"),
         ("crm", 0, None),
         ("string", "0", "0"),
         ("string", 7, "7"),
+        ("string", HALF, "\ufffd"),
         ("rest_1_color", {"r": Decimal("0.5"), "g": [1]}, {"r": "0.5", "g": [1]}),
+        ("rest_1_color", {"g": [Decimal("0.50")], HALF: HALF}, {"g": ["0.5"], "\ufffd": "\ufffd"}),
     ],
 )
 def test_user_fields(kind: str, value: Any, expected: Any) -> None:
@@ -162,6 +172,26 @@ def test_user_fields(kind: str, value: Any, expected: Any) -> None:
     whole = [] if expected is None else [expected]
     if value is not False:
         assert several.decode([value]) == several.decode({"3": value}) == whole
+
+
+@pytest.mark.parametrize("kind", ["string", "double", "money", "address", "date", "datetime"])
+def test_what_is_empty_among_several_values_is_none_of_them(kind: str) -> None:
+    assert UserField(kind, is_multiple=True).decode(["", None]) == []
+
+
+def test_a_field_with_several_values_is_a_list_whatever_the_portal_says_of_it() -> None:
+    assert UserField("integer").decode([1, 2]) == [1, 2]
+
+
+@pytest.mark.parametrize("value", [True, {"a": "b"}])
+def test_what_is_no_text_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match="not a text"):
+        UserField("string").decode(value)
+
+
+def test_nothing_is_null() -> None:
+    (row,) = LEADS.typed([lead(1, title="", contactId=False, companyId="0")], 1).to_dicts()
+    assert (row["title"], row["contact_id"], row["company_id"]) == (None, None, None)
 
 
 def test_a_link_of_a_field_with_one_kind_gets_it_from_the_settings() -> None:
@@ -225,6 +255,13 @@ def test_addresses_lose_their_secrets(text: str, expected: str) -> None:
     if text != expected:
         for body in (json.dumps(text), json.dumps(text, ensure_ascii=False).replace("/", "\\/")):
             assert is_suspect(body.encode(), [CODE])
+
+
+def test_each_secret_in_use_is_cut_but_for_what_may_be_a_word() -> None:
+    assert is_suspect("код 12345678".encode(), ["abcdefgh", "12345678"])
+    assert not is_suspect("код 1234567".encode(), ["1234567"])
+    told = without_addresses("12345678, 1234567", ["abcdefgh", "12345678", "1234567"])
+    assert told == f"{CUT}, 1234567"
 
 
 def test_files_of_any_depth_keep_number_and_name() -> None:
