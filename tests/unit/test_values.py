@@ -163,6 +163,7 @@ def test_instants_and_numbers() -> None:
         ("string", HALF, "\ufffd"),
         ("rest_1_color", {"r": Decimal("0.5"), "g": [1]}, {"r": "0.5", "g": [1]}),
         ("rest_1_color", {"g": [Decimal("0.50")], HALF: HALF}, {"g": ["0.5"], "\ufffd": "\ufffd"}),
+        ("rest_1_color", {"": 1}, {"": 1}),
     ],
 )
 def test_user_fields(kind: str, value: Any, expected: Any) -> None:
