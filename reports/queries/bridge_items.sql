@@ -47,6 +47,6 @@ from (
         and ((entity = 'lead' and [[where bridge_leads]]) or (entity = 'deal' and [[where bridge_deals]]))
 ) as records
 left join (select lead_id, quality_date from marts.fct_leads where is_counted) as leads
-    on records.entity = 'lead' and records.item_id = leads.lead_id
+    on case when records.entity = 'lead' then records.item_id end = leads.lead_id
 left join (select deal_id, sold_date from marts.fct_deals where is_counted) as deals
-    on records.entity = 'deal' and records.item_id = deals.deal_id
+    on case when records.entity = 'deal' then records.item_id end = deals.deal_id

@@ -41,6 +41,7 @@ from tests.support.calculation.metrics import METRICS, STAGE_METRICS
 from tests.support.calculation.quality import SUCCESS_NAME, offset_differs
 from tests.support.compiled_models import run_models
 from tests.support.metricflow_engine import load_engine
+from tests.support.plans import joins_of_all
 from tests.support.random_companies import (
     CITY_FIELD,
     IMPORT_DAY,
@@ -680,33 +681,13 @@ def test_every_metric_is_calculated(builds: dict[str, Build]) -> None:
     assert names - set(METRICS) - set(STAGE_METRICS) == set()
 
 
-# Joins that compare each row with each of the other side.
-NESTED_LOOPS = {"NESTED_LOOP_JOIN", "BLOCKWISE_NL_JOIN", "CROSS_PRODUCT"}
-
-
-def nested_loops(node: dict[str, Any]) -> Iterator[list[int]]:
-    """Rows of both sides of each such join in a plan that was run."""
-    children = node.get("children", [])
-    if node["type"] in NESTED_LOOPS:
-        yield [child["intermediate_rows"] for child in children]
-    for child in children:
-        yield from nested_loops(child)
-
-
 def test_no_join_compares_all_rows_with_all_others(builds: dict[str, Build]) -> None:
-    """Of models and data tests; what has a row, as the last refresh, may be joined to all."""
+    """Of models and data tests."""
     build = builds["default"]
     cursor = build.connection.cursor()
-    # For a few rows the engine prefers a nested loop to a merge join.
-    cursor.execute("set nested_loop_join_threshold = 0; set merge_join_threshold = 0")
     found = {}
     for node in nodes_in_order(build.warehouse.directory / "dbt" / "manifest.json"):
-        ((_, plan),) = cursor.execute(
-            f"explain (analyze, format json) {node['compiled_code']}"
-        ).fetchall()
-        (root,) = json.loads(plan)["operator"]
-        joins = [rows for rows in nested_loops(root) if min(rows) > 1]
-        if joins:
+        if joins := joins_of_all(cursor, node["compiled_code"]):
             found[node["name"]] = joins
     # Six ages of each lead are its grain.
     assert {name: joins for name, joins in found.items() if "fct_lead_ages" not in name} == {}
