@@ -72,6 +72,7 @@ lock: .venv/.installed ## renew requirements.lock from pyproject.toml
 
 bench: setup ## measure a million leads; 600 random companies, 400 mixes of faults, 100 crashes
 	$(PYTHON) -m scripts.demo_portal.benchmark
+	$(PYTHON) -m scripts.benchmark_extraction
 	$(PYTHON) -m scripts.benchmark
 	$(PYTHON) -m scripts.benchmark_samples
 	$(PYTHON) -m scripts.benchmark_pages

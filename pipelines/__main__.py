@@ -79,6 +79,7 @@ def connect() -> Any:
         from_environment(_warehouse()),
         retry_seconds=told.bitrix24_retry_seconds,
         verify=str(bundle) if bundle else True,
+        per_second=told.bitrix24_requests_per_second,
     )
 
 

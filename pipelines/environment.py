@@ -84,6 +84,7 @@ class PortalAccess(_Variables):
     bitrix24_oauth_refresh_token: Secret = NO_SECRET
     bitrix24_oauth_token_url: str = ""
     bitrix24_retry_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    bitrix24_requests_per_second: Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)] = 2.0
     requests_ca_bundle: Path | None = None
 
 

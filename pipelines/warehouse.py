@@ -76,10 +76,12 @@ class Known:
     Attributes:
         records: a sample of living records with their creation time.
         filled: columns that hold any value.
+        last_id: the highest ID.
     """
 
     records: dict[int, dt.datetime]
     filled: set[str]
+    last_id: int
 
 
 @dataclass(frozen=True)
@@ -346,11 +348,12 @@ class Warehouse:
                     {"most": most},
                 ).fetchall()
                 counted = connection.sql(
-                    f"select count(columns(*)) from raw.{table} where {of_completed}"
+                    f"select max(id) as last_id, count(columns(*)) from raw.{table}"
+                    f" where {of_completed}"
                 )
-                names, (counts,) = counted.columns, counted.fetchall()
+                (_, *names), ((last_id, *counts),) = counted.columns, counted.fetchall()
                 filled = {name for name, count in zip(names, counts, strict=True) if count}
-                found[table] = Known(dict(records), filled)
+                found[table] = Known(dict(records), filled, last_id or 0)
         return found
 
     def latest_versions(
@@ -359,11 +362,13 @@ class Warehouse:
         columns: Sequence[str],
         key: Sequence[str],
         owners: pl.DataFrame | None = None,
+        within: tuple[int, int] | None = None,
     ) -> pl.DataFrame | None:
         """Living rows of a raw table as of the last completed refresh.
 
         Args:
             owners: for stage history, a frame `owner_id` that limits the rows.
+            within: IDs from (exclusive) and to (inclusive) that limit the rows.
 
         Returns:
             A frame of `columns`; None if the table does not exist yet.
@@ -376,6 +381,9 @@ class Warehouse:
             # By row ID: a tombstone does not name its owner, so the row before it would stay.
             ids = f"select id from raw.{table} where owner_id in (select owner_id from owners)"
             query = query.replace("where", f"where id in ({ids}) and", 1)
+        if within is not None:
+            first, last = within
+            query = query.replace("where", f"where id > {first} and id <= {last} and", 1)
         with self.connect() as connection:
             if table not in self._raw_tables(connection):
                 return None

@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import socket
-import time
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +22,12 @@ import requests
 from dlt.sources.helpers.requests import Client as RetryingClient
 
 from pipelines.bitrix24.access import OAuth, Webhook
+from pipelines.bitrix24.pace import (
+    CLOUD_REQUESTS_PER_SECOND,
+    OPERATING_WINDOW_SECONDS,
+    Clock,
+    Pace,
+)
 from pipelines.bitrix24.redaction import is_suspect, redacted
 from pipelines.bitrix24.values import listed, mapping
 from pipelines.environment import without
@@ -29,12 +35,6 @@ from pipelines.errors import Bitrix24Error
 
 PAGE_SIZE = 50
 BATCH_SIZE = 50
-# Leaky bucket of the cloud: 50 requests, draining 2 a second; stay below it.
-BUCKET_SIZE = 45
-BUCKET_DRAIN_PER_SECOND = 2.0
-# The cloud blocks a method after 480 seconds of execution in ten minutes.
-OPERATING_LIMIT_SECONDS = 480 * 0.9
-OPERATING_WINDOW_SECONDS = 600
 # The cloud cuts off a request after 60 seconds.
 REQUEST_TIMEOUT_SECONDS = (10, 75)
 CONNECT_TIMEOUT_SECONDS = 5
@@ -48,7 +48,10 @@ BATCH_COMMAND_RETRIES = 5
 SHORT_PAGE_TRIES = 3
 # How often to ask again after an answer that was cut short.
 CUT_ANSWER_RETRIES = 3
-EXPIRED = "expired_token"
+# How often to send a request again that the portal refuses as one too many.
+REQUEST_TRIES = 8
+LONGEST_RETRY_SECONDS = 30.0
+EXPIRED, TOO_MANY = "expired_token", "QUERY_LIMIT_EXCEEDED"
 
 # Its debug lines contain the whole address of each request with the webhook's secret.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
@@ -60,6 +63,10 @@ class Command:
 
     method: str
     params: Mapping[str, Any]
+
+    def starting(self, start: int) -> Command:
+        """The same with a `start`: 0 counts the rows, -1 does not."""
+        return Command(self.method, {**self.params, "start": start})
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,63 @@ class Answer:
     next: int | None
     seconds: float | None = None
     error: str = ""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """All rows of a list method in the order of their ID.
+
+    Attributes:
+        items_key: key of the rows within the result; None if the result is the list.
+        id_key: name of the ID field ("id" or "ID").
+        after: rows start after this ID.
+        to_id: the last ID to read; None: all.
+    """
+
+    method: str
+    params: Mapping[str, Any]
+    items_key: str | None
+    id_key: str
+    after: int = 0
+    to_id: int | None = None
+
+    @property
+    def first_page(self) -> Command:
+        """The first page with the count of all rows, to be sent together with others."""
+        return self.page(self.after, 0)
+
+    def begun(self, answer: Answer) -> Begun:
+        """The walk begun with the answer to `first_page`."""
+        return Begun(rows_of(answer.result, self.items_key, self.method), answer.total)
+
+    def page(self, after: int | str, start: int) -> Command:
+        """The page after an ID; `start` 0 counts, -1 does not."""
+        condition = {**self.params.get("filter", {}), f">{self.id_key}": after}
+        if self.to_id is not None:
+            condition[f"<={self.id_key}"] = self.to_id
+        order = {self.id_key: "ASC"}
+        return Command(
+            self.method, {**self.params, "order": order, "filter": condition, "start": start}
+        )
+
+    def pages(self, after: int, count: int) -> dict[str, Command]:
+        """Pages that each start after the last row of the one before."""
+        path = f"[{self.items_key}]" if self.items_key else ""
+        return {
+            f"p{index}": self.page(
+                f"$result[p{index - 1}]{path}[{PAGE_SIZE - 1}][{self.id_key}]" if index else after,
+                -1,
+            )
+            for index in range(count)
+        }
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The first page of a walk, and the portal's count of all its rows."""
+
+    rows: Sequence[dict[str, Any]]
+    total: int | None
 
 
 def query_string(params: Mapping[str, Any]) -> str:
@@ -101,8 +165,15 @@ class Client:
         retry_seconds: factor of the exponential wait between tries of a failed request.
         sleep: how to wait (tests pass their own).
         verify: TLS verification, as in requests (a path of a certificate for a test portal).
+        per_second: requests a second; 0: as many as the portal takes.
+        clock: instead of `sleep`.
+
+    Threads may share a client: it has one pace and counts for all of them.
 
     Attributes:
+        requests: HTTP requests sent.
+        calls: method → calls, those in batches included.
+        counted: calls for which the portal counted rows.
         accepts_difference: note a count that the rows never match in `differences` and continue.
         differences: method → the largest difference between its counts and lists.
     """
@@ -111,12 +182,18 @@ class Client:
         self,
         access: str | Webhook | OAuth,
         retry_seconds: float = 1.0,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
         verify: bool | str = True,
+        per_second: float = CLOUD_REQUESTS_PER_SECOND,
+        clock: Clock | None = None,
     ) -> None:
         self.access = Webhook(access) if isinstance(access, str) else access
         self.portal_url = self.access.portal_url
-        self._sleep = sleep
+        self.clock = clock or Clock(sleep)
+        self.pace = Pace(self.clock, per_second)
+        self._retry_seconds = retry_seconds
+        self._lock = threading.RLock()
+        self._local = threading.local()
         self._http = RetryingClient(
             request_timeout=REQUEST_TIMEOUT_SECONDS,
             raise_for_status=False,
@@ -132,11 +209,7 @@ class Client:
         )
         self.requests = 0
         self.calls: Counter[str] = Counter()
-        self._bucket = 0.0
-        self._bucket_at = time.monotonic()
-        self._operating: dict[str, float] = {}
-        self._operating_reset_in: dict[str, float] = {}
-        self._operating_at: dict[str, float] = {}
+        self.counted = 0
         self._pages_a_batch = BATCH_SIZE
         self.accepts_difference = False
         self.differences: dict[str, int] = {}
@@ -148,11 +221,29 @@ class Client:
 
     def _note_clock(self, spent: Any) -> None:
         try:
-            lead = float(spent["finish"]) - time.monotonic()
+            lead = float(spent["finish"]) - self.clock.now()
         except (KeyError, TypeError, ValueError):
             return
-        self._clock_lead = max(self._clock_lead, lead)
-        self.clock_fell = max(self.clock_fell, self._clock_lead - lead)
+        with self._lock:
+            self._clock_lead = max(self._clock_lead, lead)
+            self.clock_fell = max(self.clock_fell, self._clock_lead - lead)
+
+    @property
+    def requests_here(self) -> int:
+        """HTTP requests sent by this thread, and by those that read ahead for it."""
+        return sum(self._tally.values())
+
+    @property
+    def _tally(self) -> Counter[str]:
+        if not hasattr(self._local, "tally"):
+            self._local.tally = Counter()
+        tally: Counter[str] = self._local.tally
+        return tally
+
+    def _count_call(self, method: str, params: Mapping[str, Any]) -> None:
+        with self._lock:
+            self.calls[method] += 1
+            self.counted += params.get("start", -1) >= 0
 
     def call(self, method: str, params: Mapping[str, Any] | None = None) -> Answer:
         """One call of one method; waits for both limits.
@@ -160,8 +251,9 @@ class Client:
         Raises:
             Bitrix24Error: the portal refused the call or could not be reached.
         """
-        self.calls[method] += 1
-        body = self._post(method, params or {})
+        self._count_call(method, params or {})
+        body, _ = self._post(method, params or {}, (method,))
+        self.pace.note(method, _seconds(body.get("time")) or 0.0, [body.get("time")])
         return Answer(
             body["result"],
             _count(body.get("total"), method),
@@ -183,13 +275,11 @@ class Client:
             Bitrix24Error: a command failed, or the portal repeatedly left one out.
         """
         renewed, waited, attempt = False, 0.0, 0
+        methods = sorted({command.method for command in commands.values()})
         while True:
-            methods = {command.method for command in commands.values()}
-            for method in methods:
-                self._wait_for_operating(method)
             for command in commands.values():
-                self.calls[command.method] += 1
-            body = self._post(
+                self._count_call(command.method, command.params)
+            told, seconds = self._post(
                 "batch",
                 {
                     "halt": 0 if taken else 1,
@@ -198,16 +288,22 @@ class Client:
                         for name, command in commands.items()
                     },
                 },
-            )["result"]
+                ("batch", *methods),
+            )
+            if seconds > SLOW_BATCH_SECONDS:
+                with self._lock:
+                    self._pages_a_batch = max(1, min(self._pages_a_batch, len(commands)) // 2)
+            body = told["result"]
             if not isinstance(body, dict):
                 raise Bitrix24Error("the portal answered a batch in an unknown form")
             results, errors, totals, nexts, times = (
                 mapping(body.get(key))
                 for key in ("result", "result_error", "result_total", "result_next", "result_time")
             )
-            for name, spent in times.items():
-                if name in commands:
-                    self._note_operating(commands[name].method, spent)
+            self.pace.note("batch", _seconds(told.get("time")) or 0.0, [told.get("time")])
+            for method in methods:
+                spent = [times[name] for name in times if self._is_of(commands, name, method)]
+                self.pace.note(method, sum(_seconds(one) or 0.0 for one in spent), spent)
             refused = {
                 name: error["error"]
                 for name, error in errors.items()
@@ -225,20 +321,20 @@ class Client:
                         f" ({commands[missing[0]].method}) repeatedly:"
                         " nothing was published; run the refresh again"
                     )
-                self._sleep(2.0**attempt)
+                self._pause(2.0**attempt)
                 attempt += 1
                 continue
             error = errors[failed]
             code = str(error.get("error", "")) if isinstance(error, dict) else ""
-            if code == EXPIRED and not renewed and self.access.renew(self._http):
+            if code == EXPIRED and not renewed and self._renew():
                 renewed = True
                 continue
             if code == "OPERATION_TIME_LIMIT" and waited < 2 * OPERATING_WINDOW_SECONDS:
-                waited += self._wait_for_reset(commands[failed].method)
+                waited += self.pace.wait_for_reset(commands[failed].method)
                 continue
             if code not in PASSING_COMMAND_CODES or attempt == BATCH_COMMAND_RETRIES:
                 self._refuse(commands[failed].method, error)
-            self._sleep(2.0**attempt)
+            self._pause(2.0**attempt)
             attempt += 1
         return {
             name: Answer(
@@ -263,26 +359,45 @@ class Client:
             )
         return answers
 
+    @staticmethod
+    def _is_of(commands: Mapping[str, Command], name: str, method: str) -> bool:
+        return name in commands and commands[name].method == method
+
     def lists(
-        self, commands: Mapping[str, Command], items_key: str | None
+        self,
+        commands: Mapping[str, Command],
+        items_key: str | None,
+        expected: Mapping[str, int] | None = None,
+        answers: Mapping[str, Answer] | None = None,
     ) -> dict[str, list[dict[str, Any]]]:
         """First pages of list methods, each with as many rows as the portal counts.
+
+        Args:
+            expected: command → the most rows that it can have; a page with as many is complete
+                without a count, which the portal is asked for only where there are fewer.
+            answers: answers to the commands without a count, if they have been asked already.
 
         Raises:
             Bitrix24Error: a page stays too short, or a command failed.
         """
         pages: dict[str, list[dict[str, Any]]] = {}
         left = dict(commands)
-        for _ in range(SHORT_PAGE_TRIES):
-            answers = self.batches(
-                {
-                    name: Command(command.method, {**command.params, "start": 0})
-                    for name, command in left.items()
-                }
+        if expected:
+            uncounted = {name: command for name, command in commands.items() if name in expected}
+            told = answers or self.batches(
+                {name: command.starting(-1) for name, command in uncounted.items()}
             )
+            for name, command in uncounted.items():
+                pages[name] = rows_of(told[name].result, items_key, command.method)
+                if len(pages[name]) >= min(PAGE_SIZE, expected[name]):
+                    del left[name]
+        for _ in range(SHORT_PAGE_TRIES):
+            if not left:
+                return pages
+            counted = self.batches({name: command.starting(0) for name, command in left.items()})
             short = {}
             for name, command in left.items():
-                answer = answers[name]
+                answer = counted[name]
                 pages[name] = rows_of(answer.result, items_key, command.method)
                 if len(pages[name]) < min(PAGE_SIZE, answer.total or 0):
                     short[name] = command
@@ -290,116 +405,126 @@ class Client:
                 return pages
             left = short
         for name, command in left.items():
-            self._refuse_difference(command.method, answers[name].total or 0, len(pages[name]))
+            self._refuse_difference(command.method, counted[name].total or 0, len(pages[name]))
         return pages
 
-    def walk(
-        self,
-        method: str,
-        params: Mapping[str, Any],
-        items_key: str | None,
-        id_key: str,
-        last_id: int = 0,
-        to_id: int | None = None,
-    ) -> Iterator[list[dict[str, Any]]]:
+    def walk(self, walk: Walk, begun: Begun | None = None) -> Iterator[list[dict[str, Any]]]:
         """All rows in the order of their ID, by keyset pages chained within batches.
 
         After a full page the next one starts after its last ID. A page that is not full does not
-        prove the end: rows after it are requested until the portal lists nothing and counts
-        nothing. The count of a filter comes with its first page, so a short walk takes one request.
-        Answers to the commands after a page that is not full are discarded: their reference points
-        to a missing row.
+        prove the end: rows after it are requested until the last ID to read has come, as many rows
+        as the portal counted have come, or the portal lists nothing and counts nothing. The count
+        of a filter comes with its first page. Answers to the commands after a page that is not full
+        are discarded: their reference points to a missing row. The next batch is requested while
+        the rows of the last one are used.
 
         Args:
-            method: a list method with its `params` (entityTypeId, select, filter).
-            items_key: the key of the rows within the result; None if the result is the list.
-            id_key: name of the ID field ("id" or "ID").
-            last_id: rows start after this ID.
-            to_id: the last ID to read.
+            begun: the first page and the count, if they were requested together with others.
 
         Yields:
             The rows of one page, never empty.
         """
-        path = f"[{items_key}]" if items_key else ""
-        pages, is_first, was_short, tries = 1, True, False, 0
-        while True:
-            commands = {}
-            for index in range(pages):
-                after: int | str = (
-                    last_id
-                    if index == 0
-                    else f"$result[p{index - 1}]{path}[{PAGE_SIZE - 1}][{id_key}]"
-                )
-                condition = {**params.get("filter", {}), f">{id_key}": after}
-                if to_id is not None:
-                    condition[f"<={id_key}"] = to_id
-                commands[f"p{index}"] = Command(
-                    method,
-                    {
-                        **params,
-                        "order": {id_key: "ASC"},
-                        "filter": condition,
-                        "start": 0 if was_short else -1,
-                    },
-                )
-            if is_first and params.get("filter"):
-                counted = {**commands["p0"].params, "select": [id_key], "start": 0}
-                commands["count"] = Command(method, counted)
-            started = time.monotonic()
-            answers = self.batch(commands)
-            total = answers.pop("count").total if "count" in commands else None
-            seconds = time.monotonic() - started
-            for answer in answers.values():
-                rows = rows_of(answer.result, items_key, method)
-                if rows:
-                    ids = [number_of(row, id_key, method) for row in rows]
-                    if ids[0] <= last_id or any(a >= b for a, b in itertools.pairwise(ids)):
-                        raise Bitrix24Error(
-                            f"{method} did not sort its rows by {id_key}: run the refresh again"
-                        )
-                    last_id = ids[-1]
-                    yield rows
-                if len(rows) < PAGE_SIZE:
-                    break
-            if total is not None and len(rows) == total:
-                return
-            if was_short and not rows:
-                if not answer.total:
-                    return
-                tries += 1
-                if tries == SHORT_PAGE_TRIES:
-                    self._refuse_difference(method, answer.total, 0)
-                    return
-            if seconds > SLOW_BATCH_SECONDS:
-                self._pages_a_batch = max(1, self._pages_a_batch // 2)
-            is_first, was_short = False, len(rows) < PAGE_SIZE
-            pages = 1 if was_short else min(self._pages_a_batch, pages * 7)
+        progress = _Progress(walk, self._pages_a_batch)
+        if begun is None and walk.params.get("filter"):
+            begun = walk.begun(self.batch({"p0": walk.first_page})["p0"])
+        if begun is not None:
+            progress.total = begun.total
+            progress.take(begun.rows)
+            if begun.rows:
+                yield [*begun.rows]
+        waiting = self._read_ahead(progress)
+        while waiting is not None:
+            answers = waiting.result()
+            pages = progress.taken(answers)
+            if progress.was_counted and not pages:
+                # Rows may be on their way between the portal's tables: it is asked again.
+                counted = answers["p0"].total or 0
+                progress.is_at_end = not counted
+                progress.tries += 1
+                if counted and progress.tries == SHORT_PAGE_TRIES:
+                    self._refuse_difference(walk.method, counted, 0)
+                    progress.is_at_end = True
+            progress.pages_a_batch = self._pages_a_batch
+            waiting = self._read_ahead(progress)
+            yield from pages
+
+    def _read_ahead(self, progress: _Progress) -> _Ahead | None:
+        """Begins to request the next pages of a walk; None at its end."""
+        commands = progress.next()
+        if commands is None:
+            return None
+        tally, closed = self._tally, self.clock.closed
+
+        def read() -> dict[str, Answer]:
+            self._local.tally = tally
+            self.clock.bind(closed)
+            return self.batch(commands)
+
+        return _Ahead(read, self.clock)
 
     def pages(
-        self, method: str, params: Mapping[str, Any], items_key: str | None
-    ) -> list[dict[str, Any]]:
-        """All rows of a reference table by its own paging (`start`, `next`).
+        self,
+        tables: Mapping[str, tuple[Command, str | None]],
+        first: Mapping[str, Answer] | None = None,
+    ) -> dict[str, list[dict[str, Any]]]:
+        """All rows of reference tables by their own paging (`start`, `next`), all together.
 
-        Starts again if the count differs from the rows: one was lost or shifted.
+        A table whose count differs from its rows is read again: one was lost or shifted.
+
+        Args:
+            tables: name → (command without `start`, key of the rows within the result).
+            first: answers to these commands, if they have been asked already.
 
         Raises:
-            Bitrix24Error: the count never matches.
+            Bitrix24Error: a count never matches.
         """
+        found: dict[str, list[dict[str, Any]]] = {}
+        left = dict(tables)
         for _ in range(SHORT_PAGE_TRIES):
-            rows: list[dict[str, Any]] = []
-            totals: set[int] = set()
             # Methods that return everything at once do not support `start`.
-            page: dict[str, int] | None = {}
-            while page is not None:
-                answer = self.call(method, {**params, **page})
-                rows += rows_of(answer.result, items_key, method)
-                # crm.currency.list always counts 0.
-                totals |= {answer.total} if answer.total else set()
-                page = None if answer.next is None else {"start": answer.next}
-            if totals <= {len(rows)}:
-                return rows
-        self._refuse_difference(method, max(totals), len(rows))
-        return rows
+            answers = first or self.batches({name: command for name, (command, _) in left.items()})
+            first = None
+            rows = {
+                name: rows_of(answers[name].result, items_key, command.method)
+                for name, (command, items_key) in left.items()
+            }
+            totals = {name: {answers[name].total} - {None, 0} for name in left}
+            following = {
+                name: [size, *range(2 * size, answers[name].total or 0, size)]
+                for name in left
+                if (size := answers[name].next)
+            }
+            while following:
+                more = self.batches(
+                    {
+                        f"{name} {start}": Command(
+                            tables[name][0].method, {**tables[name][0].params, "start": start}
+                        )
+                        for name, starts in following.items()
+                        for start in starts
+                    }
+                )
+                goes_on = {}
+                for name, starts in following.items():
+                    command, items_key = tables[name]
+                    for start in starts:
+                        answer = more[f"{name} {start}"]
+                        rows[name] += rows_of(answer.result, items_key, command.method)
+                        totals[name] |= {answer.total} - {None, 0}
+                    # Without a total each page names the next one.
+                    if answer.next is not None and not totals[name]:
+                        goes_on[name] = [answer.next]
+                following = goes_on
+            found |= rows
+            # crm.currency.list always counts 0.
+            left = {name: left[name] for name in left if not totals[name] <= {len(rows[name])}}
+            if not left:
+                return found
+        for name, (command, _) in left.items():
+            self._refuse_difference(
+                command.method, max(total or 0 for total in totals[name]), len(found[name])
+            )
+        return found
 
     def _refuse_difference(self, method: str, counted: int, listed: int) -> None:
         """Handles a count that the rows never matched: notes it if it is accepted.
@@ -413,22 +538,43 @@ class Client:
                 f" {SHORT_PAGE_TRIES} tries: nothing was published; run the refresh again; if the"
                 " difference stays and you know why, accept it once with --accept-difference"
             )
-        differ = max(self.differences.get(method, 0), abs(counted - listed))
-        self.differences[method] = differ
+        with self._lock:
+            differ = max(self.differences.get(method, 0), abs(counted - listed))
+            self.differences[method] = differ
 
-    def _post(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        renewed, waited, cut = False, 0.0, 0
+    def _pause(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+
+    def _renew(self) -> bool:
+        with self._lock:
+            return self.access.renew(self._http)
+
+    def _post(
+        self, method: str, params: Mapping[str, Any], executed: Collection[str]
+    ) -> tuple[dict[str, Any], float]:
+        """The answer to one request, and the seconds that the portal took for it.
+
+        Args:
+            executed: methods whose execution time it uses.
+        """
+        renewed, waited, cut, refused = False, 0.0, 0, 0
         while True:
-            self.access.prepare(self._http)
-            self._wait_for_operating(method)
-            self._wait_for_bucket()
-            self.requests += 1
-            response = self._send(method, params)
+            with self._lock:
+                self.access.prepare(self._http)
+            with self.pace.request(executed):
+                self.clock.check()
+                with self._lock:
+                    self.requests += 1
+                    self._tally[method] += 1
+                began = self.clock.now()
+                response = self._send(method, params)
+                seconds = self.clock.now() - began
+            self.clock.check()
             body = self._decode(method, response)
             if body is None:
                 # A proxy's page instead of the portal's answer starts differently.
                 if cut < CUT_ANSWER_RETRIES and response.content.startswith(b"{"):
-                    self._sleep(2.0**cut)
+                    self._pause(2.0**cut)
                     cut += 1
                     continue
                 raise Bitrix24Error(
@@ -437,17 +583,21 @@ class Client:
                 )
             self._note_clock(body.get("time"))
             code = str(body.get("error") or "")
+            if code == TOO_MANY and refused < REQUEST_TRIES - 1:
+                self.pace.hold()
+                self._pause(min(self._retry_seconds * 2.0**refused, LONGEST_RETRY_SECONDS))
+                refused += 1
+                continue
             if code == "OPERATION_TIME_LIMIT" and waited < 2 * OPERATING_WINDOW_SECONDS:
-                waited += self._wait_for_reset(method)
+                waited += self.pace.wait_for_reset(method)
                 continue
             if code == EXPIRED and not renewed:
-                renewed = self.access.renew(self._http)
+                renewed = self._renew()
                 if renewed:
                     continue
             if "error" in body or "result" not in body:
                 self._refuse(method, body, response.status_code)
-            self._note_operating(method, body.get("time"))
-            return body
+            return body, seconds
 
     def _send(self, method: str, params: Mapping[str, Any]) -> requests.Response:
         try:
@@ -501,40 +651,105 @@ class Client:
             code,
         )
 
-    def _wait_for_bucket(self) -> None:
-        now = time.monotonic()
-        drained = (now - self._bucket_at) * BUCKET_DRAIN_PER_SECOND
-        self._bucket = max(0.0, self._bucket - drained) + 1
-        self._bucket_at = now
-        if self._bucket > BUCKET_SIZE:
-            self._sleep((self._bucket - BUCKET_SIZE) / BUCKET_DRAIN_PER_SECOND)
 
-    def _note_operating(self, method: str, spent: Any) -> None:
-        """Records a method's used execution seconds; portals may leave them out."""
-        if not isinstance(spent, dict) or "operating" not in spent:
-            return
+class _Ahead:
+    """What a thread of its own requests, until it is asked for.
+
+    Requests of one client wait for their turn in its pace; an answer that nobody takes is dropped.
+    """
+
+    def __init__(self, read: Callable[[], dict[str, Answer]], clock: Clock) -> None:
+        self._read, self._clock = read, clock
+        self._done = threading.Event()
+        self._answers: dict[str, Answer] = {}
+        self._error: BaseException | None = None
+        clock.begin()
+        threading.Thread(target=self._run, name="read ahead", daemon=True).start()
+
+    def _run(self) -> None:
         try:
-            self._operating[method] = float(spent["operating"])
-            reset_in = float(spent["operating_reset_at"]) - float(spent["finish"])
-        except (KeyError, TypeError, ValueError):
-            reset_in = 60.0
-        self._operating_reset_in[method] = min(max(reset_in, 1.0), OPERATING_WINDOW_SECONDS)
-        self._operating_at[method] = time.monotonic()
+            self._answers = self._read()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._clock.set(self._done)
+            self._clock.end()
 
-    def _wait_for_operating(self, method: str) -> None:
-        if self._operating.get(method, 0.0) >= OPERATING_LIMIT_SECONDS:
-            self._wait_for_reset(method)
+    def result(self) -> dict[str, Answer]:
+        """The answers, or the error that came instead of them."""
+        self._clock.wait_for(self._done)
+        if self._error is not None:
+            raise self._error
+        return self._answers
 
-    def _wait_for_reset(self, method: str) -> float:
-        """Waits until the portal allows the method again; returns the seconds."""
-        passed = time.monotonic() - self._operating_at.get(method, time.monotonic())
-        seconds = max(1.0, self._operating_reset_in.get(method, 60.0) - passed)
-        self._sleep(seconds)
-        self._operating[method] = 0.0
-        # The reset time was for that moment only: if the block stays, wait in steps.
-        self._operating_reset_in[method] = 60.0
-        self._operating_at[method] = time.monotonic()
-        return seconds
+
+class _Progress:
+    """How far a walk is, and what it requests next."""
+
+    def __init__(self, walk: Walk, pages_a_batch: int) -> None:
+        self.walk = walk
+        self.pages_a_batch = pages_a_batch
+        self.total: int | None = None
+        self.last_id = walk.after
+        self.rows = 0
+        self.tries = 0
+        self.was_counted = self.was_short = self.is_at_end = False
+        self._pages = 0
+
+    def take(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Notes the rows of one page.
+
+        Raises:
+            Bitrix24Error: they are not in the order of their ID.
+        """
+        key, method = self.walk.id_key, self.walk.method
+        if rows:
+            ids = [number_of(row, key, method) for row in rows]
+            if ids[0] <= self.last_id or any(a >= b for a, b in itertools.pairwise(ids)):
+                raise Bitrix24Error(
+                    f"{method} did not sort its rows by {key}: run the refresh again"
+                )
+            self.last_id = ids[-1]
+        self.rows += len(rows)
+        self.was_short = len(rows) < PAGE_SIZE
+        self.is_at_end = self.rows == self.total or (
+            self.walk.to_id is not None and self.last_id >= self.walk.to_id
+        )
+
+    def taken(self, answers: Mapping[str, Answer]) -> list[list[dict[str, Any]]]:
+        """The pages of a batch up to the first one that is not full, without empty ones."""
+        pages = []
+        for answer in answers.values():
+            rows = rows_of(answer.result, self.walk.items_key, self.walk.method)
+            self.take(rows)
+            if rows:
+                pages.append(rows)
+            if self.was_short or self.is_at_end:
+                break
+        return pages
+
+    def next(self) -> dict[str, Command] | None:
+        """The next commands; None at the end."""
+        if self.is_at_end:
+            return None
+        self.was_counted = self.was_short and (self._pages > 0 or self.total is not None)
+        if self.was_counted:
+            self._pages = 1
+            return {"p0": self.walk.page(self.last_id, 0)}
+        self._pages = max(1, min(self.pages_a_batch, self._wanted()))
+        return self.walk.pages(self.last_id, self._pages)
+
+    def _wanted(self) -> int:
+        """Pages that the rest needs; where nothing is known of it, more with every batch."""
+        if self.total is not None and self.total > self.rows:
+            return -(-(self.total - self.rows) // PAGE_SIZE)
+        if self.walk.to_id is None:
+            return self._pages * 7 or 1
+        ids_read = self.last_id - self.walk.after
+        ids_left = self.walk.to_id - self.last_id
+        # Hardly denser than so far, and at most a row for each ID.
+        rows_left = ids_left * self.rows * 11 // (ids_read * 10) if ids_read else ids_left
+        return -(-min(rows_left, ids_left) // PAGE_SIZE)
 
 
 def rows_of(result: Any, items_key: str | None, method: str) -> list[dict[str, Any]]:
@@ -647,7 +862,7 @@ def _error_code(response: requests.Response) -> str:
 def _is_worth_a_retry(response: requests.Response | None, exception: BaseException | None) -> bool:
     if response is None or response.status_code < 500:
         return False
-    return _error_code(response) not in FINAL_5XX_CODES
+    return _error_code(response) not in {*FINAL_5XX_CODES, TOO_MANY}
 
 
 def chunked(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from pipelines.bitrix24.client import (
     PAGE_SIZE,
+    Answer,
     Client,
     Command,
     chunked,
     number_of,
     rows_of,
 )
-from pipelines.bitrix24.entities import EntityTable, Table
+from pipelines.bitrix24.entities import Table
 from pipelines.bitrix24.setting_names import listed
 from pipelines.errors import Bitrix24Error
 
@@ -32,20 +33,29 @@ Window = tuple[int, int]
 
 
 def differing_ids(
-    client: Client, table: Table, loaded: Window, living: Collection[int]
+    client: Client,
+    table: Table,
+    loaded: Window,
+    living: Collection[int],
+    totals: Mapping[Window, int] | None = None,
 ) -> tuple[int, set[int], set[int]]:
     """Compares the portal's counts with the living rows, in smaller windows where they differ.
 
     Args:
         loaded: the range of IDs that should be loaded.
+        totals: the portal's counts of windows that cover it, if they have been asked already.
 
     Returns:
         (how many we have, IDs only the portal has, IDs only we have).
     """
     inside = sorted(item for item in living if loaded[0] < item <= loaded[1])
     ids = pl.Series("id", inside, dtype=pl.Int64())
-    totals = portal_totals(client, table, [loaded], COUNT_WINDOW_IDS)
+    totals = totals or portal_totals(client, table, [loaded], COUNT_WINDOW_IDS)
     differing = [window for window, total in totals.items() if total != _within(ids, window)]
+    if len(differing) > 1:
+        # Records may have been deleted before they were read.
+        again = portal_totals(client, table, differing, COUNT_WINDOW_IDS)
+        differing = [window for window, total in again.items() if total != _within(ids, window)]
     fine = portal_totals(client, table, differing, SWEEP_WINDOW_IDS) if differing else {}
     swept = [window for window, total in fine.items() if total != _within(ids, window)]
     on_portal = sweep(client, table, swept)
@@ -59,28 +69,39 @@ def portal_totals(
     client: Client, table: Table, windows: Sequence[Window], width: int
 ) -> dict[Window, int]:
     """The portal's count of rows by window of IDs, split into pieces of at most `width`."""
-    pieces = [
-        (start, min(start + width, end))
-        for begin, end in windows
-        for start in range(begin, end, width)
-    ]
-    answers = client.batches(
-        {
-            f"w{start}": Command(
-                table.method,
-                {
-                    **table.params,
-                    "select": ["id"],
-                    "filter": {">id": start, "<=id": end},
-                    "start": 0,
-                },
-            )
-            for start, end in pieces
-        }
-    )
+    pieces = [piece for window in windows for piece in split(window, width)]
+    return totals_of(table, client.batches(count_commands(table, pieces)), pieces)
+
+
+def split(window: Window, width: int) -> list[Window]:
+    """A window of IDs in pieces of at most `width`."""
+    begin, end = window
+    return [(start, min(start + width, end)) for start in range(begin, end, width)]
+
+
+def count_commands(table: Table, windows: Sequence[Window]) -> dict[str, Command]:
+    """The commands that count the rows of windows, to be sent together with others."""
+    return {
+        f"{table.name}_{start}": Command(
+            table.method,
+            {
+                **table.params,
+                "select": ["id"],
+                "filter": {">id": start, "<=id": end},
+                "start": 0,
+            },
+        )
+        for start, end in windows
+    }
+
+
+def totals_of(
+    table: Table, answers: Mapping[str, Answer], windows: Sequence[Window]
+) -> dict[Window, int]:
+    """The counts of windows, from the answers to `count_commands`."""
     totals: dict[Window, int] = {}
-    for start, end in pieces:
-        total = answers[f"w{start}"].total
+    for start, end in windows:
+        total = answers[f"{table.name}_{start}"].total
         if total is None:
             raise Bitrix24Error(
                 f"the portal gives no total for {table.name}: run the refresh again"
@@ -119,44 +140,54 @@ def rows_by_id(
 ) -> Iterator[list[dict[str, Any]]]:
     """The rows with these IDs that the portal returns."""
     for some in chunked(ids, ROWS_A_CHUNK):
+        pieces = {f"i{piece[0]}": list(piece) for piece in chunked(some, PAGE_SIZE)}
         pages = client.lists(
             {
-                f"i{piece[0]}": Command(
+                name: Command(
                     table.method,
                     {
                         **table.params,
                         "select": list(select),
                         "order": {table.id_key: "ASC"},
-                        "filter": {f"@{table.id_key}": list(piece)},
+                        "filter": {f"@{table.id_key}": piece},
                     },
                 )
-                for piece in chunked(some, PAGE_SIZE)
+                for name, piece in pieces.items()
             },
             table.items_key,
+            expected={name: len(piece) for name, piece in pieces.items()},
         )
         yield from filter(None, pages.values())
 
 
-def last_ids(client: Client, tables: Sequence[EntityTable]) -> dict[str, int]:
-    """The highest ID of each entity: later records wait for the next refresh."""
-    commands = {
-        table.name: Command(
-            table.method,
-            {**table.params, "select": ["id"], "order": {"id": "DESC"}, "start": -1},
-        )
-        for table in tables
-    }
-    answers = client.batch(commands)
+def last_id_command(table: Table, up_to: int | None = None) -> Command:
+    """The command for the highest ID of a table, or the highest one up to an ID."""
+    condition = {} if up_to is None else {"filter": {f"<={table.id_key}": up_to}}
+    key = table.id_key
+    return Command(
+        table.method,
+        {**table.params, "select": [key], "order": {key: "DESC"}, **condition, "start": -1},
+    )
+
+
+def last_ids(
+    client: Client, tables: Sequence[Table], answers: Mapping[str, Answer], prefix: str = "last_"
+) -> dict[str, int]:
+    """The highest ID of each table, from the answers to `last_id_command`; 0 if it is empty."""
     pages = {
-        table.name: rows_of(answers[table.name].result, table.items_key, table.method)
+        table.name: rows_of(answers[prefix + table.name].result, table.items_key, table.method)
         for table in tables
     }
     # Counting an empty table is cheap.
-    empty = {name: commands[name] for name, rows in pages.items() if not rows}
-    pages |= client.lists(empty, "items")
+    for table in tables:
+        if not pages[table.name]:
+            empty = {table.name: last_id_command(table)}
+            pages |= client.lists(empty, table.items_key)
     return {
-        name: number_of(rows[0], "id", "crm.item.list") if rows else 0
-        for name, rows in pages.items()
+        table.name: number_of(pages[table.name][0], table.id_key, table.method)
+        if pages[table.name]
+        else 0
+        for table in tables
     }
 
 

@@ -15,9 +15,6 @@ from zoneinfo import ZoneInfo
 from pipelines.bitrix24.access import NEEDED_SCOPES, OAuth, is_open_to_others
 from pipelines.bitrix24.client import (
     BATCH_SIZE,
-    BUCKET_DRAIN_PER_SECOND,
-    OPERATING_LIMIT_SECONDS,
-    OPERATING_WINDOW_SECONDS,
     PAGE_SIZE,
     Client,
     refuse_unreachable,
@@ -34,6 +31,7 @@ from pipelines.bitrix24.entities import (
     Table,
 )
 from pipelines.bitrix24.offsets import WrittenTimes
+from pipelines.bitrix24.pace import OPERATING_LIMIT_SECONDS, OPERATING_WINDOW_SECONDS
 from pipelines.bitrix24.portal import (
     is_administrator,
     not_an_administrator,
@@ -57,9 +55,8 @@ MOST_SKEW_SECONDS = 60
 CREATED_FIELD = "createdTime"
 # Narrower scopes that also allow user.get.
 USER_SCOPES = {"user", "user_basic", "user_brief"}
-# The walk of a table starts with batches of 1, 7 and 49 pages.
-FIRST_BATCHES = 3
-FIXED_REQUESTS = 20
+# Reference data, counts and the last page of each table.
+FIXED_REQUESTS = 30
 
 
 @dataclass(frozen=True)
@@ -91,9 +88,9 @@ class Estimate:
 
     Attributes:
         executing: execution seconds of the portal over all pages.
-        requests: a batch holds up to 50 pages; two requests a second are allowed.
+        requests: a batch holds up to 50 pages; `BITRIX24_REQUESTS_PER_SECOND` limits them.
         limited: methods slowed down by the limit of execution time, with their seconds.
-        seconds: the total time.
+        seconds: the total time; the slowest method decides, since they are read side by side.
     """
 
     pages: int
@@ -103,24 +100,29 @@ class Estimate:
     seconds: float
 
 
-def estimate(loads: Sequence[Load]) -> Estimate:
-    """Pages are read one by one; a method gets no more than its limit in every ten minutes."""
+def estimate(loads: Sequence[Load], per_second: float) -> Estimate:
+    """Pages of a method are read one by one, and no longer than its limit in every ten minutes.
+
+    Args:
+        per_second: requests a second; 0: no limit.
+    """
     by_method: dict[str, float] = {}
     for load in loads:
         spent = load.pages * load.page_seconds
         by_method[load.method] = by_method.get(load.method, 0.0) + spent
     limited = {name: spent for name, spent in by_method.items() if spent > OPERATING_LIMIT_SECONDS}
     slower = OPERATING_WINDOW_SECONDS / OPERATING_LIMIT_SECONDS
-    paced = sum(spent * (slower if name in limited else 1) for name, spent in by_method.items())
-    requests = FIXED_REQUESTS + sum(
-        FIRST_BATCHES + math.ceil(load.pages / BATCH_SIZE) for load in loads
+    paced = max(
+        (spent * (slower if name in limited else 1) for name, spent in by_method.items()),
+        default=0.0,
     )
+    requests = FIXED_REQUESTS + sum(math.ceil(load.pages / BATCH_SIZE) for load in loads)
     return Estimate(
         pages=sum(load.pages for load in loads),
         executing=sum(by_method.values()),
         requests=requests,
         limited=limited,
-        seconds=max(paced, requests / BUCKET_DRAIN_PER_SECOND),
+        seconds=max(paced, requests / per_second if per_second else 0.0),
     )
 
 
@@ -487,13 +489,14 @@ class _Examination:
                 yield Finding("problem", f"{table.name} cannot be counted: {error}")
         shown = ", ".join(f"{load.name} {load.rows:,}" for load in loads)
         yield Finding("ok", f"on the portal: {shown}")
-        expected = estimate(loads)
+        per_second = self.client.pace.per_second
+        expected = estimate(loads, per_second)
         text = (
             f"a first load or full sync takes about {_duration(expected.seconds)}:"
             f" {expected.pages:,} pages of {PAGE_SIZE} rows take the portal"
             f" {expected.executing:,.0f} s (one page of each table was timed),"
-            f" {expected.requests:,} requests at {BUCKET_DRAIN_PER_SECOND:g} a second"
-            f" {expected.requests / BUCKET_DRAIN_PER_SECOND:,.0f} s"
+            f" {expected.requests:,} requests at BITRIX24_REQUESTS_PER_SECOND={per_second:g}"
+            + (f" {expected.requests / per_second:,.0f} s" if per_second else " are not paced")
         )
         for method, seconds in expected.limited.items():
             text += (

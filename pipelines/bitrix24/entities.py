@@ -18,12 +18,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Context, Decimal
+from functools import partial
 from typing import Any, Literal
 
 import polars as pl
 
 from pipelines.bitrix24 import values
-from pipelines.bitrix24.redaction import readable, without_addresses
+from pipelines.bitrix24.redaction import UNREADABLE, readable, without_addresses
 from pipelines.bitrix24.values import UserField
 from pipelines.errors import Bitrix24Error
 
@@ -70,6 +71,46 @@ def _instants(times: Sequence[Any]) -> pl.Series:
     return pl.Series(found, dtype=pl.Datetime("us", "UTC"))
 
 
+def _texts(given: Sequence[Any]) -> pl.Series:
+    """Texts; the fast path for what comes nearly always: readable texts and null."""
+    if set(map(type, given)) <= {str, type(None)}:
+        try:
+            texts = pl.Series(given, dtype=pl.String())
+        except UnicodeEncodeError:
+            # Half of a character.
+            return _one_by_one(pl.String(), values.text, given)
+        if not texts.str.contains(UNREADABLE).any():
+            return texts.replace("", None)
+    return _one_by_one(pl.String(), values.text, given)
+
+
+def _integers(given: Sequence[Any], convert: Callable[[Any], int | None]) -> pl.Series:
+    """Whole numbers; the fast path for numbers of JSON and plain digits."""
+    kinds = set(map(type, given))
+    try:
+        if kinds <= {int, type(None)}:
+            return pl.Series(given, dtype=pl.Int64())
+        if kinds <= {str, type(None)}:
+            texts = pl.Series(given, dtype=pl.String()).replace("", None)
+            numbers = texts.str.to_integer(strict=False)
+            if numbers.null_count() == texts.null_count():
+                return numbers
+    except (OverflowError, UnicodeEncodeError, pl.exceptions.PolarsError):
+        pass
+    return _one_by_one(pl.Int64(), convert, given)
+
+
+def _links(given: Sequence[Any]) -> pl.Series:
+    numbers = _integers(given, values.link)
+    return numbers.set(numbers == 0, None)
+
+
+def _one_by_one(
+    kind: pl.DataType, convert: Callable[[Any], Any], given: Sequence[Any]
+) -> pl.Series:
+    return pl.Series([convert(value) for value in given], dtype=kind)
+
+
 def _json_list(value: Any) -> str | None:
     """The items of a list field as a JSON array; null if there are none."""
     items = values.listed(value)
@@ -87,6 +128,8 @@ def _values(value: Any) -> str:
 
 def _id_list(value: Any) -> str:
     """IDs as a JSON array in their order; it may be empty."""
+    if type(value) is list and set(map(type, value)) <= {int}:
+        return str(value)
     return json.dumps([values.integer(item) for item in values.listed(value)])
 
 
@@ -109,10 +152,7 @@ class ColumnType:
 def _each(kind: pl.DataType, convert: Callable[[Any], Any]) -> ColumnType:
     """A column that converts values one by one."""
 
-    def converted(given: Sequence[Any]) -> pl.Series:
-        return pl.Series([convert(value) for value in given], dtype=kind)
-
-    return ColumnType(kind, converted)
+    return ColumnType(kind, partial(_one_by_one, kind, convert))
 
 
 def _typed(kind: pl.DataType) -> ColumnType:
@@ -120,9 +160,9 @@ def _typed(kind: pl.DataType) -> ColumnType:
     return ColumnType(kind, lambda given: pl.Series(given, dtype=kind))
 
 
-TEXT = _each(pl.String(), values.text)
-INTEGER = _each(pl.Int64(), values.integer)
-LINK = _each(pl.Int64(), values.link)
+TEXT = ColumnType(pl.String(), _texts)
+INTEGER = ColumnType(pl.Int64(), lambda given: _integers(given, values.integer))
+LINK = ColumnType(pl.Int64(), _links)
 MONEY = _each(pl.Decimal(20, 2), _decimal(20, 2))
 RATE = _each(pl.Decimal(38, 10), _decimal(38, 10))
 COUNT = _each(pl.Decimal(20, 4), _decimal(20, 4))
@@ -255,16 +295,18 @@ class Table:
         self, rows: Sequence[Mapping[str, Any]], known: Mapping[str, UserField]
     ) -> list[str]:
         """One JSON object per row with plain values, whatever shape PHP gave them."""
-        decoders: dict[str, Callable[[Any], Any]] = {}
+        names = [name for name in set().union(*rows) if name.startswith("UF_CRM_")]
+        if not names:
+            return ["{}"] * len(rows)
+        decoders = {name: known.get(name, UserField()).decode for name in sorted(names)}
         decoded = []
         for row in rows:
             found = {}
-            for name, value in row.items():
-                if not name.startswith("UF_CRM_"):
+            for name, decode in decoders.items():
+                if name not in row:
                     continue
-                decode = decoders.setdefault(name, known.get(name, UserField()).decode)
                 try:
-                    found[name] = decode(value)
+                    found[name] = decode(row[name])
                 except BAD_VALUE:
                     raise self._bad_value([row], name, decode) from None
             decoded.append(_json(found))

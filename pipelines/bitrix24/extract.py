@@ -19,7 +19,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.first_load import FIRST_PART_ROWS
-from pipelines.bitrix24.source import bitrix24
+from pipelines.bitrix24.source import bitrix24, streams
+from pipelines.bitrix24.streams import Streams
 from pipelines.bitrix24.sync import Counts, Sync, open_sync
 from pipelines.check import ACCEPTABLE
 from pipelines.contract import DIFFERENCE
@@ -64,6 +65,7 @@ def extract(
     options: Options = SCHEDULED,
     part_rows: int = FIRST_PART_ROWS,
     is_next_part: bool = False,
+    side_by_side: bool = True,
 ) -> Summary:
     """Reads the portal and appends what changed; the refresh is not yet completed.
 
@@ -72,6 +74,7 @@ def extract(
     Args:
         part_rows: rows of a part.
         is_next_part: another part of a first load; a scheduled full sync waits until it is over.
+        side_by_side: False: tables one after the other; the raw log is the same.
 
     Raises:
         SpendFileError: a spend file is missing or cannot be read.
@@ -85,9 +88,11 @@ def extract(
     pipeline = raw_pipeline(warehouse)
     if sync.full:
         write_atomically(warehouse.full_sync_begun, sync.refresh_no, private=True)
+    running = None
     try:
         sync.plan()
-        pipeline.run(bitrix24(sync, _kept_signals()), loader_file_format="parquet")
+        running = Streams(streams(sync), client.clock, side_by_side)
+        pipeline.run(bitrix24(sync, running, _kept_signals()), loader_file_format="parquet")
     except PipelineStepFailed as failure:
         cause: BaseException | None = failure
         while cause is not None and not isinstance(cause, PipelineError):
@@ -98,6 +103,8 @@ def extract(
         cause = None
         warehouse.full_sync_begun.unlink(missing_ok=True)
     finally:
+        if running is not None:
+            running.close()
         if sync.clock_fell_meanwhile:
             warehouse.require_full_sync(sync.refresh_no + 1)
     if cause is not None:
@@ -166,8 +173,8 @@ def raw_pipeline(warehouse: Warehouse) -> dlt.Pipeline:
     A stopped refresh is read again under a new number, so its package is useless.
     """
     dlt.config["normalize.parquet_normalizer.add_dlt_load_id"] = True
-    # Tables one after another: tables with links come after those that they link to.
-    dlt.config["extract.next_item_mode"] = "fifo"
+    # Tables are read side by side; each gives what it has.
+    dlt.config["extract.next_item_mode"] = "round_robin"
     # The files of a load hold the rows again, and would keep what was erased.
     dlt.config["load.delete_completed_jobs"] = True
     warehouse.directory.mkdir(parents=True, exist_ok=True)

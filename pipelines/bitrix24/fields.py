@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
-from pipelines.bitrix24.client import Client, Command
+from pipelines.bitrix24.client import Answer, Command
 from pipelines.bitrix24.entities import ENTITIES, FIELDS, EntityTable, Table
 from pipelines.bitrix24.values import UserField, mapping
 from pipelines.errors import Bitrix24Error
@@ -14,10 +15,13 @@ from pipelines.warehouse import Warehouse
 
 # Fields that the marts need.
 NEEDED = ("id", "createdTime", "updatedTime")
+FIELD_COMMANDS = {
+    f"fields_{table.name}": Command("crm.item.fields", table.params) for table in ENTITIES
+}
 
 
 class Fields:
-    """The portal's field metadata.
+    """The portal's field metadata, from the answers to `FIELD_COMMANDS`.
 
     Attributes:
         rows: rows of the raw table `fields`.
@@ -30,7 +34,7 @@ class Fields:
 
     def __init__(
         self,
-        client: Client,
+        answers: Mapping[str, Answer],
         warehouse: Warehouse,
         settings: Settings,
         filled: Mapping[str, set[str]],
@@ -40,12 +44,9 @@ class Fields:
         self.changed = False
         self._settings = settings
         self._select: dict[str, dict[str, str]] = {}
-        answers = client.batch(
-            {table.name: Command("crm.item.fields", table.params) for table in ENTITIES}
-        )
         stored = warehouse.latest_versions(FIELDS.name, list(FIELDS.key), FIELDS.key)
         for table in ENTITIES:
-            fields = _fields_of(table, answers[table.name].result)
+            fields = _fields_of(table, answers[f"fields_{table.name}"].result)
             self._refuse_vanished(table, fields, filled[table.name], full)
             if stored is not None:
                 known = stored.filter(entity_type_id=table.entity_type_id)["field_name"].to_list()
@@ -88,8 +89,9 @@ class Fields:
             Bitrix24Error: a row came without one of them, which would look like an empty value.
         """
         names = self.asked(table)
+        owns, of_row = list(names), itemgetter(*names.values())
         try:
-            return [{own: row[name] for own, name in names.items()} for row in rows]
+            return [dict(zip(owns, of_row(row), strict=True)) for row in rows]
         except KeyError:
             asked = set(names.values())
             row = next(row for row in rows if asked - row.keys())

@@ -8,7 +8,13 @@ from typing import Any
 import polars as pl
 
 from pipelines.bitrix24.client import number_of
-from pipelines.bitrix24.completeness import differing_ids, refuse_hidden, rows_by_id, sweep
+from pipelines.bitrix24.completeness import (
+    Window,
+    differing_ids,
+    refuse_hidden,
+    rows_by_id,
+    sweep,
+)
 from pipelines.bitrix24.entities import DEALS, ID_LIST, LEADS, LINKS, EntityTable
 from pipelines.bitrix24.sync import Sync, only_changed
 from pipelines.errors import Bitrix24Error
@@ -26,12 +32,12 @@ def item_versions(sync: Sync, table: EntityTable) -> Iterator[pl.DataFrame]:
     floor = sync.part.floors[table.name]
     seen: set[int] = set()
     appended: set[int] = set()
-    for rows in _rows(sync, table, to_id, max(living_before, default=0)):
+    for rows, is_window in _rows(sync, table):
         rows = [row for row in rows if number_of(row, "id", table.method) not in seen]
         frame = _typed(sync, table, rows)
         seen.update(frame["id"].to_list())
         sync.known.note(table, frame)
-        changed = _new_versions(sync, table, frame, previous)
+        changed = _new_versions(sync, table, frame, previous, has_history=is_window)
         appended.update(changed["id"].to_list())
         yield changed
     living = living_before | seen
@@ -64,8 +70,15 @@ def item_versions(sync: Sync, table: EntityTable) -> Iterator[pl.DataFrame]:
 
 def older_leads_of_deals(sync: Sync) -> Iterator[pl.DataFrame]:
     """Leads older than the loaded history that its deals came from: no deal loses its source."""
+    if sync.part.goes_on:
+        # Later parts may bring them.
+        return
     leads = sync.items[LEADS.name]
-    asked = sorted(sync.leads_of_deals - leads.living)
+    named = sync.leads_of_deals
+    if not sync.full and sync.last is not None and sync.last.history_from is not None:
+        # Earlier parts left them to this one.
+        named = named | set(sync.previous(DEALS, "lead_id")["lead_id"].drop_nulls().to_list())
+    asked = sorted(named - leads.living)
     for rows in rows_by_id(sync.client, LEADS, asked, sync.fields.asked(LEADS).values()):
         frame = _typed(sync, LEADS, rows)
         leads.living.update(frame["id"].to_list())
@@ -73,21 +86,13 @@ def older_leads_of_deals(sync: Sync) -> Iterator[pl.DataFrame]:
         yield frame
 
 
-def _rows(
-    sync: Sync, table: EntityTable, to_id: int, known_to: int
-) -> Iterator[list[dict[str, Any]]]:
-    params = {**table.params, "select": list(sync.fields.asked(table).values())}
-    if since := sync.since:
-        yield from sync.chunks(table, {**params, "filter": {">=updatedTime": since}}, to_id)
-        if table.has_state:
-            # An activity does not always change updatedTime.
-            active = {**params, "filter": {">=lastActivityTime": since}}
-            yield from sync.chunks(table, active, to_id)
-        # Restored or imported records may keep an old time, and the counts do not show them if as
-        # many were deleted in the same window.
-        new = {**params, "filter": {">id": known_to}}
-        yield from sync.chunks(table, new, to_id, known_to)
-    yield from sync.window(table, params, table.name, to_id)
+def _rows(sync: Sync, table: EntityTable) -> Iterator[tuple[list[dict[str, Any]], bool]]:
+    """Rows, and whether they are of a window whose histories are read as a whole, too."""
+    for walk in sync.changes(table):
+        for rows in sync.chunks(table, walk):
+            yield rows, False
+    for rows in sync.window(table, sync.select(table), table.name, sync.upper[table.name]):
+        yield rows, True
 
 
 def _typed(sync: Sync, table: EntityTable, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
@@ -103,10 +108,15 @@ def _typed(sync: Sync, table: EntityTable, rows: Sequence[Mapping[str, Any]]) ->
 
 
 def _new_versions(
-    sync: Sync, table: EntityTable, frame: pl.DataFrame, previous: pl.DataFrame
+    sync: Sync,
+    table: EntityTable,
+    frame: pl.DataFrame,
+    previous: pl.DataFrame,
+    has_history: bool = False,
 ) -> pl.DataFrame:
+    """The rows that changed; notes those whose history is to be read, unless it is anyway."""
     changed = only_changed(table, frame, previous)
-    if table.has_state and changed.height:
+    if table.has_state and changed.height and not has_history:
         states = previous.select("id", "state_hash")
         moved = changed.join(states, on=["id", "state_hash"], how="anti")
         sync.items[table.name].changed += moved["id"].to_list()
@@ -142,12 +152,23 @@ def _reconciled(
     Returns:
         (IDs that were missing and are now read, IDs that the portal no longer has).
     """
-    ours, missing, vanished = differing_ids(sync.client, table, loaded, living)
+    ours, missing, vanished = differing_ids(
+        sync.client, table, loaded, living, _totals(sync, table, loaded)
+    )
     found = yield from _renewed(sync, table, missing, previous)
     # Records that the portal lists but does not return stay a difference, which the checks refuse.
     refused = sweep(sync.client, table, [(item - 1, item) for item in sorted(missing - found)])
     sync.counts[table.name].portal_total = ours + len(found) + len(refused) - len(vanished)
     return found, vanished
+
+
+def _totals(sync: Sync, table: EntityTable, loaded: Window) -> dict[Window, int]:
+    """The portal's counts at the start; above its highest ID then, nothing."""
+    totals = dict(sync.totals[table.name])
+    upper = max(sync.upper[table.name], loaded[0])
+    if upper < loaded[1]:
+        totals[upper, loaded[1]] = 0
+    return totals
 
 
 def _naming_vanished(sync: Sync, table: EntityTable) -> set[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
@@ -15,20 +15,19 @@ from pipelines.personal_data import protection
 
 
 def legacy_versions(sync: Sync, table: OwnedTable) -> Iterator[pl.DataFrame]:
-    """Changed versions; rows of deleted items stay, no model joins them."""
-    pii = sync.settings.pii
-    if table in DETAILS and pii == "none":
+    """Changed versions; rows of deleted items stay, no model joins them.
+
+    The rows that follow from the items wait until these are read.
+    """
+    if not sync.reads(table):
         return
-    protect = protection(pii)
+    protect = protection(sync.settings.pii)
     previous = sync.previous(table, "row_hash")
-    params = dict(table.params)
-    if pii != "full":
-        params["select"] = [name for name in params["select"] if name != "COMMENTS"]
     counts = sync.counts[table.name]
     living = set(previous["id"].to_list())
     floor = sync.part.floors[table.owner]
     seen: set[int] = set()
-    for rows in _rows(sync, table, params, living):
+    for rows in _rows(sync, table, living):
         rows = [row for row in rows if number_of(row, table.id_key, table.method) not in seen]
         if table in DETAILS:
             rows = [dict(protect(row)) for row in rows]
@@ -41,13 +40,12 @@ def legacy_versions(sync: Sync, table: OwnedTable) -> Iterator[pl.DataFrame]:
     counts.rows_living = len(living & sync.items[table.owner].living)
 
 
-def _rows(
-    sync: Sync, table: OwnedTable, params: Mapping[str, Any], living: set[int]
-) -> Iterator[list[dict[str, Any]]]:
-    to_id = sync.upper[table.owner]
-    if since := sync.since:
-        yield from sync.chunks(table, {**params, "filter": {">=DATE_MODIFY": since}}, to_id)
-    yield from sync.window(table, params, table.owner, to_id)
+def _rows(sync: Sync, table: OwnedTable, living: set[int]) -> Iterator[list[dict[str, Any]]]:
+    params = sync.legacy_params(table)
+    for walk in sync.legacy_changes(table):
+        yield from sync.chunks(table, walk)
+    yield from sync.window(table, params, table.owner, sync.upper[table.owner])
+    sync.client.clock.wait_for(sync.items_are_read)
     # Records that were hidden until now, or that others link to, have an old time of change; the
     # window of a full sync leaves out those older than the loaded history.
     floor = sync.part.floors[table.owner]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from pipelines.bitrix24.access import OAuth, Webhook
-from pipelines.bitrix24.client import Client, Command, number_of
+from pipelines.bitrix24.client import Answer, Client, Command, number_of
 from pipelines.bitrix24.entities import BAD_VALUE, ENTITIES, INSTANT, Table
 from pipelines.bitrix24.offsets import WrittenTimes
 from pipelines.errors import Bitrix24Error
@@ -102,34 +103,52 @@ class KnownRecords:
             first = frame.head(KNOWN_RECORDS)
             self.records[table.name] = dict(zip(first["id"], first["created_time"], strict=True))
 
-    def refuse_another_portal(
-        self, client: Client, written_times: WrittenTimes, accept_loss: bool
-    ) -> None:
-        """Requests the known records again, to check that it is the same portal.
-
-        Raises:
-            Bitrix24Error: other records have their IDs, or all are gone.
-        """
-        commands = {
-            table.name: Command(
+    @property
+    def commands(self) -> dict[str, Command]:
+        """The commands for the known records, without a count."""
+        return {
+            f"known_{table.name}": Command(
                 table.method,
                 {
                     **table.params,
                     "select": ["id", "createdTime"],
                     "order": {"id": "ASC"},
                     "filter": {"@id": sorted(self.records[table.name])},
+                    "start": -1,
                 },
             )
             for table in ENTITIES
             if self.records[table.name]
         }
+
+    def refuse_another_portal(
+        self,
+        client: Client,
+        written_times: WrittenTimes,
+        accept_loss: bool,
+        answers: Mapping[str, Answer],
+    ) -> None:
+        """Checks by the known records that it is the same portal.
+
+        Args:
+            answers: to `commands`.
+
+        Raises:
+            Bitrix24Error: other records have their IDs, or all are gone.
+        """
+        commands = self.commands
         if not commands:
             return
+        expected = {
+            f"known_{name}": len(records) for name, records in self.records.items() if records
+        }
+        found = client.lists(commands, "items", expected, answers)
         same = other = 0
-        for name, rows in client.lists(commands, "items").items():
+        for name, rows in found.items():
+            records = self.records[name.removeprefix("known_")]
             for row in rows:
                 written_times.note(row.get("createdTime"))
-                known = self.records[name].get(number_of(row, "id", "crm.item.list"))
+                known = records.get(number_of(row, "id", "crm.item.list"))
                 is_same = _instant(row.get("createdTime")) == known
                 same, other = same + is_same, other + (not is_same)
         if other > same:

@@ -31,8 +31,8 @@ def snapshot_versions(
 
 def open_activities(sync: Sync) -> Iterator[pl.DataFrame]:
     """All open activities; the parts of a first load leave them to the last one."""
-    if sync.part.goes_on and sync.last is not None:
+    if not sync.reads(ACTIVITIES):
         sync.counts[ACTIVITIES.name].rows_living = sync.previous(ACTIVITIES).height
         return
-    pages = sync.client.walk(ACTIVITIES.method, ACTIVITIES.params, None, "ID")
-    yield from snapshot_versions(sync, ACTIVITIES, [row for page in pages for row in page])
+    chunks = sync.chunks(ACTIVITIES, sync.activities)
+    yield from snapshot_versions(sync, ACTIVITIES, [row for rows in chunks for row in rows])

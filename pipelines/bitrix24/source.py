@@ -1,15 +1,16 @@
-"""The dlt source: a resource for each raw table, in the order of the sync.
+"""The dlt source: a resource for each raw table, read by streams side by side.
 
 Every raw table is a log of versions: only rows whose content differs from their last version are
 appended, and what left the portal gets a tombstone (`is_deleted`). Companies and contacts come
-before the leads and deals that link to them, items before their stage history, and `refreshes`
-last, so that a stopped sync stays invisible.
+before the leads and deals that link to them, items before what follows from them in other tables,
+and `refreshes` last, so that a stopped sync stays invisible.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import dlt
@@ -26,65 +27,107 @@ from pipelines.bitrix24.entities import (
     LEGACY,
     REFERENCE,
     SYNC_ORDER,
+    TABLES,
     Table,
 )
 from pipelines.bitrix24.items import item_versions, older_leads_of_deals
 from pipelines.bitrix24.legacy_lists import legacy_versions
 from pipelines.bitrix24.snapshots import open_activities, snapshot_versions
-from pipelines.bitrix24.stage_history import history_versions
+from pipelines.bitrix24.stage_history import History, history_rest, history_rows
+from pipelines.bitrix24.streams import Reading, Streams
 from pipelines.bitrix24.sync import Sync
 
 
-def logs(sync: Sync) -> Iterator[tuple[str, Table, Iterator[pl.DataFrame]]]:
-    """What is appended to each raw table: resource name, table, versions."""
-    for table in (FIELDS, *REFERENCE, AD_COSTS):
-        yield table.name, table, snapshot_versions(sync, table, sync.reference[table.name])
-    for entity in SYNC_ORDER:
-        yield entity.name, entity, item_versions(sync, entity)
+def streams(sync: Sync) -> dict[str, list[Reading]]:
+    """What is read side by side: stream → resource names and their frames, in order.
+
+    The portal limits each method by itself, so a stream has the tables of one method.
+    """
+
+    def reading(name: str, table: Table, frames: Callable[[], Iterator[pl.DataFrame]]) -> Reading:
+        return name, lambda: sync.counted(table, frames())
+
+    items: list[Reading] = [
+        reading(entity.name, entity, partial(item_versions, sync, entity)) for entity in SYNC_ORDER
+    ]
     if sync.part.floors[LEADS.name]:
-        yield "older_leads_of_deals", LEADS, older_leads_of_deals(sync)
+        items.append(reading(LEADS.name, LEADS, partial(older_leads_of_deals, sync)))
+    read = {history.name: History() for history in HISTORIES}
+    found: dict[str, list[Reading]] = {
+        "items": [*items, ("refreshes", partial(_end_of_items, sync))],
+        "histories": [
+            reading(history.name, history, partial(step, sync, history, read[history.name]))
+            for step in (history_rows, history_rest)
+            for history in HISTORIES
+        ],
+        "others": [
+            *(
+                reading(
+                    table.name,
+                    table,
+                    partial(snapshot_versions, sync, table, sync.reference[table.name]),
+                )
+                for table in (FIELDS, *REFERENCE, AD_COSTS)
+            ),
+            reading(ACTIVITIES.name, ACTIVITIES, partial(open_activities, sync)),
+        ],
+    }
     for legacy in LEGACY:
-        yield legacy.name, legacy, legacy_versions(sync, legacy)
-    for history in HISTORIES:
-        yield history.name, history, history_versions(sync, history)
-    yield ACTIVITIES.name, ACTIVITIES, open_activities(sync)
+        found.setdefault(legacy.method, []).append(
+            reading(legacy.name, legacy, partial(legacy_versions, sync, legacy))
+        )
+    return found
+
+
+def _end_of_items(sync: Sync) -> Iterator[pl.DataFrame]:
+    """Lets those go on that wait for the items."""
+    sync.client.clock.set(sync.items_are_read)
+    yield from ()
 
 
 @dlt.source(name="bitrix24", max_table_nesting=0)
-def bitrix24(sync: Sync, on_start: Callable[[], None]) -> Iterator[DltResource]:
+def bitrix24(sync: Sync, running: Streams, on_start: Callable[[], None]) -> Iterator[DltResource]:
     """The raw tables of one sync.
 
     Args:
+        running: the streams of the sync.
         on_start: called once dlt has started.
     """
-    for name, table, versions in logs(sync):
-        yield _resource(name, table, sync.counted(table, versions), on_start)
+    for table in TABLES:
+        yield _resource(table, running, on_start)
+    is_checked = False
 
     @dlt.resource(columns=_key("refresh_no", "entity"), write_disposition="append")
     def load_completeness() -> Iterator[Any]:
+        nonlocal is_checked
+        while not running.are_over:
+            yield None
         sync.refuse_changed_portal()
         yield completeness_rows(sync).to_arrow()
+        is_checked = True
 
     @dlt.resource(columns=_key("refresh_no"), write_disposition="append")
     def refreshes() -> Iterator[Any]:
+        while not is_checked:
+            yield None
         yield refresh_row(sync).to_arrow()
 
     yield load_completeness
     yield refreshes
 
 
-def _resource(
-    name: str, table: Table, frames: Iterable[pl.DataFrame], on_start: Callable[[], None]
-) -> DltResource:
+def _resource(table: Table, running: Streams, on_start: Callable[[], None]) -> DltResource:
     def versions() -> Iterator[Any]:
         on_start()
-        for frame in frames:
-            yield frame.to_arrow()
+        running.start()
+        # An empty frame creates the table with its types on the first refresh.
+        yield pl.DataFrame(schema=table.schema).to_arrow()
+        for frame in running.take(table.name):
+            yield None if frame is None else frame.to_arrow()
 
     return dlt.resource(
         versions,
-        name=name,
-        table_name=table.name,
+        name=table.name,
         columns=_key(*table.key, "refresh_no"),
         write_disposition="append",
     )

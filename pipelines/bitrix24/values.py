@@ -19,6 +19,7 @@ from pipelines.bitrix24.redaction import is_file, readable
 BAD_VALUE = (ValueError, TypeError, ArithmeticError, AttributeError, LookupError)
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
+MOST_DIGITS = 999
 # What PHP makes of a date that MySQL has as zeros.
 _NO_DATE = ("0000-00-00", "-0001-11-30")
 _RUSSIAN_DAY = re.compile(r"(\d\d)\.(\d\d)\.(\d{4})")
@@ -57,6 +58,11 @@ def decimal(value: Any) -> Decimal | None:
     """A number, which may come as text."""
     if value is None or value == "":
         return None
+    # What JSON holds is a number already; the exponent stays small, as the pattern demands.
+    if type(value) is Decimal and value.is_finite() and abs(value.adjusted()) < MOST_DIGITS:
+        return value
+    if type(value) is int:
+        return Decimal(value)
     if not _NUMBER.fullmatch(str(value)):
         raise ValueError("not a number")
     return Decimal(str(value))

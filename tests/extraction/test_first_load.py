@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import pytest
 from pipelines import refresh
 from pipelines.bitrix24 import first_load
 from pipelines.bitrix24.client import Client
-from pipelines.bitrix24.extract import Summary
+from pipelines.bitrix24.entities import TABLES
+from pipelines.bitrix24.extract import Summary, extract
 from pipelines.bitrix24.first_load import part_rows
 from pipelines.check import check, complete
 from pipelines.environment import ROOT
@@ -258,7 +260,9 @@ def test_a_portal_that_finds_nothing_by_creation_is_read_in_one_part(
     monkeypatch.setattr(
         first_load, "_created", lambda start: created(start and start + dt.timedelta(days=99_999))
     )
-    with pytest.raises(Bitrix24Error, match=r"filter by createdTime finds 0 of .* without --hist"):
+    with pytest.raises(
+        Bitrix24Error, match=r"createdTime does not find all leads .* without --hist"
+    ):
         load(portal, warehouse, history_from=dt.date(2026, 2, 1))
     assert load(portal, warehouse).history_from is None
     assert holds_everything(warehouse)
@@ -353,3 +357,26 @@ def test_a_killed_load_goes_on(portal: Portal, warehouse: Warehouse) -> None:
     for table, expected in (("leads", 400), ("lead_stage_history", 800), ("lead_addresses", 400)):
         query = f"select count(*), count(distinct id) from raw.{table} {completed}"
         assert rows(warehouse, query) == [(expected, expected)], table
+
+
+def test_side_by_side_and_one_by_one_give_the_same_raw_log(
+    portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first load in parts: the same versions in the same order."""
+    logs = []
+    for side_by_side in (True, False):
+        warehouse = Warehouse(tmp_path / f"data{side_by_side}")
+        with monkeypatch.context() as patched:
+            patched.setattr(refresh, "extract", partial(extract, side_by_side=side_by_side))
+            load(portal, warehouse)
+            assert holds_everything(warehouse)
+        logs.append(
+            {
+                table.name: rows(
+                    warehouse,
+                    f"select * exclude (_dlt_load_id) from raw.{table.name} order by rowid",
+                )
+                for table in TABLES
+            }
+        )
+    assert logs[0] == logs[1]

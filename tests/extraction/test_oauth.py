@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from pipelines.bitrix24.access import OAuth, Webhook, from_environment, without_secrets
-from pipelines.bitrix24.client import Client, Command
+from pipelines.bitrix24.client import Client, Command, Walk
 from pipelines.bitrix24.extract import extract
 from pipelines.environment import ROOT
 from pipelines.errors import AnotherRefreshIsRunning, Bitrix24Error, SettingsError
@@ -245,7 +245,8 @@ def test_a_token_that_expires_in_a_run_is_renewed_once(
 ) -> None:
     """The hour ends in the middle of a walk of batches: all 60 leads come, none twice."""
     reader = client(access(portal, warehouse))
-    pages = reader.walk("crm.item.list", {"entityTypeId": 1, "select": ["id"]}, "items", "id")
+    params = {"entityTypeId": 1, "select": ["id"]}
+    pages = reader.walk(Walk("crm.item.list", params, "items", "id"))
     found = [row["id"] for row in next(pages)]
     portal.set_now(HOUR_LATER)
     found += [row["id"] for page in pages for row in page]

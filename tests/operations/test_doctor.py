@@ -130,9 +130,9 @@ def test_a_sound_portal(portal: Portal, warehouse: Warehouse) -> None:
         "on the portal: leads 10, deals 2, contacts 0, companies 0, lead_addresses 10,"
         " lead_stage_history 60, deal_stage_history 0, activities 0"
     )
-    # 8 tables of a page each, lead_stage_history of two; 20 + 8 * (3 + 1) requests.
+    # 8 tables of a page each, lead_stage_history of two; 30 + 8 requests.
     assert ": 9 pages of 50 rows take the portal 0 s" in fine[-2]
-    assert fine[-2].endswith("52 requests at 2 a second 26 s")
+    assert fine[-2].endswith("38 requests at BITRIX24_REQUESTS_PER_SECOND=2 19 s")
     assert fine[-1] == "nothing is loaded yet: the first refresh reads everything"
 
 
@@ -194,20 +194,23 @@ def test_the_time_of_a_first_load() -> None:
             Load("leads", "crm.item.list", rows=1_000_000, page_seconds=0.05),
             Load("deals", "crm.item.list", rows=99_999, page_seconds=0.1),
             Load("lead_stage_history", "crm.stagehistory.list", rows=49, page_seconds=2.0),
-        ]
+        ],
+        per_second=2,
     )
     # Pages: 20,001 (the last one is empty), 2,000 and 1. crm.item.list: 20,001 * 0.05 + 200 s,
-    # of which it gets 432 s in every 600. Requests: 20 + 3 * 3 + 401 + 40 + 1.
+    # of which it gets 480 s in every 600, while the history is read. Requests: 30 + 401 + 40 + 1.
     assert found == Estimate(
         pages=22_002,
         executing=pytest.approx(1200.05 + 2),
-        requests=471,
+        requests=472,
         limited={"crm.item.list": pytest.approx(1200.05)},
-        seconds=pytest.approx(1200.05 * 600 / 432 + 2),
+        seconds=pytest.approx(1200.05 * 600 / 480),
     )
     # A quick portal is held back by the requests alone.
-    quick = estimate([Load("leads", "crm.item.list", rows=99_999, page_seconds=0.001)])
-    assert (quick.requests, quick.seconds, quick.limited) == (63, 31.5, {})
+    quick = [Load("leads", "crm.item.list", rows=99_999, page_seconds=0.001)]
+    for per_second, seconds in ((2, 35), (5, 14), (0, 2)):
+        found = estimate(quick, per_second)
+        assert (found.requests, found.seconds, found.limited) == (70, pytest.approx(seconds), {})
 
 
 def test_no_administrator(portal: Portal, warehouse: Warehouse) -> None:

@@ -16,6 +16,9 @@ import pytest
 
 from pipelines.bitrix24 import extract as extract_module
 from pipelines.bitrix24 import source
+from pipelines.bitrix24.entities import TABLES
+from pipelines.bitrix24.pace import Clock
+from pipelines.bitrix24.streams import Streams
 from pipelines.bitrix24.sync import Sync
 from pipelines.warehouse import Warehouse
 
@@ -61,14 +64,31 @@ class PlainLoader:
             connection.execute("commit")
 
 
-def plain_source(sync: Sync, _: Callable[[], None]) -> Iterator[tuple[str, pl.DataFrame]]:
-    """The rows of the dlt source, in its order."""
-    for _name, table, versions in source.logs(sync):
-        for frame in sync.counted(table, versions):
-            yield table.name, frame
+def plain_source(
+    sync: Sync, running: Streams, _: Callable[[], None]
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The rows of the dlt source."""
+    running.start()
+    sources = {table.name: running.take(table.name) for table in TABLES}
+    for table in TABLES:
+        yield table.name, pl.DataFrame(schema=table.schema)
+    while sources:
+        for name, frames in list(sources.items()):
+            try:
+                frame = next(frames)
+            except StopIteration:
+                del sources[name]
+                continue
+            if frame is not None:
+                yield name, frame
     sync.refuse_changed_portal()
     yield "load_completeness", source.completeness_rows(sync)
     yield "refreshes", source.refresh_row(sync)
+
+
+def one_by_one(streams: Any, clock: Clock, _: bool) -> Streams:
+    """Streams one after the other, so that drawn faults strike the same requests every time."""
+    return Streams(streams, clock, side_by_side=False)
 
 
 @contextmanager
@@ -76,4 +96,5 @@ def plain_refresh() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(extract_module, "bitrix24", plain_source)
         patch.setattr(extract_module, "raw_pipeline", PlainLoader)
+        patch.setattr(extract_module, "Streams", one_by_one)
         yield
