@@ -77,6 +77,7 @@ bench: setup ## measure a million leads; 600 random companies, 400 mixes of faul
 	$(PYTHON) -m scripts.benchmark_samples
 	$(PYTHON) -m scripts.benchmark_pages
 	$(PYTHON) -m scripts.benchmark_pages --phone
+	$(PYTHON) -m scripts.benchmark_queries
 	RANDOM_COMPANIES=600 RANDOM_SEED=1000 $(PYTHON) -m pytest --timeout 7200 tests/marts/test_random_companies.py
 	FAULT_MIXES=400 FAULT_SEED=1000 $(PYTHON) -m pytest -n 2 --dist loadgroup tests/chaos/test_faults.py
 	WITH_DBT=1 CRASHES=100 FULL_DISKS=12 $(PYTHON) -m pytest -s tests/chaos/test_crashes.py tests/chaos/test_full_disk.py
