@@ -21,6 +21,7 @@ from pipelines.settings import Settings
 from pipelines.spend import read_spend
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
+from tests.support.plain_refresh import plain_refresh
 from tests.support.raw_tables import query
 from tests.support.small_portal import lead, write_portal
 
@@ -376,8 +377,9 @@ def portal(tmp_path: Path) -> Iterator[Portal]:
 
 def read(portal: Portal, warehouse: Warehouse, settings: Settings) -> tuple[int, int, int]:
     """An extraction and its checks: rows of spend read, appended and living."""
-    summary = extract(Client(portal.webhook_url), warehouse, settings)
-    check(warehouse, settings)
+    with plain_refresh():
+        summary = extract(Client(portal.webhook_url), warehouse, settings)
+        check(warehouse, settings)
     counts = summary.counts["ad_costs"]
     assert (counts.portal_total, counts.requests) == (None, 0)
     return counts.rows_read, counts.rows_appended, counts.rows_living
