@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import subprocess
@@ -20,7 +21,7 @@ from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
 from pipelines.environment import ROOT
 from pipelines.errors import NotEnoughSpace, SettingsError
-from pipelines.settings import DBT_PROJECT, Settings
+from pipelines.settings import DBT_PROJECT, VALUES, Settings
 from pipelines.warehouse import Warehouse
 from scripts import demo
 from scripts.demo_portal import Portal, serve
@@ -214,9 +215,63 @@ def test_the_file_of_the_environment_overrides_the_defaults(
     monkeypatch.setenv("SETTINGS", str(path))
     loaded = Settings.load()
     assert (loaded.forgotten_lead_days, loaded.forgotten_deal_days) == (7, 14)
+    assert (loaded.folder, loaded.report_lang) == (tmp_path, "ru")
+    monkeypatch.setenv("REPORT_LANG", "en")
+    assert Settings.load().report_lang == "en"
     monkeypatch.setenv("SETTINGS", str(tmp_path / "none.yml"))
     with pytest.raises(SettingsError, match="cannot be read"):
         Settings.load()
+
+
+def test_columns_are_those_of_a_plain_spend_file() -> None:
+    plain = {"path": "a.csv", "format": "plain", "columns": {"date": "День", "cost": "Расход"}}
+    given = settings(spend=[plain, {"path": "b.csv", "format": "metrica"}]).spend
+    assert [files.columns is None for files in given] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("values", "reads"),
+    [({}, False), ({"keep_titles": True}, True), ({"pii": "full"}, True), ({"pii": "hash"}, False)],
+)
+def test_titles_are_read_where_they_or_all_data_are_allowed(
+    values: dict[str, Any], reads: bool
+) -> None:
+    assert settings(**values).reads_titles == reads
+
+
+def test_what_is_read_is_the_scope(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PII_HASH_KEY", "first-key-of-many-bytes")
+    allowed = {"pii": "none", "titles": False, "user_fields": [], "values": VALUES}
+    assert json.loads(settings().scope) == allowed
+    named = settings(user_fields=["UF_CRM_B", "UF_CRM_A"], city_field="UF_CRM_C")
+    assert json.loads(named.scope)["user_fields"] == ["UF_CRM_A", "UF_CRM_B", "UF_CRM_C"]
+    first = settings(pii="hash").scope
+    monkeypatch.setenv("PII_HASH_KEY", "second-key-of-many-bytes")
+    assert json.loads(first)["hash_key"] != json.loads(settings(pii="hash").scope)["hash_key"]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "erases"),
+    [
+        ({"pii": "none"}, {"pii": "full"}, False),
+        ({"pii": "hash"}, {"pii": "hash"}, False),
+        ({"pii": "hash"}, {"pii": "none"}, True),
+        ({"pii": "full"}, {"pii": "hash", "keep_titles": True}, True),
+        ({"keep_titles": True}, {}, True),
+        ({"keep_titles": True}, {"keep_titles": True}, False),
+        ({}, {"keep_titles": True}, False),
+    ],
+)
+def test_what_is_no_longer_allowed_is_erased(
+    before: dict[str, Any], now: dict[str, Any], erases: bool
+) -> None:
+    assert settings(**now).must_erase(settings(**before).scope) == erases
+
+
+def test_what_an_older_version_stored_is_erased() -> None:
+    older = json.loads(settings().scope) | {"values": 0}
+    assert settings().must_erase(json.dumps(older))
+    assert settings().must_erase(None)
 
 
 @pytest.mark.parametrize(
