@@ -290,6 +290,10 @@ def test_a_row_that_cannot_be_read_is_told_with_its_line(
             "Date,UTMSource,Expenses\n2026-03-01,Тёплый дом,1\n".encode().replace(b"\xbf", b""),
             "spend/a.csv, line 2: a letter is damaged",
         ),
+        (
+            "\nDate,UTMSource,Expenses\n2026-03-01,Тёплый,1\n".encode().replace(b"\xbf", b""),
+            "spend/a.csv, line 3: a letter is damaged",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_read_is_told(
@@ -321,6 +325,22 @@ def test_all_that_is_wrong_is_told_at_once(write: Write) -> None:
     assert lines[10] == "… and 5 more"
 
 
+@pytest.mark.parametrize(("wrong", "last"), [(10, "spend/a.csv, line 11: "), (11, "… and 1 more")])
+def test_ten_errors_are_told_and_the_number_of_others(write: Write, wrong: int, last: str) -> None:
+    lines = told(write(METRICA, {"a.csv": "Date,UTMSource,Expenses\n" + "soon,vk,1\n" * wrong}))
+    assert len(lines) == wrong
+    assert lines[-1].startswith(last)
+
+
+def test_a_total_of_a_plain_file_has_its_name_first_and_no_day(write: Write) -> None:
+    head = "Кампания;Клики;Расход (руб.);День\n"
+    totals = ";Итого;5\nВсего\nИтого;1;5;\n"
+    rows = read_spend(write(PLAIN, {"a.csv": f"{head}brand;1;5;01.03.2026\n{totals}"}))
+    assert [row["line_number"] for row in rows] == [2]
+    (line,) = told(write(PLAIN, {"a.csv": f"{head}brand;1;5;вчера\n{totals}"}))
+    assert line.startswith("spend/a.csv, line 2: День is 'вчера': write a day")
+
+
 GOOD = "Date,UTMSource,Expenses\n2026-03-01,vk,10\n2026-03-02,vk,20\n"
 
 
@@ -330,12 +350,15 @@ def test_a_path_that_fits_no_file_is_an_error(write: Write, folder: Path) -> Non
     (folder / "spend" / "gone.csv").symlink_to(folder / "lost.csv")
     (line,) = told(Settings.load(folder / "settings.yml"))
     assert line.startswith("spend/gone.csv cannot be read (No such file or directory)")
+    (line,) = told(write("spend: [{path: 'spend/**csv', format: metrica}]", {}))
+    assert line.startswith("setting spend.0.path = 'spend/**csv': Invalid pattern")
 
 
 def test_files_are_found_in_folders_and_named_as_the_settings_see_them(
     write: Write, folder: Path
 ) -> None:
     (folder / "spend" / "2026").mkdir()
+    (folder / "spend" / "folder.csv").mkdir()
     (folder / "spend" / "2026" / "a.csv").write_text(GOOD, encoding="utf-8")
     (folder.parent / "b.csv").write_text(GOOD, encoding="utf-8")
     paths = "spend: [{path: 'spend/**/*.csv', format: metrica}, {path: ../b.csv, format: metrica}]"
