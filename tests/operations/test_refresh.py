@@ -16,6 +16,7 @@ import duckdb
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from pipelines.bitrix24 import source
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
 from pipelines.environment import ROOT
@@ -447,16 +448,14 @@ def test_no_command_asks_for_another_address_than_the_portals(warehouse: Warehou
 def test_an_extraction_that_stops_half_way_is_invisible_to_build(
     portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The portal dies after the leads: nothing is loaded, and `build` says so."""
+    """The portal dies in the stage history: nothing is loaded, and `build` says so."""
     warehouse = Warehouse(tmp_path)
-    real = Client.batch
+    real = source.history_rest
 
-    def dies(client: Client, commands: Any, *taken: Any) -> Any:
-        if client.calls["crm.stagehistory.list"] > 0:
-            raise RuntimeError("the power is cut")
-        return real(client, commands, *taken)
+    def dies(*_: Any) -> Any:
+        raise RuntimeError("the power is cut")
 
-    monkeypatch.setattr(Client, "batch", dies)
+    monkeypatch.setattr(source, "history_rest", dies)
     with pytest.raises(PipelineStepFailed, match="the power is cut"):
         extract(Client(portal.webhook_url), warehouse, Settings.load())
     assert warehouse.last_refreshes() == []
@@ -465,7 +464,7 @@ def test_an_extraction_that_stops_half_way_is_invisible_to_build(
     assert done.returncode == 1
     assert "no refresh is completed yet" in done.stderr
 
-    monkeypatch.setattr(Client, "batch", real)
+    monkeypatch.setattr(source, "history_rest", real)
     summary = extract(Client(portal.webhook_url), warehouse, Settings.load())
     leads_read = summary.counts["leads"]
     assert leads_read.rows_living == leads_read.portal_total > 0
