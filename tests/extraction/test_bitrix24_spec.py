@@ -178,7 +178,7 @@ def calls(bitrix24_spec: Mapping[str, Any], tmp_path_factory: pytest.TempPathFac
             return answered
 
         portal.answer = noted  # type: ignore[method-assign]
-        client = Client(portal.webhook_url)
+        client = Client(portal.webhook_url, per_second=0)
         list(examine(client, warehouse, settings))
         since = extract(client, warehouse, settings, Options(history_from=BETWEEN))
         complete(warehouse, since.refresh_no)
