@@ -94,8 +94,8 @@ with kinds as (
             'Negative time on a stage',
             'Даты истории этапов спорят друг с другом. Исправить в CRM нельзя; учитывайте '
             || 'при чтении средних.',
-            'Dates of the stage history contradict each other. The CRM cannot correct them; averages '
-            || 'of days are less exact for it.'
+            'Dates of the stage history contradict each other. The CRM cannot correct them; '
+            || 'averages of days are less exact for it.'
         ),
         (
             12, 'unknown_stage', 'warning',
