@@ -10,6 +10,7 @@ import sqlglot
 from pipelines.environment import ROOT
 from scripts.mutation.pins import ERROR, GREEN, RED, load_pins, verdict
 from scripts.mutation.python_rules import mutants as python_mutants
+from scripts.mutation.python_tests import TESTS
 from scripts.mutation.sql_rules import HOMES, broken, folded, mutants, to_sql
 from scripts.mutation.unit_tests import UNNOTICED, models, unnoticed
 
@@ -108,17 +109,17 @@ def test_a_rule_of_a_macro_is_broken_in_its_home() -> None:
     query = f"with stated as ({once}), leads as ({once}) select * from stated cross join leads"
     parts = {name.split(" · ")[0] for name in changed(query, "int_ad_labels__matched")}
     assert parts == {"stated"}
-    assert {home.partition(".")[0] for home in HOMES.values()} <= set(models())
+    assert {home.partition(".")[0] for home in HOMES.values()} <= {*models(), *TESTS}
     macros = "".join(
         file.read_text(encoding="utf-8") for file in (ROOT / "dbt_project/macros").glob("*.sql")
     )
     assert all(macros.count(f"/* {macro} */") == 1 for macro in HOMES)
 
 
-def test_mutants_that_nothing_notices_have_a_reason_and_are_of_models_that_are() -> None:
+def test_mutants_that_nothing_notices_have_a_reason_and_are_of_what_is_broken() -> None:
     assert UNNOTICED.read_text(encoding="utf-8").startswith("# ")
     lines = unnoticed()
-    assert {line.split(" · ")[0] for line in lines} <= set(models())
+    assert {line.split(" · ")[0] for line in lines} <= {*models(), *TESTS}
     assert all(line.count(" · ") >= 3 for line in lines)
 
 
