@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def portal(folder: Path) -> Iterator[Portal]:
-    with serve(folder) as running:
+    with serve(folder, rate_limit=False) as running:
         yield running
 
 
@@ -68,7 +68,7 @@ def settings(**values: Any) -> Settings:
 
 
 def doctor(portal: Portal, warehouse: Warehouse, **values: Any) -> list[Finding]:
-    client = Client(portal.webhook_url, retry_seconds=0.01)
+    client = Client(portal.webhook_url, retry_seconds=0.01, sleep=lambda _: None)
     return list(examine(client, warehouse, settings(**values)))
 
 
