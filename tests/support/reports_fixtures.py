@@ -257,8 +257,7 @@ QUIET = """start => {
 
 def settle(page: Page) -> None:
     """Waits until the page is there and none of its blocks computes."""
-    # Asked at each frame, the page would draw frames for nothing else.
-    page.wait_for_function(QUIET, arg=time.monotonic_ns(), timeout=120_000, polling=50)
+    page.wait_for_function(QUIET, arg=time.monotonic_ns(), timeout=120_000)
 
 
 @contextmanager
