@@ -241,13 +241,14 @@ def chromium() -> Iterator[Browser]:
 
 
 # A change of a filter starts its queries a moment later: quiet is a tenth of a second without any.
-# Blocks far below the window wait until they come near.
+# Some are shown by no block of their own, but are in its links. Blocks far below the window wait until they come near.
 QUIET = """start => {
     const isNear = (node) => {
         const { top, bottom } = node.getBoundingClientRect();
         return bottom > -400 && top < window.innerHeight + 400;
     };
     const busy = document.querySelector('[data-page-rendered]') === null
+        || document.querySelector('[data-computing]') !== null
         || [...document.querySelectorAll('[data-state="computing"]')].some(isNear);
     const now = performance.now();
     if (busy || window.quiet?.start !== start) window.quiet = { start, since: now };
