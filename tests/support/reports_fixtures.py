@@ -241,7 +241,8 @@ def chromium() -> Iterator[Browser]:
 
 
 # A change of a filter starts its queries a moment later: quiet is a tenth of a second without any.
-# Some are shown by no block of their own, but are in its links. Blocks far below the window wait until they come near.
+# Some have no block of their own and stand in the links of others. Blocks far below the window wait
+# until they come near.
 QUIET = """start => {
     const isNear = (node) => {
         const { top, bottom } = node.getBoundingClientRect();
