@@ -241,15 +241,13 @@ def chromium() -> Iterator[Browser]:
 
 
 # A change of a filter starts its queries a moment later: quiet is a tenth of a second without any.
-# Some have no block of their own and stand in the links of others. Blocks far below the window wait
-# until they come near.
+# Blocks far below the window wait until they come near.
 QUIET = """start => {
     const isNear = (node) => {
         const { top, bottom } = node.getBoundingClientRect();
         return bottom > -400 && top < window.innerHeight + 400;
     };
     const busy = document.querySelector('[data-page-rendered]') === null
-        || document.querySelector('[data-computing]') !== null
         || [...document.querySelectorAll('[data-state="computing"]')].some(isNear);
     const now = performance.now();
     if (busy || window.quiet?.start !== start) window.quiet = { start, since: now };
