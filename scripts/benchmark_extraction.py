@@ -199,13 +199,23 @@ def read_pipelines(url: str, ca_file: str, folder: Path) -> int:
         return int(connection.execute("select count(distinct id) from raw.deals").fetchall()[0][0])
 
 
-def load_arrow(rows: int, folder: Path) -> int:
-    """Typed frames of deals into the raw log; the portal has no part in it."""
+def load_deals(frames: Callable[[], Iterator[Any]], folder: Path) -> int:
+    """Typed frames of deals into the raw log; how many rows it has then."""
     import dlt
 
-    from pipelines.bitrix24.entities import DEALS
     from pipelines.bitrix24.extract import raw_pipeline
     from pipelines.warehouse import Warehouse
+
+    warehouse = Warehouse(folder / "warehouse")
+    resource_of = dlt.resource(frames, name="deals", write_disposition="append")
+    raw_pipeline(warehouse).run(resource_of, loader_file_format="parquet")
+    with warehouse.connect() as connection:
+        return int(connection.execute("select count(*) from raw.deals").fetchall()[0][0])
+
+
+def load_arrow(rows: int, folder: Path) -> int:
+    """Frames of deals into the raw log; the portal has no part in it."""
+    from pipelines.bitrix24.entities import DEALS
 
     size = 20_000
     sample = DEALS.typed(deals(size).drop("contactIds").to_dicts(), 1)
@@ -214,11 +224,7 @@ def load_arrow(rows: int, folder: Path) -> int:
         for first in range(0, rows, size):
             yield sample.with_columns(pl.col("id") + first).to_arrow()
 
-    warehouse = Warehouse(folder / "warehouse")
-    resource_of = dlt.resource(frames, name="deals", write_disposition="append")
-    raw_pipeline(warehouse).run(resource_of, loader_file_format="parquet")
-    with warehouse.connect() as connection:
-        return int(connection.execute("select count(*) from raw.deals").fetchall()[0][0])
+    return load_deals(frames, folder)
 
 
 def bodies_of(rows: int) -> list[bytes]:
@@ -238,13 +244,10 @@ def bodies_of(rows: int) -> list[bytes]:
 
 def load_bytes(rows: int, folder: Path, bodies: Sequence[bytes]) -> int:
     """Answers of the portal into the raw log: decoded, typed, hashed, loaded."""
-    import dlt
     import requests
 
     from pipelines.bitrix24.client import Client, Walk
     from pipelines.bitrix24.entities import DEALS
-    from pipelines.bitrix24.extract import raw_pipeline
-    from pipelines.warehouse import Warehouse
 
     answers = iter(bodies)
 
@@ -267,11 +270,7 @@ def load_bytes(rows: int, folder: Path, bodies: Sequence[bytes]) -> int:
         if chunk:
             yield DEALS.typed(chunk, 1).to_arrow()
 
-    warehouse = Warehouse(folder / "warehouse")
-    resource_of = dlt.resource(frames, name="deals", write_disposition="append")
-    raw_pipeline(warehouse).run(resource_of, loader_file_format="parquet")
-    with warehouse.connect() as connection:
-        return int(connection.execute("select count(*) from raw.deals").fetchall()[0][0])
+    return load_deals(frames, folder)
 
 
 def child(*arguments: str, **environment: str) -> dict[str, Any]:
