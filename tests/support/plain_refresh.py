@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from math import inf
 from typing import Any
 
 import duckdb
+import pandas as pd
 import polars as pl
 import pytest
 
+from pipelines import check as check_module
 from pipelines.bitrix24 import extract as extract_module
 from pipelines.bitrix24 import source
 from pipelines.bitrix24.entities import TABLES
 from pipelines.bitrix24.pace import Clock
 from pipelines.bitrix24.streams import Streams
 from pipelines.bitrix24.sync import Sync
+from pipelines.check import MOST_FAILURES
+from pipelines.contract import Suite
 from pipelines.warehouse import Warehouse
 
 
@@ -91,9 +96,40 @@ def one_by_one(streams: Any, clock: Clock, _: bool) -> Streams:
     return Streams(streams, clock, side_by_side=False)
 
 
+class PlainEngine:
+    """Instead of Great Expectations: finds the values that a suite does not expect."""
+
+    def validate(
+        self, _: str, frame: Any, suite: Suite
+    ) -> Iterator[tuple[str, int, list[dict[str, Any]]]]:
+        rows = frame.to_pandas()
+        for name, kind, arguments in suite:
+            column = arguments["column"]
+            wrong = _unexpected(kind, rows[column], arguments)
+            shown = [one for one in dict.fromkeys(["entity", "record_id", column]) if one in rows]
+            found = rows.loc[wrong, shown]
+            yield name, len(found), found.head(MOST_FAILURES).to_dict("records")
+
+
+def _unexpected(kind: str, values: pd.Series[Any], arguments: dict[str, Any]) -> pd.Series[bool]:
+    if kind == "NotBeNull":
+        return values.isna()
+    if kind == "BeNull":
+        return values.notna()
+    if kind == "BeUnique":
+        return values.duplicated(keep=False) & values.notna()
+    if kind == "BeInSet":
+        return values.notna() & ~values.isin(arguments["value_set"])
+    if kind == "BeBetween":
+        least, most = arguments["min_value"], arguments.get("max_value", inf)
+        return values.notna() & ~values.between(least, most)
+    raise ValueError(kind)
+
+
 @contextmanager
 def plain_refresh() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(check_module, "Engine", PlainEngine)
         patch.setattr(extract_module, "bitrix24", plain_source)
         patch.setattr(extract_module, "raw_pipeline", PlainLoader)
         patch.setattr(extract_module, "Streams", one_by_one)
