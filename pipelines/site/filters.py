@@ -90,6 +90,7 @@ FILTERS = (
         options="select kind as value, label_ru, label_en from quality.issue_kinds"
         " where kind in (select kind from quality.issues) order by sort_order",
     ),
+    _codes("success_like", {"deals": "is_on_success_like_stage"}, "false", "true"),
     _codes("severity", {"issues": "severity"}, "error", "warning", "info"),
     Filter(
         "issue_entity",

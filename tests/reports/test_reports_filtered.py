@@ -17,7 +17,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from pipelines.metric_sql import filled
 from tests.reports.test_page_figures import PERIODS, front_matter
-from tests.support.reports_fixtures import Sites, settle
+from tests.support.reports_fixtures import Sites, settle, visit
 
 OpenPage = Callable[..., Page]
 
@@ -218,14 +218,12 @@ def test_the_list_shows_what_the_link_promised(
         for name in ("leads_received", "sales_of_leads_period")
     ]
     found = [(one.inner_text(), one.evaluate("one => one.href")) for one in hrefs]
-    page.goto(f"{company}/sales/")
-    settle(page)
+    visit(page, f"{company}/sales/")
     one = page.locator('[data-block="strip"] [data-figure="sales_period"] .tile-value a')
     found.append((one.inner_text(), one.evaluate("one => one.href")))
     assert [urlsplit(href).path for _, href in found] == ["/leads/", "/lead_deals/", "/deals/"]
     for text, href in found:
-        page.goto(href)
-        settle(page)
+        visit(page, href)
         expect(page.locator("[data-records-count] strong")).to_have_text(text)
 
 
@@ -261,8 +259,7 @@ def test_deals_without_a_lead_are_chosen_where_that_filters_them(
     expect(row.locator("button.cell")).to_have_count(0)
     row.locator("td").first.click()
     assert "source=" not in page.url
-    page.goto(f"{company}/money/?period=allTime")
-    settle(page)
+    visit(page, f"{company}/money/?period=allTime")
     row = row_of(page.locator('[data-block="sources"]'), "без лида")
     row.locator("button.cell").click()
     settle(page)
@@ -309,11 +306,9 @@ def test_a_finished_month_is_compared_with_the_one_before(
     change = '[data-block="strip"] [data-figure="sales_period"] .tile-change'
     page = open_page(company, "/sales/?period=previousMonth")
     expect(page.locator(change)).to_contain_text(f"к {january}")
-    page.goto(f"{company}/sales/?from=2026-02-01&to=2026-02-28")
-    settle(page)
+    visit(page, f"{company}/sales/?from=2026-02-01&to=2026-02-28")
     expect(page.locator(change)).to_contain_text(f"к {january}")
-    page.goto(f"{company}/sales/")
-    settle(page)
+    visit(page, f"{company}/sales/")
     chart = page.locator('[data-block="customers"]')
     chart.get_by_role("button", name="Таблица").click()
     chart.locator("tbody button.cell").nth(-2).click()
@@ -337,8 +332,7 @@ def test_stage_figures_of_a_pipeline_stay_when_it_is_chosen(
         return [row.locator("td").all_inner_texts() for row in table.all()]
 
     whole = [row for row in rows() if row[0] == pipeline]
-    page.goto(f"{company}{address}&{urlencode({'pipeline': pipeline})}")
-    settle(page)
+    visit(page, f"{company}{address}&{urlencode({'pipeline': pipeline})}")
     assert rows() == whole
     assert whole
 
@@ -381,8 +375,7 @@ def test_a_matrix_over_time_has_every_month(open_page: OpenPage, company: str, s
 def test_the_period_is_off_where_it_does_not_count(open_page: OpenPage, company: str) -> None:
     page = open_page(company, "/forgotten/?period=previousMonth")
     expect(page.locator(".filters .pill.off").first).to_be_visible()
-    page.goto(f"{company}/sales/?period=previousMonth")
-    settle(page)
+    visit(page, f"{company}/sales/?period=previousMonth")
     expect(page.locator('[data-block="oldest"] [data-note]')).to_contain_text(
         "за всё время, период не учитывается"
     )

@@ -11,10 +11,10 @@ from typing import Any
 import duckdb
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from pipelines.site.shell import REPORTS
-from tests.support.reports_fixtures import PAGES, Sites, opening, settle
+from tests.support.reports_fixtures import PAGES, Sites, Tabs, opening, settle
 
 OpenPage = Callable[..., Page]
 
@@ -140,9 +140,9 @@ def opened(open_page: OpenPage, sites: Sites, language: str, route: str) -> Page
 
 
 @pytest.fixture(scope="module", params=PAGES)
-def russian(request: pytest.FixtureRequest, chromium: Browser, sites: Sites) -> Iterator[Page]:
+def russian(request: pytest.FixtureRequest, tabs: Tabs, sites: Sites) -> Iterator[Page]:
     """Each Russian page, opened once for the tests that only look at it."""
-    with opening(chromium) as open_page:
+    with opening(tabs) as open_page:
         yield opened(open_page, sites, "ru", request.param)
 
 

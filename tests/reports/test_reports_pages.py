@@ -23,7 +23,7 @@ from pipelines.report import report, write_data
 from pipelines.site.shell import Shell
 from pipelines.warehouse import Warehouse
 from tests.support.report_portals import HOSTILE_CAMPAIGN, HOSTILE_SOURCE, HOSTILE_TITLES
-from tests.support.reports_fixtures import FRESH, PAGES, Sites, built_shell, settle
+from tests.support.reports_fixtures import FRESH, PAGES, Sites, built_shell, settle, visit
 
 OpenPage = Callable[..., Page]
 
@@ -85,7 +85,7 @@ READ_DEFINITIONS = """async (metrics) => {
 def test_each_page_has_its_moment_the_menu_and_definitions(
     open_page: OpenPage, company: str, marts: duckdb.DuckDBPyConnection, route: str
 ) -> None:
-    page = open_page(company, route)
+    page = open_page(company, route, fresh=True)
     expect(page.locator("[data-as-of]")).to_have_text("Данные на 31.03.2026 20:00, время портала")
     expect(page.locator("[data-banner]")).to_have_count(0)
     links = page.locator("header nav a").evaluate_all(
@@ -151,7 +151,7 @@ def test_banner_over_stale_data(
     open_page: OpenPage, company: str, status_file: Path, change: dict[str, str], text: str
 ) -> None:
     status_file.write_text(json.dumps({**FRESH, **change}))
-    page = open_page(company, "/definitions/")
+    page = open_page(company, "/definitions/", fresh=True)
     expect(page.locator("[data-banner]")).to_have_text(
         f"{text}. Показаны данные на 15.06.2030 00:00."
     )
@@ -162,7 +162,7 @@ def test_no_banner_just_before_data_are_stale(
 ) -> None:
     """By hand: 36 hours before noon UTC of 15 June are midnight of 14 June."""
     status_file.write_text(json.dumps({**FRESH, "as_of": "2030-06-14T00:01:00+00:00"}))
-    page = open_page(company, "/definitions/")
+    page = open_page(company, "/definitions/", fresh=True)
     expect(page.locator("[data-banner]")).to_have_count(0)
 
 
@@ -355,8 +355,7 @@ def test_ctrl_adds_a_row_and_alt_leaves_it_out(
     rows.nth(1).locator("button.cell").click(modifiers=["Control"])
     expect_received(page, one(marts, f"{counted} source_name = ?", first))
     undo(page)
-    page.goto(f"{company}/marketing/?period=allTime")
-    settle(page)
+    visit(page, f"{company}/marketing/?period=allTime")
     rows.nth(2).locator("button.cell").click(modifiers=["Alt"])
     expect(chips(page)).to_contain_text("без")
     expect_received(page, one(marts, f"{counted} source_name is distinct from ?", third))
@@ -445,8 +444,7 @@ def test_what_strangers_wrote_does_nothing(open_page: OpenPage, company: str) ->
         expect(count).to_have_text("0")
         expect(page.locator('[data-block="leads"] [data-empty]')).to_be_visible()
     for route in ("/", "/sales/", "/marketing/", "/money/", "/forgotten/", "/quality/", "/bridge/"):
-        page.goto(f"{company}{route}?period=allTime")
-        settle(page)
+        visit(page, f"{company}{route}?period=allTime")
         for chart in page.locator(".plot").all():
             hover_over(page, chart)
         assert page.evaluate("window.planted") is None, route
@@ -573,7 +571,7 @@ def test_a_user_field_is_a_breakdown(
 
 def test_a_page_by_the_keyboard(open_page: OpenPage, company: str) -> None:
     """Skip link, popovers with Esc, rows of a table."""
-    page = open_page(company, "/marketing/")
+    page = open_page(company, "/marketing/", fresh=True)
     page.keyboard.press("Tab")
     expect(page.locator("a.skip")).to_be_focused()
     page.keyboard.press("Enter")

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.report_portals import MANAGERS, SOURCES
-from tests.support.reports_fixtures import PAGES, Sites, settle
+from tests.support.reports_fixtures import PAGES, Sites, settle, visit
 
 OpenPage = Callable[..., Page]
 
@@ -59,7 +59,7 @@ def test_a_portal_with_little_in_it(
     if portal == "one_day":
         expect(marked).to_contain_text("записи, созданные с 31.03.2026")
     every_state(page)
-    page.goto(f"{address}{route}?period=allTime")
+    visit(page, f"{address}{route}?period=allTime")
     check(page)
 
 
@@ -73,8 +73,7 @@ def test_an_empty_portal_has_zeros_and_dashes(open_page: OpenPage, sites: Sites)
     assert figure(page, "tiles", "leads_received") == "0"
     assert figure(page, "tiles", "lead_to_quality_rate_cohort") == "—"
     assert figure(page, "tiles", "sales_amount_period") == "0 ₽"
-    page.goto(f"{sites.address('empty')}/sales/")
-    settle(page)
+    visit(page, f"{sites.address('empty')}/sales/")
     assert figure(page, "strip", "sales_period") == "0"
     assert figure(page, "strip", "average_sale_period") == "—"
 
@@ -88,12 +87,10 @@ def test_a_portal_without_leads_says_so(open_page: OpenPage, sites: Sites) -> No
     assert figure(page, "tiles", "potential_amount") == "500 ₽"
     assert figure(page, "tiles", "potential_amount", ".tile-below strong") == "1"
     for route in ("/sales/", "/marketing/", "/money/", "/leads/", "/bridge/"):
-        page.goto(address + route)
-        settle(page)
+        visit(page, address + route)
         expect(page.get_by_text("лидов нет").first).to_be_visible()
     for route in ("/", "/sales/", "/marketing/", "/forgotten/"):
-        page.goto(address + route)
-        settle(page)
+        visit(page, address + route)
         expect(page.locator('[data-figure^="lead"]')).to_have_count(0)
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from pipelines import report
 from pipelines.settings import Settings
-from tests.support.reports_fixtures import FRESH, PUBLICATION, built_shell, serve, settle
+from tests.support.reports_fixtures import FRESH, PUBLICATION, built_shell, serve, visit
 from tests.support.restated_march import publish_march_twice
 
 OpenPage = Callable[..., Page]
@@ -42,8 +42,7 @@ def test_the_page_tells_month_figure_and_records(open_page: OpenPage, address: s
     expect(sold).to_contain_text("3 300")
     expect(sold).to_contain_text("3 900")
     expect(sold).to_contain_text("новый курс: 1")
-    page.goto(f"{address}/quality/?restated_record_search=передано")
-    settle(page)
+    visit(page, f"{address}/quality/?restated_record_search=передано")
     page.locator("#restated").scroll_into_view_if_needed()
     records = page.locator('[data-block="restated_records"] tbody tr')
     expect(records).to_have_count(1)
@@ -57,6 +56,5 @@ def test_the_overview_says_that_its_month_has_changed(open_page: OpenPage, addre
     page = open_page(address)
     told = page.locator("[data-restated] a")
     expect(told).to_have_attribute("href", "/quality/#restated")
-    page.goto(f"{address}/?period=thisMonth")
-    settle(page)
+    visit(page, f"{address}/?period=thisMonth")
     expect(told).to_have_count(0)

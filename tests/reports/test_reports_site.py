@@ -24,7 +24,7 @@ from pipelines.metric_sql import filled
 from scripts.benchmark_pages import Line
 from scripts.screenshots import served
 from tests.reports.test_page_figures import condition, front_matter
-from tests.support.reports_fixtures import FRESH, PAGES, Sites, settle
+from tests.support.reports_fixtures import FRESH, PAGES, Sites, settle, visit
 
 pytestmark = pytest.mark.site
 
@@ -151,8 +151,7 @@ def test_figures_follow_period_and_filters(
     page.locator('[data-preset="previousMonth"]').click()
     expect_figures(page, data.figures(route, FEBRUARY))
     manager = second(data, "manager")
-    page.goto(f"{company}{route}?{urlencode({'period': 'previousMonth', 'manager': manager})}")
-    settle(page)
+    visit(page, f"{company}{route}?{urlencode({'period': 'previousMonth', 'manager': manager})}")
     expect_figures(page, data.figures(route, FEBRUARY, manager=manager))
     page.locator('[data-chip="manager"]').click()
     expect_figures(page, data.figures(route, FEBRUARY))
@@ -206,8 +205,7 @@ def test_wrong_addresses_change_nothing(open_page: OpenPage, company: str, data:
     page = open_page(company, "/?from=2026-02-31&to=' or true --&unknown=1")
     expect(page.locator('[data-chip="period"]')).to_contain_text("01.03.2026 – 31.03.2026")
     expect_figures(page, data.figures("/", MARCH))
-    page.goto(f"{company}/?{urlencode({'source': chr(39) + ' or true --'})}")
-    settle(page)
+    visit(page, f"{company}/?{urlencode({'source': chr(39) + ' or true --'})}")
     expect_figures(page, data.figures("/", MARCH, source="' or true --"))
 
 
@@ -232,8 +230,7 @@ def test_the_reference_month(open_page: OpenPage, company: str) -> None:
     assert shown["processing_days_avg"] == 5
     assert shown["deals_created"] == 373
     assert shown["sales_period"] == 11
-    page.goto(f"{company}/sales/")
-    settle(page)
+    visit(page, f"{company}/sales/")
     text = page.locator("#content").inner_text().replace("\u202f", " ").replace("\xa0", " ")
     assert "0,79 %" in text
     assert "18,1 %" in text

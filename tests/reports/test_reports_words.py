@@ -23,7 +23,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from tests.support.hostile_portal import COMMON, LABELS
 from tests.support.hostile_words import BLANKS, LONG, WORDS, names, shown
-from tests.support.reports_fixtures import PAGES, Sites, settle
+from tests.support.reports_fixtures import PAGES, Sites, settle, visit
 
 OpenPage = Callable[..., Page]
 
@@ -292,7 +292,7 @@ def tables(page: Page) -> list[dict[str, list[str]]]:
 def counts(page: Page, records: int, **chosen: list[str]) -> None:
     """The list of leads comes to this number of records under filters that the address names."""
     address = page.url.split("?")[0]
-    page.goto(f"{address}?{urlencode({'period': 'allTime', **chosen}, doseq=True)}")
+    visit(page, f"{address}?{urlencode({'period': 'allTime', **chosen}, doseq=True)}")
     count = page.locator("[data-records-count] strong")
     expect(count, str(chosen)).to_have_text(str(records), timeout=PATIENCE_SECONDS * 1000)
 
@@ -308,7 +308,7 @@ def test_no_word_stops_a_page(open_page: OpenPage, sites: Sites, route: str) -> 
     """As it opens and for all time; the fixture fails on any error, dialog or foreign request."""
     page = open_page(sites.address("words"), route)
     nothing_ran(page)
-    page.goto(f"{sites.address('words')}{route}?period=allTime")
+    visit(page, f"{sites.address('words')}{route}?period=allTime")
     expand(page)
     nothing_ran(page)
     assert page.get_by_text("Ошибка запроса").count() == 0

@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
 from playwright.sync_api import (
     Browser,
-    BrowserContext,
     ConsoleMessage,
     Page,
     expect,
@@ -260,30 +260,91 @@ def settle(page: Page) -> None:
     page.wait_for_function(QUIET, arg=time.monotonic_ns(), timeout=120_000)
 
 
-@contextmanager
-def opening(chromium: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens pages of a site and fails at the end on any console error, dialog or foreign request.
+# As the router follows the history: the engine and what the page remembers stay. By way of an
+# address without a page, so that nothing of the last one is open, chosen or scrolled.
+FOLLOW = """async ([root, url]) => {
+    for (const next of [`${root}/nowhere/`, url]) {
+        history.pushState(null, '', next);
+        dispatchEvent(new PopStateEvent('popstate'));
+        await new Promise((done) => setTimeout(done));
+    }
+    document.activeElement?.blur();
+    scrollTo(0, 0);
+}"""
 
-    The function takes the site's address, a path, a part of the console error that the test
-    expects, and Playwright's context options (timezone_id, viewport, color_scheme). The page's
-    clock runs from noon UTC of 15 June 2030: no figure may depend on it.
-    """
-    contexts: list[BrowserContext] = []
-    problems: list[str] = []
 
-    def open_(
-        address: str, path: str = "/", expected_error: str | None = None, **options: Any
-    ) -> Page:
+def visit(page: Page, url: str) -> None:
+    """Goes to another address of the site that is open, without loading it anew, and settles."""
+    parts = urlsplit(url)
+    page.evaluate(FOLLOW, [f"{parts.scheme}://{parts.netloc}", url])
+    settle(page)
+
+
+# Each holds an engine.
+KEPT_TABS = 3
+
+
+class Tabs:
+    """Pages of sites that stay open from test to test, as a reader keeps them: the engine of each
+    starts once."""
+
+    def __init__(self, chromium: Browser) -> None:
+        self._chromium = chromium
+        self._kept: dict[str, tuple[Page, list[str]]] = {}
+
+    def open(
+        self,
+        address: str,
+        path: str = "/",
+        *,
+        fresh: bool = False,
+        expected_error: str | None = None,
+        **options: Any,
+    ) -> tuple[Page, list[str]]:
+        """A page of a site, settled, and what went wrong on it since.
+
+        Args:
+            fresh: Loaded anew, in a context of its own that the caller closes.
+            expected_error: A part of the console error that is none; of a fresh page.
+            options: Playwright's of the context: timezone_id, viewport, color_scheme.
+        """
+        options = {"viewport": {"width": 1400, "height": 900}, "locale": "ru-RU", **options}
+        if fresh or expected_error:
+            return self._load(address, path, expected_error, options)
+        key = json.dumps([address, options], sort_keys=True)
+        if key not in self._kept:
+            while len(self._kept) >= KEPT_TABS:
+                page, _ = self._kept.pop(next(iter(self._kept)))
+                page.context.close()
+            self._kept[key] = self._load(address, path, None, options)
+            return self._kept[key]
+        # The newest stays longest.
+        page, problems = self._kept[key] = self._kept.pop(key)
+        page.set_viewport_size(options["viewport"])
+        page.emulate_media(color_scheme=options.get("color_scheme", "light"))
+        page.evaluate("localStorage.clear()")
+        visit(page, address + path)
+        return page, problems
+
+    def drop(self, page: Page) -> None:
+        """Closes a page on which something went wrong."""
+        self._kept = {key: kept for key, kept in self._kept.items() if kept[0] is not page}
+        page.context.close()
+
+    def keeps(self, page: Page) -> bool:
+        return any(kept is page for kept, _ in self._kept.values())
+
+    def _load(
+        self, address: str, path: str, expected_error: str | None, options: dict[str, Any]
+    ) -> tuple[Page, list[str]]:
+        problems: list[str] = []
+
         def record(message: ConsoleMessage) -> None:
             expected = expected_error is not None and expected_error in message.text
             if message.type == "error" and not expected:
                 problems.append(message.text)
 
-        context = chromium.new_context(
-            **{"viewport": {"width": 1400, "height": 900}, "locale": "ru-RU", **options}
-        )
-        contexts.append(context)
-        page = context.new_page()
+        page = self._chromium.new_context(**options).new_page()
         page.clock.install(time="2030-06-15T12:00:00Z")
         page.on("console", record)
         page.on("pageerror", lambda error: problems.append(str(error)))
@@ -295,16 +356,39 @@ def opening(chromium: Browser) -> Iterator[Callable[..., Page]]:
         )
         page.goto(address + path)
         settle(page)
-        return page
+        return page, problems
+
+
+@pytest.fixture(scope="session")
+def tabs(chromium: Browser) -> Tabs:
+    """The pages that tests open, one after another."""
+    return Tabs(chromium)
+
+
+@contextmanager
+def opening(tabs: Tabs) -> Iterator[Callable[..., Page]]:
+    """Opens pages as `Tabs.open` does, and fails at the end on any console error, dialog or foreign
+    request.
+
+    The page's clock runs from noon UTC of 15 June 2030: no figure may depend on it.
+    """
+    opened: list[tuple[Page, list[str]]] = []
+
+    def open_(address: str, path: str = "/", **options: Any) -> Page:
+        opened.append(tabs.open(address, path, **options))
+        return opened[-1][0]
 
     yield open_
-    for context in contexts:
-        context.close()
-    assert problems == []
+    found = []
+    for page, problems in opened:
+        found += problems
+        if problems or not tabs.keeps(page):
+            tabs.drop(page)
+    assert found == []
 
 
 @pytest.fixture
-def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
+def open_page(tabs: Tabs) -> Iterator[Callable[..., Page]]:
     """Pages of a test, as `opening` opens them."""
-    with opening(chromium) as open_:
+    with opening(tabs) as open_:
         yield open_
