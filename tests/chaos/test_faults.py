@@ -48,7 +48,7 @@ from pipelines.warehouse import Warehouse
 from scripts.demo_portal import FAULTS, Fault, HttpAnswer, HttpRequest, Portal, serve
 from scripts.demo_portal.events import people_work
 from tests.support.compiled_models import compiled_models
-from tests.support.plain_refresh import plain_refresh
+from tests.support.plain_refresh import opened_once, plain_refresh
 from tests.support.small_portal import USERS, deal, deal_visit, lead, lead_visit, write_portal
 
 MIXES = int(os.environ.get("FAULT_MIXES", "4"))
@@ -200,8 +200,7 @@ def portal_states(
 
 def log(warehouse: Warehouse, table: str, columns: str, key: str = "id") -> list[tuple[Any, ...]]:
     """The latest version of each key among completed refreshes, if it is not a tombstone."""
-    with duckdb.connect(str(warehouse.database), read_only=True) as connection:
-        connection.execute("set timezone = 'UTC'")
+    with warehouse.connect() as connection:
         doubled = connection.execute(
             f"select {key}, refresh_no from raw.{table} group by all having count(*) > 1"
         ).fetchall()
@@ -217,7 +216,7 @@ def log(warehouse: Warehouse, table: str, columns: str, key: str = "id") -> list
 def completed(warehouse: Warehouse) -> list[tuple[Any, ...]]:
     if not warehouse.database.exists():
         return []
-    with duckdb.connect(str(warehouse.database), read_only=True) as connection:
+    with warehouse.connect() as connection:
         if not connection.execute(
             "from duckdb_tables() where schema_name = 'raw' and table_name = 'refreshes'"
         ).fetchall():
@@ -282,7 +281,7 @@ def assert_equal(portal: Portal, warehouse: Warehouse) -> None:
 
 @pytest.fixture
 def plain_loader() -> Iterator[None]:
-    with plain_refresh():
+    with plain_refresh(), opened_once():
         yield
 
 
