@@ -21,7 +21,6 @@ from pathlib import Path
 import click
 import pytest
 import yaml
-from dbt.cli.main import dbtRunner
 from tqdm import tqdm
 
 from pipelines.environment import ROOT
@@ -102,6 +101,9 @@ class Copy:
             "DBT_PROFILES_DIR": project,
             "DBT_PROJECT_DIR": project,
         }
+        # Late: it takes two seconds, and most who import this module run no dbt.
+        from dbt.cli.main import dbtRunner
+
         self._runner = dbtRunner()
         self._dbt("run")
 

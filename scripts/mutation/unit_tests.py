@@ -19,7 +19,6 @@ from unittest import mock
 
 import duckdb
 import sqlglot
-from dbt.cli.main import dbtRunner
 from sqlglot import exp
 
 from pipelines.settings import DBT_PROJECT
@@ -151,6 +150,9 @@ def _passed_unit_tests(folder: Path, chosen: Iterable[str]) -> list[Any]:
     selected = [f"{model},test_type:unit" for model in chosen]
     project = str(DBT_PROJECT)
     with mock.patch.dict(os.environ, {"WAREHOUSE_DIR": str(folder), "DBT_PROFILES_DIR": project}):
+        # Late: it takes two seconds, and most who import this module run no dbt.
+        from dbt.cli.main import dbtRunner
+
         done = dbtRunner().invoke(
             [
                 *("--quiet", "--log-level", "none", "--log-level-file", "none"),

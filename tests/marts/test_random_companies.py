@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import polars as pl
@@ -60,6 +60,7 @@ COMPANIES = int(os.environ.get("RANDOM_COMPANIES", "120"))
 # fourth metric, another fourth for each next grouping; with more companies (`make bench`), for all.
 ASKED = 4 if COMPANIES <= 120 else 1
 SEED = int(os.environ.get("RANDOM_SEED", "1"))
+T = TypeVar("T")
 PERIOD = (dt.date(2026, 1, 1), dt.date(2026, 3, 31))
 # A quarter, a month, its last day, and a day on which a sync found records gone.
 BRIDGED = [
@@ -693,11 +694,21 @@ def test_no_join_compares_all_rows_with_all_others(builds: dict[str, Build]) -> 
     assert {name: joins for name, joins in found.items() if "fct_lead_ages" not in name} == {}
 
 
+def under(name: str, asked: Sequence[T], shift: int) -> Sequence[T]:
+    """What is asked under these settings: no SQL depends on them, so with few companies each query
+    is asked under one, by another seed under another; with more, under all."""
+    if ASKED == 1:
+        return asked
+    first = ([*SETTINGS].index(name) + SEED + shift) % len(SETTINGS)
+    return asked[first :: len(SETTINGS)]
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_metricflow_equals_the_calculation(
     builds: dict[str, Build], compiled: list[tuple[Query, str]], name: str
 ) -> None:
-    found = [line for query, sql in compiled for line in unequal(builds[name], query, sql)]
+    asked = under(name, compiled, shift=0)
+    found = [line for query, sql in asked for line in unequal(builds[name], query, sql)]
     assert not found, shown(name, found)
 
 
@@ -707,7 +718,7 @@ def test_pages_and_workbooks_ask_for_the_same(builds: dict[str, Build], name: st
     folder = builds[name].warehouse.directory
     layer = SemanticLayer.load(folder / "dbt" / "semantic_manifest.json")
     found = []
-    for query in queries(manifest(folder)):
+    for query in under(name, queries(manifest(folder)), shift=2):
         if query.view:
             continue
         where = (

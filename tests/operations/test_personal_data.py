@@ -176,6 +176,7 @@ TITLES = "select title from marts.fct_leads union all select title from marts.fc
 
 
 @pytest.mark.site
+@pytest.mark.usefixtures("without_dbt")
 def test_by_default_nothing_personal_is_asked_for_or_written(
     portal: Portal,
     tmp_path: Path,

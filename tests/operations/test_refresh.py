@@ -49,6 +49,7 @@ TOLD_NOT_TO_TELL = {
 }
 T0 = "2026-03-01T10:00:00+03:00"
 LATER = "2026-04-02T12:00:00+03:00"
+KEY = "planted-hash-key-of-theirs"
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,8 @@ def run_file(warehouse: Warehouse) -> dict[str, Any]:
 
 
 def test_a_refresh_publishes_and_tells_what_it_did(portal: Portal, warehouse: Warehouse) -> None:
-    done = process(warehouse, "refresh", "--no-report", BITRIX24_WEBHOOK_URL=portal.webhook_url)
+    secrets = {"BITRIX24_WEBHOOK_URL": portal.webhook_url, "PII_HASH_KEY": KEY}
+    done = process(warehouse, "refresh", "--no-report", **secrets)
     assert done.returncode == 0, done.stderr
     run = run_file(warehouse)
     assert (run["status"], run["exit_code"], run["refresh_no"]) == ("published", 0, 1)
@@ -170,10 +172,11 @@ def test_published_files_hold_no_raw_data_and_open_in_older_engines(
         ).fetchall()
     assert tags["storage_version"].startswith("v1.4.0")
     assert {name for (name,) in schemas} <= {"marts", "metrics", "quality"}
-    secret = portal.webhook_url.rstrip("/").split("/")[-1].encode()
+    secrets = [portal.webhook_url.rstrip("/").split("/")[-1], KEY]
     for path in warehouse.directory.rglob("*"):
         if path.is_file():
-            assert secret not in path.read_bytes(), path
+            content = path.read_bytes()
+            assert not any(secret.encode() in content for secret in secrets), path
 
 
 def test_every_published_table_view_and_column_is_described(warehouse: Warehouse) -> None:

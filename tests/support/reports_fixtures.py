@@ -1,7 +1,7 @@
 """Sites over the portals of report_portals.py, and a browser to look at them.
 
-The shell is built once per language and kept in the cache of pytest; the data of a portal are
-written as a refresh writes them.
+The shell is that of a refresh, or with pages of one's own in the cache of pytest; the data of a
+portal are written as a refresh writes them.
 """
 
 from __future__ import annotations
@@ -113,6 +113,8 @@ def built_shell(language: str, own: dict[str, str] | None = None) -> shell.Shell
     if not (shell.REPORTS / "node_modules").exists():
         pytest.skip("the Node packages of the reports are missing: run `make setup`")
     folder = CACHE.parent / "shells"
+    if own is None:
+        return shell.shell(language, folder / "logs")
     project = folder / f"project-{os.getpid()}"
     shutil.rmtree(project, ignore_errors=True)
     ignored = shutil.ignore_patterns("node_modules", "dist", "custom")
@@ -120,7 +122,7 @@ def built_shell(language: str, own: dict[str, str] | None = None) -> shell.Shell
     (project / "node_modules").symlink_to((shell.REPORTS / "node_modules").resolve())
     custom = project / "pages" / "custom"
     custom.mkdir()
-    for name, text in (own or {}).items():
+    for name, text in own.items():
         (custom / name).write_text(text, encoding="utf-8")
     try:
         with (
