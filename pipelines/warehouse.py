@@ -9,6 +9,7 @@ import os
 import pwd
 import re
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ DAMAGED = (
     "Could not read enough bytes",
     "has been invalidated because of a previous fatal error",
 )
+# Two threads that open a file at once: one of them may get a database to which the Python client
+# has not yet given its functions, and `register` fails (DuckDB 2.0.0).
+OPENING = threading.Lock()
 # DuckDB's message about a database that another program has open.
 HELD = "Could not set lock on file"
 
@@ -256,7 +260,8 @@ class Warehouse:
             DatabaseUnreadable: the file cannot be read by DuckDB, or another program has it open.
         """
         try:
-            connection = duckdb.connect(str(self.database), read_only=read_only)
+            with OPENING:
+                connection = duckdb.connect(str(self.database), read_only=read_only)
         except duckdb.Error as error:
             why = str(error).splitlines()[0]
             if HELD in why:
@@ -469,7 +474,8 @@ def connect_published(path: Path, **options: str) -> duckdb.DuckDBPyConnection:
         DatabaseUnreadable: it is damaged; publishing writes it again.
     """
     try:
-        return duckdb.connect(str(path), read_only=True, config=dict(options))
+        with OPENING:
+            return duckdb.connect(str(path), read_only=True, config=dict(options))
     except duckdb.Error as error:
         why = str(error).splitlines()[0]
         if HELD in why:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from decimal import Decimal
@@ -118,6 +120,25 @@ def test_first_sync_reads_everything(portal: Portal, warehouse: Warehouse) -> No
     assert city == [("Казань",)]
     created = rows(warehouse, "select created_time from raw.leads where id = 1")[0][0]
     assert created == dt.datetime(2026, 3, 1, 7, tzinfo=dt.UTC)
+
+
+def test_streams_may_open_the_warehouse_at_once(portal: Portal, warehouse: Warehouse) -> None:
+    """Each looks up the records that it found; every fifth failed where nobody waited."""
+    read(portal, warehouse)
+    owners = pl.DataFrame({"owner_id": [1]}).to_arrow()
+    meet = threading.Barrier(3, timeout=20)
+
+    def look_up(_: int) -> int:
+        found = 0
+        for _ in range(20):
+            meet.wait()
+            with warehouse.connect() as connection:
+                connection.register("owners", owners)
+                found += len(connection.execute("from owners").fetchall())
+        return found
+
+    with ThreadPoolExecutor(3) as threads:
+        assert [*threads.map(look_up, range(3))] == [20, 20, 20]
 
 
 def test_now_is_the_clock_of_the_portal(portal: Portal, warehouse: Warehouse) -> None:
