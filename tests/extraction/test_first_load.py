@@ -8,7 +8,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from pipelines.options import Options
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
+from tests.support.plain_refresh import plain_refresh
 from tests.support.small_portal import deal, deal_visit, lead, lead_visit, write_portal
 
 LEADS = 400
@@ -94,10 +96,18 @@ def quick_check(warehouse: Warehouse, *_: Any) -> list[Any]:
     return []
 
 
-def load(portal: Portal, warehouse: Warehouse, **options: Any) -> Summary:
+def load(
+    portal: Portal,
+    warehouse: Warehouse,
+    say: Callable[[str], None] = print,
+    with_dlt: bool = False,
+    **options: Any,
+) -> Summary:
     client = Client(portal.webhook_url, retry_seconds=0.001, sleep=lambda _: None)
-    say = options.pop("say", print)
-    summary = refresh.extract_in_parts(client, warehouse, Settings.load(), Options(**options), say)
+    with nullcontext() if with_dlt else plain_refresh():
+        summary = refresh.extract_in_parts(
+            client, warehouse, Settings.load(), Options(**options), say
+        )
     refresh.check(warehouse)
     return summary
 
@@ -368,7 +378,7 @@ def test_side_by_side_and_one_by_one_give_the_same_raw_log(
         warehouse = Warehouse(tmp_path / f"data{side_by_side}")
         with monkeypatch.context() as patched:
             patched.setattr(refresh, "extract", partial(extract, side_by_side=side_by_side))
-            load(portal, warehouse)
+            load(portal, warehouse, with_dlt=True)
             assert holds_everything(warehouse)
         logs.append(
             {
