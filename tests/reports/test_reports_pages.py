@@ -114,6 +114,8 @@ def test_each_metric_has_its_anchor(
 ) -> None:
     page = open_page(company, "/definitions/")
     for group in page.locator("[data-group] > summary").all():
+        # Each has a name of its own: else its code would stand there.
+        assert re.match("[А-Я]", group.inner_text())
         group.click()
     anchors = page.locator("[data-definition]").evaluate_all("all => all.map(one => one.id)")
     defined = marts.execute(

@@ -20,6 +20,7 @@ export default {
 		spend: 'Ad spend',
 		time: 'Time',
 		stages: 'Stages',
+		lead_ages: 'Leads of the same age',
 		other: 'Others',
 	},
 	views: { cohort: 'of those created in the period', period: 'within the period', stock: 'as of now' },

@@ -20,6 +20,7 @@ export default {
 		spend: 'Расходы на рекламу',
 		time: 'Сроки',
 		stages: 'Этапы',
+		lead_ages: 'Лиды в одном возрасте',
 		other: 'Прочие',
 	},
 	views: { cohort: 'от созданных в периоде', period: 'за период', stock: 'на сейчас' },
