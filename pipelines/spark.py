@@ -135,11 +135,13 @@ def connect_server(master: str, memory: str, place: Path, log: Path) -> Iterator
         *(part for key, value in options.items() for part in ("--conf", f"{key}={value}")),
         "spark-internal",
     ]
-    remote = {"SPARK_REMOTE": f"sc://127.0.0.1:{port}", TOKEN: secrets.token_hex(16)}
+    remote = {"SPARK_REMOTE": f"sc://localhost:{port}", TOKEN: secrets.token_hex(16)}
     environment = {**without_secrets(os.environ), TOKEN: remote[TOKEN], "SPARK_HOME": str(_home())}
     if is_local:
         environment["SPARK_LOCAL_IP"] = "127.0.0.1"
-    environment.pop("SPARK_REMOTE", None)
+    # The one would make the server a client, the other replace its memory.
+    for name in ("SPARK_REMOTE", "SPARK_DAEMON_MEMORY"):
+        environment.pop(name, None)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as output:
         server = subprocess.Popen(

@@ -19,9 +19,13 @@ from typing import Any
 import duckdb
 import pytest
 
+from pipelines.bitrix24.client import Client
+from pipelines.bitrix24.extract import extract
 from pipelines.build import build
+from pipelines.check import complete
 from pipelines.environment import ROOT
 from pipelines.errors import PublishFailed
+from pipelines.options import Options
 from pipelines.publish import publish
 from pipelines.settings import Settings
 from pipelines.spark import SERVER
@@ -31,6 +35,7 @@ from scripts.demo_company import generate
 from scripts.demo_portal import serve
 from tests.support.compiled_models import run_models
 from tests.support.random_warehouse import SETTINGS, Companies, read_companies
+from tests.support.restated_march import publish_march_twice
 from tests.support.spark_cluster import Cluster, executors, standalone_cluster
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(3600)]
@@ -184,6 +189,33 @@ def test_random_companies(
     settings = Settings.model_validate({**Settings.load().model_dump(), **values})
     on_duckdb = built_on_duckdb(companies.warehouse, tmp_path / "duckdb", settings)
     warehouse = copied(companies.warehouse, tmp_path / "spark")
+    build(warehouse, settings)
+    assert not differences(on_duckdb.database, warehouse.database)
+
+
+def test_a_restated_past(tmp_path: Path, on_spark: Mapping[str, str]) -> None:
+    """Statements of two publications, a record for each reason why a month changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("ENGINE")
+        published = publish_march_twice(tmp_path)
+    settings = Settings.load()
+    on_duckdb = built_on_duckdb(published, tmp_path / "duckdb", settings)
+    warehouse = copied(published, tmp_path / "spark")
+    build(warehouse, settings)
+    with duckdb.connect(str(warehouse.database), read_only=True) as connection:
+        restated = connection.execute("select count(*) from quality.restatements").fetchall()
+    assert restated[0][0] > 5
+    assert not differences(on_duckdb.database, warehouse.database)
+
+
+def test_olist(tmp_path: Path, on_spark: Mapping[str, str], olist_dir: Path) -> None:
+    settings = Settings.load()
+    read = Warehouse(tmp_path / "data")
+    with serve(olist_dir / "portal") as portal:
+        client = Client(portal.webhook_url, retry_seconds=0.01)
+        complete(read, extract(client, read, settings, Options()).refresh_no)
+    on_duckdb = built_on_duckdb(read, tmp_path / "duckdb", settings)
+    warehouse = copied(read, tmp_path / "spark")
     build(warehouse, settings)
     assert not differences(on_duckdb.database, warehouse.database)
 
