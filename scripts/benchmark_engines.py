@@ -87,7 +87,8 @@ def differing(one: Path, other: Path) -> list[str]:
         connection.execute(f"attach '{other}' as other (read_only)")
         tables = connection.execute(
             "select schema_name || '.' || table_name from duckdb_tables()"
-            " where database_name = 'one' and list_contains(?, schema_name) and table_name <> 'check_results' order by all",
+            " where database_name = 'one' and list_contains(?, schema_name)"
+            " and table_name <> 'check_results' order by all",
             [LOADED_SCHEMAS],
         ).fetchall()
         return [
