@@ -1,7 +1,4 @@
-"""dbt against a Spark Connect server: ends when the server does.
-
-PySpark would ask a server that is gone again for ten minutes, each statement anew.
-"""
+"""dbt on Spark: `dbt` with the raw log as tables, which ends when the Spark Connect server does."""
 
 from __future__ import annotations
 
@@ -9,17 +6,34 @@ import os
 import socket
 import threading
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from dbt.cli.main import cli
+from pyspark.sql import SparkSession
 
+RAW_SCHEMAS = ("raw", "statements")
 PORT = 15002
 POLL_SECONDS = 2
 REFUSALS = 3
 
 
+def find_raw_log(folder: Path) -> None:
+    """Makes tables of the Parquet files in `<schema>/<table>/`, in place of earlier ones."""
+    session = SparkSession.builder.getOrCreate()
+    for schema in RAW_SCHEMAS:
+        session.sql(f"create schema if not exists {schema}")
+        for files in sorted((folder / schema).iterdir()):
+            table = f"{schema}.{files.name}"
+            session.sql(f"drop table if exists {table}")
+            session.sql(f"create table {table} using parquet location '{files}'")
+
+
 def watch(remote: str) -> None:
-    """Ends this process when the server has refused connections a few times in a row."""
+    """Ends this process when the server has refused connections a few times in a row.
+
+    PySpark would ask a server that is gone for ten minutes, and each statement anew.
+    """
     address = urlsplit(remote)
     refused = 0
     while refused < REFUSALS:
@@ -36,4 +50,5 @@ def watch(remote: str) -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=watch, args=(os.environ["SPARK_REMOTE"],), daemon=True).start()
+    find_raw_log(Path(os.environ["SPARK_FOLDER"]))
     cli()

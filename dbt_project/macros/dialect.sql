@@ -1,12 +1,11 @@
 {#
-    Everything that DuckDB and Spark write differently. `default__` is DuckDB's form; a new engine adds
-    its own `<engine>__` forms. Spark's rely on the timezone of the session, UTC (profiles.yml).
+    Everything that DuckDB and Spark write differently. `default__` is DuckDB's form, Spark's are in
+    spark.sql; a new engine adds its own `<engine>__` forms.
 #}
 
 {# A text in SQL. #}
 {% macro quoted(text) %}{{ return(adapter.dispatch('quoted')(text)) }}{% endmacro %}
 {% macro default__quoted(text) -%} '{{ text | replace("'", "''") }}' {%- endmacro %}
-{% macro spark__quoted(text) -%} '{{ text | replace("\\", "\\\\") | replace("'", "''") }}' {%- endmacro %}
 
 {# Type of an instant. #}
 {% macro type_instant() %}{{ return(var('timestamp_type')) }}{% endmacro %}
@@ -16,26 +15,17 @@
 {% macro default__portal_date(instant) -%}
     cast(timezone('{{ var("portal_timezone") }}', {{ instant }}) as date)
 {%- endmacro %}
-{% macro spark__portal_date(instant) -%}
-    cast(from_utc_timestamp({{ instant }}, '{{ var("portal_timezone") }}') as date)
-{%- endmacro %}
 
 {# Instant at which a day begins in the portal's timezone. #}
 {% macro start_of_portal_day(day) %}{{ return(adapter.dispatch('start_of_portal_day')(day)) }}{% endmacro %}
 {% macro default__start_of_portal_day(day) -%}
     timezone('{{ var("portal_timezone") }}', cast({{ day }} as timestamp))
 {%- endmacro %}
-{% macro spark__start_of_portal_day(day) -%}
-    to_utc_timestamp(cast({{ day }} as timestamp), '{{ var("portal_timezone") }}')
-{%- endmacro %}
 
 {# Seconds from one instant to another, with fractions; negative where the second is earlier. #}
 {% macro seconds_between(start, finish) %}{{ return(adapter.dispatch('seconds_between')(start, finish)) }}{% endmacro %}
 {% macro default__seconds_between(start, finish) -%}
     (/* seconds_between */ cast(epoch_us({{ finish }}) - epoch_us({{ start }}) as double) / 1000000)
-{%- endmacro %}
-{% macro spark__seconds_between(start, finish) -%}
-    (/* seconds_between */ cast(unix_micros({{ finish }}) - unix_micros({{ start }}) as double) / 1000000)
 {%- endmacro %}
 
 {# Days of 86,400 seconds from one instant to another, not rounded. #}
@@ -51,25 +41,19 @@
 {# One row per element of a list; nothing for an empty one. Only in a select list. #}
 {% macro explode(list) %}{{ return(adapter.dispatch('explode')(list)) }}{% endmacro %}
 {% macro default__explode(list) -%} unnest({{ list }}) {%- endmacro %}
-{% macro spark__explode(list) -%} explode({{ list }}) {%- endmacro %}
 
 {# List of bigints from a JSON array in text. #}
 {% macro json_int_list(text) %}{{ return(adapter.dispatch('json_int_list')(text)) }}{% endmacro %}
 {% macro default__json_int_list(text) -%} from_json({{ text }}, '["BIGINT"]') {%- endmacro %}
-{% macro spark__json_int_list(text) -%} from_json({{ text }}, 'array<bigint>') {%- endmacro %}
 
 {# First number of a JSON array in text; null where it is empty. #}
 {% macro json_first_int(text) %}{{ return(adapter.dispatch('json_first_int')(text)) }}{% endmacro %}
 {% macro default__json_first_int(text) -%} cast(json_extract_string({{ text }}, '$[0]') as bigint) {%- endmacro %}
-{% macro spark__json_first_int(text) -%} cast(get_json_object({{ text }}, '$[0]') as bigint) {%- endmacro %}
 
 {# List of (ID, VALUE) structs, both text, from the JSON array of a list field's items. #}
 {% macro json_items_list(text) %}{{ return(adapter.dispatch('json_items_list')(text)) }}{% endmacro %}
 {% macro default__json_items_list(text) -%}
     from_json({{ text }}, '[{"ID": "VARCHAR", "VALUE": "VARCHAR"}]')
-{%- endmacro %}
-{% macro spark__json_items_list(text) -%}
-    from_json({{ text }}, 'array<struct<ID: string, VALUE: string>>')
 {%- endmacro %}
 
 {# List of texts: the values under a key of a JSON object in text, a single value being a list of one. #}
@@ -81,34 +65,20 @@
         else [json_extract_string({{ text }}, '$."' || {{ key }} || '"')]
     end
 {%- endmacro %}
-{#- Only a variant tells a list from a text that reads like one. #}
-{% macro spark__json_text_list(text, key) -%}
-    {%- set value -%} get_json_object({{ text }}, '$[''' || {{ key }} || ''']') {%- endset -%}
-    case
-        when schema_of_variant(cast(try_parse_json({{ text }}) as map<string, variant>)[{{ key }}]) like 'ARRAY<%'
-            then from_json({{ value }}, 'array<string>')
-        else array({{ value }})
-    end
-{%- endmacro %}
 
 {# One row per day from the first to the last, both included. Only in a select list. #}
 {% macro day_series(first, last) %}{{ return(adapter.dispatch('day_series')(first, last)) }}{% endmacro %}
 {% macro default__day_series(first, last) -%}
     cast(unnest(generate_series({{ first }}, {{ last }}, interval 1 day)) as date)
 {%- endmacro %}
-{% macro spark__day_series(first, last) -%}
-    explode(case when {{ first }} <= {{ last }} then sequence({{ first }}, {{ last }}, interval 1 day) end)
-{%- endmacro %}
 
 {# Whole days from one day to another. #}
 {% macro days_from_to(first, last) %}{{ return(adapter.dispatch('days_from_to')(first, last)) }}{% endmacro %}
 {% macro default__days_from_to(first, last) -%} date_diff('day', {{ first }}, {{ last }}) {%- endmacro %}
-{% macro spark__days_from_to(first, last) -%} cast(datediff({{ last }}, {{ first }}) as bigint) {%- endmacro %}
 
 {# Day of the week, 1 Monday to 7 Sunday. #}
 {% macro iso_weekday(day) %}{{ return(adapter.dispatch('iso_weekday')(day)) }}{% endmacro %}
 {% macro default__iso_weekday(day) -%} cast(isodow({{ day }}) as integer) {%- endmacro %}
-{% macro spark__iso_weekday(day) -%} (weekday({{ day }}) + 1) {%- endmacro %}
 
 {#
     amount × rate / units, rounded half away from zero to 2 decimals, exactly: DuckDB divides
@@ -142,52 +112,17 @@
             )
     end
 {%- endmacro %}
-{#- `div` makes a bigint, which is too short: the remainder is taken off first, and then divided. #}
-{% macro spark__to_base_amount(amount, rate, units, scale) -%}
-    {%- set parts = '1' ~ '0' * scale -%}
-    {%- set divisor = '1' ~ '0' * (scale + 4) -%}
-    {%- set whole_units -%} cast({{ units }} * 10000 as decimal(38, 0)) {%- endset -%}
-    {%- set numerator -%}
-        (
-            2 * cast(abs({{ amount }}) * {{ parts }} as decimal(38, 0))
-            * cast({{ rate }} * 10000000000 as decimal(38, 0))
-            + {{ divisor }} * {{ whole_units }}
-        )
-    {%- endset -%}
-    {%- set denominator -%} ({{ divisor | replace('1', '2') }} * {{ whole_units }}) {%- endset -%}
-    case /* to_base_amount */
-        when
-            {{ rate }} > 0
-            and {{ units }} > 0
-            and abs({{ amount }}) < 999999999999999999.99
-            and {{ rate }} < 1e17
-            and cast(abs({{ amount }}) as double) * cast({{ rate }} as double) < 1e{{ 27 - scale }}
-            then cast(
-                cast(
-                    ({{ numerator }} - {{ numerator }} % {{ denominator }}) / {{ denominator }}
-                    * case when {{ amount }} < 0 then -1 else 1 end
-                    as decimal(20, 0)
-                ) * cast(0.01 as decimal(3, 2)) as decimal(20, 2)
-            )
-    end
-{%- endmacro %}
 
 {# Instant as people read it, in the portal's timezone: 31.03.2026 20:00. #}
 {% macro portal_time_text(instant) %}{{ return(adapter.dispatch('portal_time_text')(instant)) }}{% endmacro %}
 {% macro default__portal_time_text(instant) -%}
     strftime(timezone('{{ var("portal_timezone") }}', {{ instant }}), '%d.%m.%Y %H:%M')
 {%- endmacro %}
-{% macro spark__portal_time_text(instant) -%}
-    date_format(from_utc_timestamp({{ instant }}, '{{ var("portal_timezone") }}'), 'dd.MM.yyyy HH:mm')
-{%- endmacro %}
 
 {# Text with each match of a regular expression replaced by another text. #}
 {% macro replace_all(text, pattern, other) %}{{ return(adapter.dispatch('replace_all')(text, pattern, other)) }}{% endmacro %}
 {% macro default__replace_all(text, pattern, other) -%}
     regexp_replace({{ text }}, '{{ pattern }}', '{{ other }}', 'g')
-{%- endmacro %}
-{% macro spark__replace_all(text, pattern, other) -%}
-    regexp_replace({{ text }}, {{ quoted(pattern) }}, '{{ other }}')
 {%- endmacro %}
 
 {#
@@ -214,14 +149,10 @@
 {% macro default__ordered_list(text, separator, order) -%}
     {{ dbt.listagg(text, "'" ~ separator ~ "'", 'order by ' ~ order) }}
 {%- endmacro %}
-{% macro spark__ordered_list(text, separator, order) -%}
-    listagg({{ text }}, '{{ separator }}') within group (order by {{ order }})
-{%- endmacro %}
 
 {# Number rounded to a bigint, half to even. #}
 {% macro whole_number(number) %}{{ return(adapter.dispatch('whole_number')(number)) }}{% endmacro %}
 {% macro default__whole_number(number) -%} cast({{ number }} as bigint) {%- endmacro %}
-{% macro spark__whole_number(number) -%} cast(rint({{ number }}) as bigint) {%- endmacro %}
 
 {#
     Whole share of a whole number that each of so many parts gets, as bigint: what is left over falls
@@ -239,11 +170,4 @@
 {% macro url_decoded(text) %}{{ return(adapter.dispatch('url_decoded')(text)) }}{% endmacro %}
 {% macro default__url_decoded(text) -%}
     coalesce(try(url_decode(replace({{ text }}, '+', ' '))), {{ text }})
-{%- endmacro %}
-{#- A % that begins no code stays; a code that is no UTF-8 shows as U+FFFD. #}
-{% macro spark__url_decoded(text) -%}
-    {%- set decoded -%}
-        try_url_decode(regexp_replace(replace({{ text }}, '+', ' '), '%(?![0-9A-Fa-f]{2})', '%25'))
-    {%- endset -%}
-    case when {{ decoded }} not like '%�%' then {{ decoded }} else {{ text }} end
 {%- endmacro %}

@@ -76,6 +76,11 @@ def companies(tmp_path_factory: pytest.TempPathFactory) -> Companies:
     return read_companies(tmp_path_factory.mktemp("random"), range(SEED, SEED + COMPANIES))
 
 
+def with_titles(**values: Any) -> Settings:
+    """Settings under which the random companies were read."""
+    return Settings.model_validate({**Settings.load().model_dump(), "keep_titles": True, **values})
+
+
 def copied(warehouse: Warehouse, folder: Path) -> Warehouse:
     """A copy of the raw log of a warehouse."""
     folder.mkdir(parents=True)
@@ -185,8 +190,7 @@ def test_random_companies(
     tmp_path: Path, on_spark: Mapping[str, str], companies: Companies, name: str
 ) -> None:
     """IDs far apart, all that a portal may hold, spend; each set of settings."""
-    values = SETTINGS[name](companies.portal)
-    settings = Settings.model_validate({**Settings.load().model_dump(), **values})
+    settings = with_titles(**SETTINGS[name](companies.portal))
     on_duckdb = built_on_duckdb(companies.warehouse, tmp_path / "duckdb", settings)
     warehouse = copied(companies.warehouse, tmp_path / "spark")
     build(warehouse, settings)
@@ -223,7 +227,7 @@ def test_olist(tmp_path: Path, on_spark: Mapping[str, str], olist_dir: Path) -> 
 def test_a_worker_is_killed(
     tmp_path: Path, cluster: Cluster, on_spark: Mapping[str, str], companies: Companies
 ) -> None:
-    settings = Settings.load()
+    settings = with_titles()
     on_duckdb = built_on_duckdb(companies.warehouse, tmp_path / "duckdb", settings)
     warehouse = copied(companies.warehouse, tmp_path / "spark")
     failures: list[BaseException] = []
@@ -257,12 +261,14 @@ def test_the_driver_is_killed(
     tmp_path: Path, on_spark: Mapping[str, str], companies: Companies, killed: str
 ) -> None:
     """Nothing is published, nothing runs on, and the next build is as if nothing had been."""
-    settings = Settings.load()
+    settings = with_titles()
     warehouse = copied(companies.warehouse, tmp_path / "spark")
+    (tmp_path / "settings.yml").write_text("keep_titles: true\n", encoding="utf-8")
+    told = {"WAREHOUSE_DIR": warehouse.directory, "SETTINGS": tmp_path / "settings.yml"}
     running = subprocess.Popen(
         [sys.executable, "-m", "pipelines", "build"],
         cwd=ROOT,
-        env={**os.environ, "WAREHOUSE_DIR": str(warehouse.directory)},
+        env={**os.environ, **{name: str(path) for name, path in told.items()}},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
