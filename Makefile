@@ -49,8 +49,8 @@ doctor: setup ## check the portal and the settings
 compact: setup ## rewrite the warehouse without raw rows that change no mart
 	@$(PYTHON) -m pipelines compact
 
-test: setup ## run all tests, or those of a mark: MARKS=dbt, MARKS="not site"
-	$(PYTHON) -m pytest $(SPREAD) -m "$(or $(MARKS),not spark)"
+test: setup ## run all tests but those on Spark, or those of a mark: MARKS=dbt, MARKS="not site"
+	$(PYTHON) -m pytest $(SPREAD) -m "$(if $(MARKS),($(MARKS)) and )not spark"
 
 test-fast: setup ## run the tests that need no portal, warehouse or dbt
 	$(PYTHON) -m pytest $(SPREAD) -m unit
