@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,10 @@ from pipelines.warehouse import Warehouse
 from scripts.demo_company import generate
 from scripts.demo_portal import serve
 from tests.support.compiled_models import run_models
+from tests.support.hostile_portal import SETTINGS as WORD_SETTINGS
+from tests.support.hostile_portal import lay_out_words
 from tests.support.random_warehouse import SETTINGS, Companies, read_companies
+from tests.support.report_portals import lay_out_empty
 from tests.support.restated_march import publish_march_twice
 from tests.support.spark_cluster import Cluster, executors, standalone_cluster
 
@@ -93,6 +96,23 @@ def built_on_duckdb(warehouse: Warehouse, folder: Path, settings: Settings) -> W
     begin_statement(copy, settings)
     run_models(folder, settings.dbt_vars())
     return copy
+
+
+def read_once(portal_folder: Path, folder: Path, settings: Settings) -> Warehouse:
+    """A warehouse with one completed refresh."""
+    warehouse = Warehouse(folder)
+    with serve(portal_folder) as portal:
+        client = Client(portal.webhook_url, retry_seconds=0.01)
+        complete(warehouse, extract(client, warehouse, settings, Options()).refresh_no)
+    return warehouse
+
+
+def same_on_both(read: Warehouse, settings: Settings, folder: Path) -> list[str]:
+    """Builds the raw log of a warehouse on both engines; what differs."""
+    on_duckdb = built_on_duckdb(read, folder / "duckdb", settings)
+    on_spark = copied(read, folder / "spark")
+    build(on_spark, settings)
+    return differences(on_duckdb.database, on_spark.database)
 
 
 def differences(one: Path, other: Path) -> list[str]:
@@ -191,10 +211,7 @@ def test_random_companies(
 ) -> None:
     """IDs far apart, all that a portal may hold, spend; each set of settings."""
     settings = with_titles(**SETTINGS[name](companies.portal))
-    on_duckdb = built_on_duckdb(companies.warehouse, tmp_path / "duckdb", settings)
-    warehouse = copied(companies.warehouse, tmp_path / "spark")
-    build(warehouse, settings)
-    assert not differences(on_duckdb.database, warehouse.database)
+    assert not same_on_both(companies.warehouse, settings, tmp_path)
 
 
 def test_a_restated_past(tmp_path: Path, on_spark: Mapping[str, str]) -> None:
@@ -214,14 +231,23 @@ def test_a_restated_past(tmp_path: Path, on_spark: Mapping[str, str]) -> None:
 
 def test_olist(tmp_path: Path, on_spark: Mapping[str, str], olist_dir: Path) -> None:
     settings = Settings.load()
-    read = Warehouse(tmp_path / "data")
-    with serve(olist_dir / "portal") as portal:
-        client = Client(portal.webhook_url, retry_seconds=0.01)
-        complete(read, extract(client, read, settings, Options()).refresh_no)
-    on_duckdb = built_on_duckdb(read, tmp_path / "duckdb", settings)
-    warehouse = copied(read, tmp_path / "spark")
-    build(warehouse, settings)
-    assert not differences(on_duckdb.database, warehouse.database)
+    read = read_once(olist_dir / "portal", tmp_path / "read", settings)
+    assert not same_on_both(read, settings, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lay_out", "values"),
+    [(lay_out_words, WORD_SETTINGS), (lay_out_empty, {})],
+    ids=["words", "no"],
+)
+def test_hostile_words_and_no_records(
+    tmp_path: Path, on_spark: Mapping[str, str], lay_out: Callable[[Path], None], values: Any
+) -> None:
+    """Quotes, backslashes and the like in every text; and nothing at all."""
+    settings = Settings.model_validate({**Settings.load().model_dump(), **values})
+    lay_out(tmp_path / "portal")
+    read = read_once(tmp_path / "portal", tmp_path / "read", settings)
+    assert not same_on_both(read, settings, tmp_path)
 
 
 def test_a_worker_is_killed(
