@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help hooks setup demo serve test test-fast mutants lint portal bench doctor refresh extract check build publish \
+.PHONY: help hooks setup demo serve spark test test-fast test-spark mutants lint portal bench doctor refresh extract check build publish \
 	excel report compact audit lock
 
 help: ## list the targets
@@ -20,6 +20,13 @@ help: ## list the targets
 	.venv/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python requirements.lock
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	touch $@
+
+.venv/.spark: .venv/.installed requirements-spark.lock
+	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python -r requirements-spark.lock
+	touch $@
+
+spark: setup .venv/.spark ## install what ENGINE=spark needs beside Java
+	@command -v java >/dev/null || echo "Java is missing: install it (Debian: default-jre-headless)"
 
 setup: .venv/.installed ## install the Python and Node environments
 	@$(PYTHON) -m scripts.setup_reports
@@ -42,11 +49,14 @@ doctor: setup ## check the portal and the settings
 compact: setup ## rewrite the warehouse without raw rows that change no mart
 	@$(PYTHON) -m pipelines compact
 
-test: setup ## run all tests, or those of a mark: MARKS=dbt, MARKS="not site"
-	$(PYTHON) -m pytest $(SPREAD) $(if $(MARKS),-m "$(MARKS)")
+test: setup ## run all tests but those on Spark, or those of a mark: MARKS=dbt, MARKS="not site"
+	$(PYTHON) -m pytest $(SPREAD) -m "$(if $(MARKS),($(MARKS)) and )not spark"
 
 test-fast: setup ## run the tests that need no portal, warehouse or dbt
 	$(PYTHON) -m pytest $(SPREAD) -m unit
+
+test-spark: spark ## run the build on a Spark cluster on loopback; ONLY=demo: that company alone
+	$(PYTHON) -m pytest -m spark $(if $(ONLY),-k $(ONLY))
 
 mutants: setup ## break each rule once and check that a test fails; SAMPLE=60 SEED=n draws some
 	$(PYTHON) -m scripts.mutation $(if $(SAMPLE),--sample $(SAMPLE) --seed $(or $(SEED),1))
@@ -69,6 +79,8 @@ audit: setup ## ask the vulnerability services about every locked package
 lock: .venv/.installed ## renew requirements.lock from pyproject.toml
 	.venv/bin/uv pip compile --quiet pyproject.toml --group demo --group dev --generate-hashes \
 		--no-emit-index-url --python-version 3.11 --upgrade -o requirements.lock
+	.venv/bin/uv pip compile --quiet --group pyproject.toml:spark --constraint requirements.lock --generate-hashes \
+		--no-emit-index-url --python-version 3.11 --upgrade -o requirements-spark.lock
 
 bench: setup ## measure a million leads; 600 random companies, 400 mixes of faults, 100 crashes
 	$(PYTHON) -m scripts.demo_portal.benchmark

@@ -6,17 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines import spark
 from pipelines.check import CheckResult, store_results
 from pipelines.compiled import GOOD, digest, nodes_in_order, run_nodes
+from pipelines.environment import Engine, without_secrets
 from pipelines.errors import BuildFailed, ChecksFailed, SettingsError
 from pipelines.settings import DBT_PROJECT, Settings
 from pipelines.statements import begin_statement
 from pipelines.warehouse import LOCK_FD_VARIABLE, Warehouse
 
-MANIFEST, RESULTS = "manifest.json", "run_results.json"
+MANIFEST, RESULTS, LOG = "manifest.json", "run_results.json", "build.log"
 # Names what the compiled SQL in the manifest was made of.
 COMPILED = "compiled_from"
 
@@ -41,12 +44,6 @@ def run_process(
         )
 
 
-def without_secrets(environment: os._Environ[str]) -> dict[str, str]:
-    """The environment without the secrets that only the extraction may see."""
-    secrets = ("BITRIX24_", "PII_", "TELEGRAM_")
-    return {name: value for name, value in environment.items() if not name.startswith(secrets)}
-
-
 def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
     """Builds all models and runs all tests.
 
@@ -64,32 +61,66 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
             " not allow: run a refresh, which erases them, before building"
         )
     target = warehouse.directory / "dbt"
+    engine = Engine.read()
+    is_spark = engine.engine == "spark"
     # Until everything is built and tested, `publish` refuses: tables may be of two refreshes.
     unfinished = warehouse.unfinished_build
     unfinished.parent.mkdir(parents=True, exist_ok=True)
     unfinished.touch()
     begin_statement(warehouse, settings)
+    # A build that was killed leaves what may be personal data.
+    spark.forget(warehouse, engine)
     compiled = digest(settings.dbt_vars())
-    if results := _run_again(warehouse, target, compiled, completed[0].refresh_no):
+    if not is_spark and (
+        results := _run_again(warehouse, target, compiled, completed[0].refresh_no)
+    ):
         unfinished.unlink()
         return results
     # If dbt ends before its first model, results of an earlier run would be taken for this one's.
     for name in (RESULTS, COMPILED):
         (target / name).unlink(missing_ok=True)
-    process = run_process(
+    if is_spark:
+        # The models as DuckDB reads them: views and metrics of what is published are DuckDB's.
+        process = _dbt("compile", warehouse, target, settings, {"DBT_TARGET": "duckdb"})
+        if process.returncode != 0:
+            raise BuildFailed(f"dbt compile ended with {process.returncode}: see {target / LOG}")
+        with spark.spark(warehouse, engine, target / "spark" / "server.log") as found:
+            results = _build(warehouse, target / "spark", settings, found, completed[0].refresh_no)
+            spark.load(warehouse, engine, target / MANIFEST)
+        unfinished.unlink()
+        return results
+    results = _build(warehouse, target, settings, {}, completed[0].refresh_no)
+    if compiled == digest(settings.dbt_vars()):
+        (target / COMPILED).write_text(compiled, encoding="utf-8")
+    unfinished.unlink()
+    return results
+
+
+def _dbt(
+    command: str,
+    warehouse: Warehouse,
+    target: Path,
+    settings: Settings,
+    environment: Mapping[str, str],
+) -> subprocess.CompletedProcess[str]:
+    variables, program = settings.dbt_vars(), "dbt.cli.main"
+    if environment.get("DBT_TARGET") == "spark":
+        variables["timestamp_type"] = spark.TIMESTAMP_TYPE
+        program = "pipelines.spark_dbt"
+    return run_process(
         [
             # As a module: the script's first line holds the path where the clone was set up.
             sys.executable,
             "-m",
-            "dbt.cli.main",
+            program,
             "--no-use-colors",
-            "build",
+            command,
             "--target-path",
             str(target),
             "--log-path",
             str(target),
             "--vars",
-            json.dumps(settings.dbt_vars(), ensure_ascii=False),
+            json.dumps(variables, ensure_ascii=False),
             "--exclude",
             "test_type:unit",
         ],
@@ -97,9 +128,22 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
         {
             "WAREHOUSE_DIR": str(warehouse.directory),
             "DBT_PROFILES_DIR": str(DBT_PROJECT),
+            **environment,
         },
-        target / "build.log",
+        target / LOG,
     )
+
+
+def _build(
+    warehouse: Warehouse,
+    target: Path,
+    settings: Settings,
+    environment: Mapping[str, str],
+    refresh_no: int,
+) -> list[CheckResult]:
+    """Builds and tests with dbt; stores the results of the tests."""
+    (target / RESULTS).unlink(missing_ok=True)
+    process = _dbt("build", warehouse, target, settings, environment)
     try:
         nodes = json.loads((target / RESULTS).read_text(encoding="utf-8"))["results"]
     except (OSError, ValueError, KeyError):
@@ -107,7 +151,7 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
     errors = [node for node in nodes if node["status"] == "error"]
     failures = [node for node in nodes if node["status"] == "fail"]
     results = [
-        _test_result(node, completed[0].refresh_no)
+        _test_result(node, refresh_no)
         for node in nodes
         if node["unique_id"].startswith("test.") and node["status"] != "skipped"
     ]
@@ -115,8 +159,7 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
         store_results(warehouse, results, "dbt")
     if errors:
         raise BuildFailed(
-            f"dbt could not build {_name(errors[0])}: {errors[0]['message']}"
-            f" ({target / 'build.log'})"
+            f"dbt could not build {_name(errors[0])}: {errors[0]['message']} ({target / LOG})"
         )
     if failures:
         lines = [f"{_name(node)}: {node['message']}" for node in failures]
@@ -127,10 +170,7 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
             " contradicts itself: fix it in the portal",
         )
     if process.returncode != 0:
-        raise BuildFailed(f"dbt build ended with {process.returncode}: see {target / 'build.log'}")
-    if compiled == digest(settings.dbt_vars()):
-        (target / COMPILED).write_text(compiled, encoding="utf-8")
-    unfinished.unlink()
+        raise BuildFailed(f"dbt build ended with {process.returncode}: see {target / LOG}")
     return results
 
 
@@ -155,7 +195,7 @@ def _run_again(
         return []
     lines = ["dbt compiled these nodes before, and nothing of them has changed:"]
     lines += [f"{node['status']} {node['unique_id']}" for node in done]
-    (target / "build.log").write_text("\n".join(lines), encoding="utf-8")
+    (target / LOG).write_text("\n".join(lines), encoding="utf-8")
     results = [
         _test_result(node, refresh_no) for node in done if node["unique_id"].startswith("test.")
     ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from dotenv import load_dotenv
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -59,6 +60,20 @@ class Folders(_Variables):
     warehouse_dir: Path = Path("data")
     published_group: str = ""
     site_group: str = ""
+
+
+class Engine(_Variables):
+    """What builds the marts: DuckDB on this machine, or Apache Spark.
+
+    Spark is behind a Spark Connect server: the one at `spark_remote`, or one that the build starts
+    on `spark_master`. `spark_folder` is a folder that all its workers see under this path.
+    """
+
+    engine: Literal["duckdb", "spark"] = "duckdb"
+    spark_master: str = "local[*]"
+    spark_remote: str = ""
+    spark_driver_memory: str = "2g"
+    spark_folder: Path | None = None
 
 
 class Overrides(_Variables):
@@ -146,6 +161,12 @@ def load_environment() -> None:
         raise SettingsError(f"{file} is not UTF-8: save it in UTF-8") from None
     except OSError as error:
         raise SettingsError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the secrets that only the extraction may see."""
+    secrets = ("BITRIX24_", "PII_", "TELEGRAM_")
+    return {name: value for name, value in environment.items() if not name.startswith(secrets)}
 
 
 def without(secrets: list[str], text: str) -> str:

@@ -1,7 +1,7 @@
 {# 'a', 'b' from a list of a setting, quotes escaped. #}
 {% macro text_list(values) -%}
     {%- for value in values -%}
-        '{{ value | string | replace("'", "''") }}'{{ ", " if not loop.last }}
+        {{ quoted(value | string) }}{{ ", " if not loop.last }}
     {%- endfor -%}
 {%- endmacro %}
 

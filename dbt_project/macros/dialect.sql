@@ -1,4 +1,11 @@
-{# Everything that DuckDB and Spark write differently. A new engine adds its own `<engine>__` forms. #}
+{#
+    Everything that DuckDB and Spark write differently. `default__` is DuckDB's form, Spark's are in
+    spark.sql; a new engine adds its own `<engine>__` forms.
+#}
+
+{# A text in SQL. #}
+{% macro quoted(text) %}{{ return(adapter.dispatch('quoted')(text)) }}{% endmacro %}
+{% macro default__quoted(text) -%} '{{ text | replace("'", "''") }}' {%- endmacro %}
 
 {# Type of an instant. #}
 {% macro type_instant() %}{{ return(var('timestamp_type')) }}{% endmacro %}
@@ -112,28 +119,40 @@
     strftime(timezone('{{ var("portal_timezone") }}', {{ instant }}), '%d.%m.%Y %H:%M')
 {%- endmacro %}
 
+{# Text with each match of a regular expression replaced by another text. #}
+{% macro replace_all(text, pattern, other) %}{{ return(adapter.dispatch('replace_all')(text, pattern, other)) }}{% endmacro %}
+{% macro default__replace_all(text, pattern, other) -%}
+    regexp_replace({{ text }}, '{{ pattern }}', '{{ other }}', 'g')
+{%- endmacro %}
+
 {#
     Text without the white space (of all Unicode, control characters with it) and the characters
     without width around it; null where nothing is left.
 #}
-{% macro trimmed(text) %}{{ return(adapter.dispatch('trimmed')(text)) }}{% endmacro %}
-{% macro default__trimmed(text) -%}
+{% macro trimmed(text) -%}
     {%- set unseen = '[\\p{Z}\\p{Cc}\\x{AD}\\x{180E}\\x{200B}-\\x{200F}\\x{202A}-\\x{202E}'
         ~ '\\x{2060}-\\x{2064}\\x{2066}-\\x{206F}\\x{2800}\\x{3164}\\x{FEFF}]' -%}
-    nullif(regexp_replace({{ text }}, '^{{ unseen }}+|{{ unseen }}+$', '', 'g'), '')
+    nullif({{ replace_all(text, '^' ~ unseen ~ '+|' ~ unseen ~ '+$', '') }}, '')
 {%- endmacro %}
 
 {#
     Text that people read, as it looks: trimmed, each white space within (tabs and line ends too) one
     blank, without breaks of no width. Joiners of letters and of signs stay.
 #}
-{% macro one_line(text) %}{{ return(adapter.dispatch('one_line')(text)) }}{% endmacro %}
-{% macro default__one_line(text) -%}
-    {%- set visible -%}
-        regexp_replace({{ text }}, '[\x{AD}\x{200B}\x{2060}\x{FEFF}]', '', 'g')
-    {%- endset -%}
-    {{ trimmed("regexp_replace(" ~ visible ~ ", '[\\p{Z}\\p{Cc}]+', ' ', 'g')") }}
+{% macro one_line(text) -%}
+    {%- set visible = replace_all(text, '[\\x{AD}\\x{200B}\\x{2060}\\x{FEFF}]', '') -%}
+    {{ trimmed(replace_all(visible, '[\\p{Z}\\p{Cc}]+', ' ')) }}
 {%- endmacro %}
+
+{# Texts of a group in one, in order, with a separator between; null where there are none. #}
+{% macro ordered_list(text, separator, order) %}{{ return(adapter.dispatch('ordered_list')(text, separator, order)) }}{% endmacro %}
+{% macro default__ordered_list(text, separator, order) -%}
+    {{ dbt.listagg(text, "'" ~ separator ~ "'", 'order by ' ~ order) }}
+{%- endmacro %}
+
+{# Number rounded to a bigint, half to even. #}
+{% macro whole_number(number) %}{{ return(adapter.dispatch('whole_number')(number)) }}{% endmacro %}
+{% macro default__whole_number(number) -%} cast({{ number }} as bigint) {%- endmacro %}
 
 {#
     Whole share of a whole number that each of so many parts gets, as bigint: what is left over falls

@@ -14,10 +14,10 @@
 #}
 {% macro like_pattern(label, is_setting=false) -%}
     {%- set any_text = placeholder() ~ ('|[*]' if is_setting else '') -%}
-    regexp_replace(
-        replace(replace(replace({{ label }}, '~', '~~'), '%', '~%'), '_', '~_'),
-        '{{ any_text }}', '%', 'g'
-    )
+    {%- set escaped -%}
+        replace(replace(replace({{ label }}, '~', '~~'), '%', '~%'), '_', '~_')
+    {%- endset -%}
+    {{ replace_all(escaped, any_text, '%') }}
 {%- endmacro %}
 
 {# Regular expression of a placeholder. #}

@@ -18,7 +18,7 @@
     {%- if value is none or value | string | trim == '' -%}
         cast(null as {{ dbt.type_string() }})
     {%- else -%}
-        cast('{{ value | string | trim | replace("\n", " ") | replace("'", "''") }}' as {{ dbt.type_string() }})
+        cast({{ quoted(value | string | trim | replace("\n", " ")) }} as {{ dbt.type_string() }})
     {%- endif -%}
 {%- endmacro %}
 

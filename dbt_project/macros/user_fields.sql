@@ -6,9 +6,8 @@
     select
         {{ items }}.{{ entity }}_id
         {%- for name in var('user_fields') or [] %},
-        {{ dbt.listagg(
-            "case when field_name = '" ~ name ~ "' then field_value end", "', '",
-            "order by value_number"
+        {{ ordered_list(
+            "case when field_name = '" ~ name ~ "' then field_value end", ', ', 'value_number'
         ) }} as {{ name | lower }}
         {%- endfor %}
     from {{ items }}

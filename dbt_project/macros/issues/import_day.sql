@@ -34,10 +34,10 @@
         days.base_amount,
         'За день ' || cast(days.created_date as string) || ' создано '
         || cast(days.records_count as string) || ', обычно в день '
-        || cast(cast(medians.records_count as bigint) as string) as explanation_ru,
+        || cast({{ whole_number('medians.records_count') }} as string) as explanation_ru,
         'Created on ' || cast(days.created_date as string) || ': '
         || cast(days.records_count as string) || ', usually in a day '
-        || cast(cast(medians.records_count as bigint) as string) as explanation_en
+        || cast({{ whole_number('medians.records_count') }} as string) as explanation_en
     from days
     inner join medians
         on days.entity = medians.entity

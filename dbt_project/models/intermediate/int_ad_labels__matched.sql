@@ -70,9 +70,8 @@ stated_with_patterns as (
         *,
         case
             when
-                folded_value <> regexp_replace(folded_value, '{{ placeholder() }}', '', 'g')
-                and {{ trimmed("regexp_replace(folded_value, '" ~ placeholder() ~ "', '', 'g')") }}
-                is not null
+                folded_value <> {{ replace_all('folded_value', placeholder(), '') }}
+                and {{ trimmed(replace_all('folded_value', placeholder(), '')) }} is not null
                 then {{ like_pattern('folded_value') }}
         end as pattern
     from stated
@@ -248,11 +247,11 @@ folded_lead_sources as (
         source_id
 ),
 
--- The source that most leads with this utm_source have, of those that have one.
-sources_of_leads as (
+counted_sources_of_leads as (
     select
         fits.stated_value as utm_source,
-        folded_lead_sources.source_id
+        folded_lead_sources.source_id,
+        sum(folded_lead_sources.leads_count) as leads_count
     from fits
     inner join folded_lead_sources
         on fits.folded_value = folded_lead_sources.folded_value
@@ -260,12 +259,20 @@ sources_of_leads as (
     group by
         fits.stated_value,
         folded_lead_sources.source_id
+),
+
+-- The source that most leads with this utm_source have, of those that have one.
+sources_of_leads as (
+    select
+        utm_source,
+        source_id
+    from counted_sources_of_leads
     qualify row_number() over (
-            partition by fits.stated_value
+            partition by utm_source
             order by
-                folded_lead_sources.source_id is null asc,
-                sum(folded_lead_sources.leads_count) desc,
-                folded_lead_sources.source_id asc
+                source_id is null asc,
+                leads_count desc,
+                source_id asc
         ) = 1
 ),
 

@@ -24,7 +24,7 @@ final as (
     select
         versions.entity,
         versions.item_id,
-        versions.version_number,
+        cast(versions.version_number as bigint) as version_number,
         versions.title,
         versions.manager_id,
         case

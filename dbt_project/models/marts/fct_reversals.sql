@@ -99,7 +99,7 @@ final as (
     select
         entity,
         item_id,
-        reversal_number,
+        cast(reversal_number as bigint) as reversal_number,
         kind,
         evidence,
         title,

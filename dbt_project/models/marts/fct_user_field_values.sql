@@ -12,7 +12,7 @@ final as (
         case when entity = 'deal' then item_id end as deal_id,
         field_name,
         field_label,
-        value_number,
+        cast(value_number as bigint) as value_number,
         field_value
     from user_fields
     where field_name in ({{ text_list(var('user_fields') or []) or "null" }})

@@ -248,17 +248,17 @@ explained as (
         source_kind,
         source_id,
         {{
-            dbt.listagg(
+            ordered_list(
                 "explanation_ru || ': ' || cast(records_count as string)",
-                "', '",
-                'order by records_count desc, explanation_ru asc'
+                ', ',
+                'records_count desc, explanation_ru asc'
             )
         }} as explanation_ru,
         {{
-            dbt.listagg(
+            ordered_list(
                 "explanation_en || ': ' || cast(records_count as string)",
-                "', '",
-                'order by records_count desc, explanation_en asc'
+                ', ',
+                'records_count desc, explanation_en asc'
             )
         }} as explanation_en,
         sum(records_count) as records_count

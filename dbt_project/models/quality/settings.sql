@@ -217,7 +217,7 @@ named as (
 listed_values as (
     select
         setting_name,
-        {{ dbt.listagg('value_text', "', '", 'order by value_number') }} as setting_value
+        {{ ordered_list('value_text', ', ', 'value_number') }} as setting_value
     from named
     group by setting_name
 ),
