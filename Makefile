@@ -8,11 +8,11 @@ export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help hooks setup demo serve spark test test-fast test-spark mutants lint portal bench doctor refresh extract check build publish \
+.PHONY: help hooks setup demo serve spark test test-fast test-spark mutants lint portal bench bench-10m soak doctor refresh extract check build publish \
 	excel report compact audit lock
 
 help: ## list the targets
-	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9 -]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
 
 .venv/.installed: requirements.lock
 	python3 -m venv .venv
@@ -82,7 +82,7 @@ lock: .venv/.installed ## renew requirements.lock from pyproject.toml
 	.venv/bin/uv pip compile --quiet --group pyproject.toml:spark --constraint requirements.lock --generate-hashes \
 		--no-emit-index-url --python-version 3.11 --upgrade -o requirements-spark.lock
 
-bench: setup ## measure a million leads; 600 random companies, 400 mixes of faults, 100 crashes
+bench: setup ## measure a million leads, from the portal to the pages; about an hour
 	$(PYTHON) -m scripts.demo_portal.benchmark
 	$(PYTHON) -m scripts.benchmark_extraction
 	$(PYTHON) -m scripts.benchmark
@@ -90,6 +90,11 @@ bench: setup ## measure a million leads; 600 random companies, 400 mixes of faul
 	$(PYTHON) -m scripts.benchmark_pages
 	$(PYTHON) -m scripts.benchmark_pages --phone
 	$(PYTHON) -m scripts.benchmark_queries
+
+bench-10m: setup ## build the marts of ten million leads: the demo company's raw log 550 times
+	$(PYTHON) -m scripts.benchmark_engines data/demo data/ten_million --copies 550 --engine duckdb
+
+soak: setup ## 600 random companies asked everything, 400 mixes of faults, 100 crashes; hours
 	RANDOM_COMPANIES=600 RANDOM_SEED=1000 $(PYTHON) -m pytest --timeout 7200 tests/marts/test_random_companies.py
 	FAULT_MIXES=400 FAULT_SEED=1000 $(PYTHON) -m pytest -n 2 --dist loadgroup tests/chaos/test_faults.py
 	WITH_DBT=1 CRASHES=100 FULL_DISKS=12 $(PYTHON) -m pytest -s tests/chaos/test_crashes.py tests/chaos/test_full_disk.py

@@ -1,74 +1,143 @@
-"""`make bench`: a company of a million leads through the whole refresh, twice.
+"""`make bench`: companies of two sizes through whole refreshes: all, nothing new, 1 % changed.
 
-The second refresh finds nothing new: its time is the price of a scheduled run. The times of one
-run are to be read as ratios; they depend on the machine.
+The portal is a process of its own without limits. The times of one run are to be read as ratios;
+they depend on the machine.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
-import resource
-import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
+import polars as pl
 
 from pipelines.environment import ROOT
 from scripts.demo_company import generate
 
+SIZES = (100_000, 1_000_000)
+# One record in so many changes.
+CHANGED = 100
+SAMPLE_SECONDS = 0.2
+STEPS = ("extract", "check", "build", "publish", "excel", "report")
 
-def refresh(folder: Path, webhook_url: str) -> dict[str, float]:
-    """Seconds of each step of one refresh without the site."""
-    environment = {
-        **os.environ,
-        "WAREHOUSE_DIR": str(folder / "data"),
-        "BITRIX24_WEBHOOK_URL": webhook_url,
-    }
-    command = [sys.executable, "-m", "pipelines", "refresh", "--no-report"]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
-    run = json.loads((folder / "data" / "run.json").read_text(encoding="utf-8"))
-    read = sum(counts["rows_read"] for counts in run["entities"].values())
-    return {**run["seconds"], "rows read": read, "requests": run["requests"]}
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The portal of a data directory in another process; yields its webhook."""
+    portal = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "scripts.demo_portal", str(folder)),
+            *("--port", "0", "--no-rate-limit", "--no-operating-limit"),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert portal.stdout is not None
+        line = next(line for line in portal.stdout if "http" in line)
+        yield line[line.index("http") :].split()[0]
+    finally:
+        portal.terminate()
+        portal.wait()
+
+
+def change(folder: Path) -> None:
+    """A day later every hundredth lead and deal has another amount."""
+    settings = json.loads((folder / "portal.json").read_text(encoding="utf-8"))
+    now = dt.datetime.fromisoformat(settings["now"]) + dt.timedelta(days=1)
+    settings["now"] = now.isoformat()
+    (folder / "portal.json").write_text(json.dumps(settings), encoding="utf-8")
+    changed = pl.col("id") % CHANGED == 0
+    for name in ("leads", "deals"):
+        pl.read_parquet(folder / f"{name}.parquet").with_columns(
+            opportunity=pl.when(changed).then(pl.col("opportunity") + 1).otherwise("opportunity"),
+            updatedTime=pl.when(changed)
+            .then(pl.lit((now - dt.timedelta(hours=1)).isoformat()))
+            .otherwise("updatedTime"),
+        ).write_parquet(folder / f"{name}.parquet")
+
+
+def resident(root: int) -> int:
+    """Bytes that a process and those that it started hold in memory."""
+    parents: dict[int, int] = {}
+    sizes: dict[int, int] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(folder.name)], sizes[int(folder.name)] = int(fields[1]), int(fields[21])
+    found, more = {root}, True
+    while more:
+        more = {one for one, parent in parents.items() if parent in found} - found
+        found |= more
+    return sum(sizes.get(one, 0) for one in found) * os.sysconf("SC_PAGE_SIZE")
+
+
+def refresh(folder: Path, webhook_url: str) -> dict[str, tuple[float, int]]:
+    """Seconds and peak memory in bytes of each step of a whole refresh."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines", "refresh"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "WAREHOUSE_DIR": str(folder),
+            "BITRIX24_WEBHOOK_URL": webhook_url,
+            "BITRIX24_REQUESTS_PER_SECOND": "0",
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    step, peaks, ended = STEPS[0], dict.fromkeys(STEPS, 0), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(SAMPLE_SECONDS):
+            peaks[step] = max(peaks[step], resident(process.pid))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.removesuffix(" …\n") in STEPS:
+            step = line.removesuffix(" …\n")
+    ended.set()
+    watcher.join()
+    if process.wait():
+        raise click.ClickException(f"the refresh ended with {process.returncode}")
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return {name: (seconds, peaks[name]) for name, seconds in run["seconds"].items()}
 
 
 @click.command()
-@click.option("--leads", default=1_000_000, show_default=True)
-def main(leads: int) -> None:
-    """Generate, serve, refresh twice; print seconds, rows and peak memory."""
-    folder = Path(tempfile.mkdtemp(prefix="bench-"))
-    try:
-        started = time.monotonic()
-        generate(folder / "portal", leads=leads, seed=7, file_format="parquet")
-        click.echo(f"generated {leads:,} leads in {time.monotonic() - started:.0f} s")
-        portal = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "scripts.demo_portal", str(folder / "portal")),
-                *("--port", "0", "--no-rate-limit", "--no-operating-limit"),
-            ],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert portal.stdout is not None
-            line = next(line for line in portal.stdout if "http" in line)
-            webhook_url = line[line.index("http") :].split()[0]
-            for name in ("first refresh", "nothing new"):
-                figures = refresh(folder, webhook_url)
-                told = ", ".join(f"{key} {value:,}" for key, value in figures.items())
-                click.echo(f"{name}: {told}")
-        finally:
-            portal.terminate()
-            portal.wait()
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        click.echo(f"peak memory of the largest process: {peak:,.0f} MB")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+@click.option("--leads", "sizes", multiple=True, default=SIZES, show_default=True)
+def main(sizes: tuple[int, ...]) -> None:
+    """Generate, serve, refresh three times; print seconds and peak memory by step."""
+    for leads in sizes:
+        with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+            folder, started = Path(temporary), time.monotonic()
+            generate(folder / "portal", leads=leads, seed=7, file_format="parquet")
+            click.echo(f"\n{leads:,} leads, generated in {time.monotonic() - started:.0f} s")
+            click.echo(f"{'s / MB':12}" + "".join(f"{name:>16}" for name in (*STEPS, "whole")))
+            for name in ("all", "nothing new", "1 % changed"):
+                if name == "1 % changed":
+                    change(folder / "portal")
+                with served(folder / "portal") as webhook_url:
+                    found = refresh(folder / "data", webhook_url)
+                whole = sum(seconds for seconds, _ in found.values())
+                found["whole"] = whole, max(peak for _, peak in found.values())
+                cells = (f"{seconds:,.1f} / {peak / 1e6:,.0f}" for seconds, peak in found.values())
+                click.echo(f"{name:12}" + "".join(f"{cell:>16}" for cell in cells))
 
 
 if __name__ == "__main__":

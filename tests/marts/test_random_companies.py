@@ -46,7 +46,7 @@ from tests.support.semantic_fixtures import compile_query
 
 COMPANIES = int(os.environ.get("RANDOM_COMPANIES", "120"))
 # MetricFlow writes a query of all metrics in two seconds. So most groupings are asked for each
-# fourth metric, another fourth for each next grouping; with more companies (`make bench`), for all.
+# fourth metric, another fourth for each next grouping; with more companies (`make soak`), for all.
 ASKED = 4 if COMPANIES <= 120 else 1
 SEED = int(os.environ.get("RANDOM_SEED", "1"))
 T = TypeVar("T")
