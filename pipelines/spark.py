@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import importlib.util
 import json
 import os
@@ -44,8 +45,11 @@ TIMESTAMP_TYPE = "timestamp"
 
 
 def folder(warehouse: Warehouse, engine: Engine) -> Path:
-    """Where the raw log and the tables of a build lie."""
-    return (engine.spark_folder or warehouse.directory) / "spark"
+    """Where the raw log and the tables of a build lie; of nobody else, for it is removed."""
+    if engine.spark_folder is None:
+        return warehouse.directory / "spark"
+    mark = hashlib.sha256(str(warehouse.directory).encode()).hexdigest()[:8]
+    return ROOT / engine.spark_folder / f"bitrix24-analytics-{mark}"
 
 
 @contextmanager
