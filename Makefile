@@ -3,7 +3,8 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 PORT ?= 8024
 DATA ?= data/demo/portal
-SPREAD := -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+# One more than cores: some tests wait.
+SPREAD := -n $(shell expr $$(nproc) + 1) --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 

@@ -270,6 +270,20 @@ class Warehouse:
         connection.execute("set timezone = 'UTC'")
         return connection
 
+    def create(self) -> None:
+        """Makes the folder, and an empty database where there is none.
+
+        Half a database, of a disk that filled up, never has the name: it would be called damaged.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if self.database.exists():
+            return
+        fresh = self.database.with_name("warehouse.new")
+        fresh.unlink(missing_ok=True)
+        duckdb.connect(str(fresh)).close()
+        sync(fresh)
+        fresh.replace(self.database)
+
     def raw_tables(self) -> set[str]:
         """Names of the tables of schema `raw`; none before the first refresh."""
         if not self.database.exists():

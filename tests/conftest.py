@@ -27,9 +27,11 @@ OTHER_PORTALS = ("test_reports_portals", "test_reports_words")
 SPREAD = {"test_faults": 2}
 # Groups that take minutes, the longest first: a long last one leaves the other workers idle.
 LONGEST = (
-    *("site", "test_dbt_project", "test_faults", "test_random_companies", "semantic"),
-    *("test_excel", "test_refresh", "test_olist", "test_crashes", "test_full_disk"),
-    *("test_readers", "test_extract", "test_demo_portal", "test_compact"),
+    *("site", "test_random_companies", "test_dbt_project", "test_faults", "test_crashes"),
+    *("test_full_disk", "test_restated_past", "test_olist", "test_personal_data", "test_check"),
+    *("test_refresh", "test_first_load", "semantic", "test_excel", "test_extract"),
+    *("test_reference_month", "test_requests", "test_compact", "test_readers", "test_doctor"),
+    *("test_incremental_equals_full", "test_second_calculation", "test_mutants"),
 )
 
 

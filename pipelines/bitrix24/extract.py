@@ -177,7 +177,7 @@ def raw_pipeline(warehouse: Warehouse) -> dlt.Pipeline:
     dlt.config["extract.next_item_mode"] = "round_robin"
     # The files of a load hold the rows again, and would keep what was erased.
     dlt.config["load.delete_completed_jobs"] = True
-    warehouse.directory.mkdir(parents=True, exist_ok=True)
+    warehouse.create()
     pipeline = dlt.pipeline(
         "bitrix24",
         pipelines_dir=str(warehouse.directory / ".dlt"),

@@ -126,6 +126,26 @@ def test_a_warehouse_that_is_held_is_not_damaged(warehouse: Warehouse) -> None:
     assert "restore" not in str(told.value)
 
 
+def test_half_a_new_database_never_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills up in the first run; the next one finds no warehouse, not a damaged one."""
+    warehouse = Warehouse(tmp_path / "data")
+
+    def fills_up(path: str) -> None:
+        Path(path).write_bytes(b"half a head")
+        raise duckdb.IOException("No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(duckdb, "connect", fills_up)
+        with pytest.raises(duckdb.IOException):
+            warehouse.create()
+    assert warehouse.last_refreshes() == []
+    warehouse.create()
+    assert warehouse.last_refreshes() == []
+    assert [path.name for path in warehouse.directory.iterdir()] == ["warehouse.duckdb"]
+
+
 def test_a_database_without_any_table_is_a_new_warehouse(warehouse: Warehouse) -> None:
     duckdb.connect(str(warehouse.database)).close()
     assert warehouse.last_refreshes() == []

@@ -43,7 +43,7 @@ class PlainLoader:
                 kept.enter_context(self._warehouse.connect())
             for name, frame in items:
                 frames.setdefault(name, []).append(frame)
-        self._warehouse.directory.mkdir(parents=True, exist_ok=True)
+        self._warehouse.create()
         with self._warehouse.connect(read_only=False) as connection:
             connection.execute("begin")
             connection.execute("create schema if not exists raw")
