@@ -78,10 +78,11 @@ def resident(root: int) -> int:
         except OSError:
             continue
         parents[int(folder.name)], sizes[int(folder.name)] = int(fields[1]), int(fields[21])
-    found, more = {root}, True
+    found: set[int] = set()
+    more = {root}
     while more:
-        more = {one for one, parent in parents.items() if parent in found} - found
         found |= more
+        more = {one for one, parent in parents.items() if parent in found} - found
     return sum(sizes.get(one, 0) for one in found) * os.sysconf("SC_PAGE_SIZE")
 
 
