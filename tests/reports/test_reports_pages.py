@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,7 +16,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import duckdb
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, TimeoutError, expect
 
 from pipelines import report as report_module
 from pipelines.errors import ReportFailed
@@ -384,8 +385,14 @@ def test_a_bar_that_is_clicked_becomes_a_filter(
     for name in names:
         before = page.url
         for plot in page.locator(f'[data-block="{name}"] {BARS} .plot').all():
-            click_an_element(page, plot)
-            page.wait_for_url(lambda url, before=before: url != before)
+            for _ in range(3):
+                click_an_element(page, plot)
+                # A chart that is drawn anew between press and release loses the click, once in some
+                # hundreds: one clicks again.
+                with suppress(TimeoutError):
+                    page.wait_for_url(lambda url, before=before: url != before, timeout=5_000)
+                    break
+            assert page.url != before, name
             page.go_back()
             page.wait_for_url(before)
             settle(page)
