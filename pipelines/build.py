@@ -76,9 +76,7 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
     ):
         unfinished.unlink()
         return results
-    # If dbt ends before its first model, results of an earlier run would be taken for this one's.
-    for name in (RESULTS, COMPILED):
-        (target / name).unlink(missing_ok=True)
+    (target / COMPILED).unlink(missing_ok=True)
     if is_spark:
         # The models as DuckDB reads them: views and metrics of what is published are DuckDB's.
         process = _dbt("compile", warehouse, target, settings, {"DBT_TARGET": "duckdb"})
@@ -142,6 +140,7 @@ def _build(
     refresh_no: int,
 ) -> list[CheckResult]:
     """Builds and tests with dbt; stores the results of the tests."""
+    # If dbt ends before its first model, results of an earlier run would be taken for this one's.
     (target / RESULTS).unlink(missing_ok=True)
     process = _dbt("build", warehouse, target, settings, environment)
     try:

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from dbt.cli.main import cli
 from pyspark.sql import SparkSession
 
-RAW_SCHEMAS = ("raw", "statements")
+from pipelines.spark import RAW_SCHEMAS
+
 PORT = 15002
 POLL_SECONDS = 2
 REFUSALS = 3

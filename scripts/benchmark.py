@@ -14,14 +14,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 import polars as pl
 
 from pipelines.environment import ROOT
+from scripts.benchmark_extraction import portal_of
 from scripts.demo_company import generate
 
 SIZES = (100_000, 1_000_000)
@@ -29,27 +28,6 @@ SIZES = (100_000, 1_000_000)
 CHANGED = 100
 SAMPLE_SECONDS = 0.2
 STEPS = ("extract", "check", "build", "publish", "excel", "report")
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The portal of a data directory in another process; yields its webhook."""
-    portal = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "scripts.demo_portal", str(folder)),
-            *("--port", "0", "--no-rate-limit", "--no-operating-limit"),
-        ],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert portal.stdout is not None
-        line = next(line for line in portal.stdout if "http" in line)
-        yield line[line.index("http") :].split()[0]
-    finally:
-        portal.terminate()
-        portal.wait()
 
 
 def change(folder: Path) -> None:
@@ -133,8 +111,8 @@ def main(sizes: tuple[int, ...]) -> None:
             for name in ("all", "nothing new", "1 % changed"):
                 if name == "1 % changed":
                     change(folder / "portal")
-                with served(folder / "portal") as webhook_url:
-                    found = refresh(folder / "data", webhook_url)
+                with portal_of(folder / "portal") as portal:
+                    found = refresh(folder / "data", portal.webhook_url)
                 whole = sum(seconds for seconds, _ in found.values())
                 found["whole"] = whole, max(peak for _, peak in found.values())
                 cells = (f"{seconds:,.1f} / {peak / 1e6:,.0f}" for seconds, peak in found.values())

@@ -80,6 +80,15 @@
 {% macro iso_weekday(day) %}{{ return(adapter.dispatch('iso_weekday')(day)) }}{% endmacro %}
 {% macro default__iso_weekday(day) -%} cast(isodow({{ day }}) as integer) {%- endmacro %}
 
+{# Whether what an amount makes in the base currency is known and fits; see to_base_amount. #}
+{% macro has_base_amount(amount, rate, units, scale) -%}
+    {{ rate }} > 0
+            and {{ units }} > 0
+            and abs({{ amount }}) < 999999999999999999.99
+            and {{ rate }} < 1e17
+            and cast(abs({{ amount }}) as double) * cast({{ rate }} as double) < 1e{{ 27 - scale }}
+{%- endmacro %}
+
 {#
     amount × rate / units, rounded half away from zero to 2 decimals, exactly: DuckDB divides
     decimals as doubles, so the division is one of whole numbers. amount has 2 decimals or as many as
@@ -94,11 +103,7 @@
     {%- set divisor = '1' ~ '0' * (scale + 4) -%}
     case /* to_base_amount */
         when
-            {{ rate }} > 0
-            and {{ units }} > 0
-            and abs({{ amount }}) < 999999999999999999.99
-            and {{ rate }} < 1e17
-            and cast(abs({{ amount }}) as double) * cast({{ rate }} as double) < 1e{{ 27 - scale }}
+            {{ has_base_amount(amount, rate, units, scale) }}
             then cast(
                 try_cast(
                     (

@@ -60,11 +60,7 @@
     {%- set denominator -%} ({{ divisor | replace('1', '2') }} * {{ whole_units }}) {%- endset -%}
     case
         when
-            {{ rate }} > 0
-            and {{ units }} > 0
-            and abs({{ amount }}) < 999999999999999999.99
-            and {{ rate }} < 1e17
-            and cast(abs({{ amount }}) as double) * cast({{ rate }} as double) < 1e{{ 27 - scale }}
+            {{ has_base_amount(amount, rate, units, scale) }}
             then cast(
                 cast(
                     ({{ numerator }} - {{ numerator }} % {{ denominator }}) / {{ denominator }}
