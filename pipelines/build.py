@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines import spark
 from pipelines.check import CheckResult, store_results
-from pipelines.compiled import GOOD, digest, nodes_in_order, run_nodes
+from pipelines.compiled import GOOD, digest, forget_built, nodes_in_order, note_built, run_nodes
 from pipelines.environment import Engine, without_secrets
 from pipelines.errors import BuildFailed, ChecksFailed, SettingsError
 from pipelines.settings import DBT_PROJECT, Settings
@@ -77,6 +77,8 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
         unfinished.unlink()
         return results
     (target / COMPILED).unlink(missing_ok=True)
+    with warehouse.connect(read_only=False) as connection:
+        forget_built(connection)
     if is_spark:
         # The models as DuckDB reads them: views and metrics of what is published are DuckDB's.
         process = _dbt("compile", warehouse, target, settings, {"DBT_TARGET": "duckdb"})
@@ -89,6 +91,8 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
         return results
     results = _build(warehouse, target, settings, {}, completed[0].refresh_no)
     if compiled == digest(settings.dbt_vars()):
+        with warehouse.connect(read_only=False) as connection:
+            note_built(connection, nodes_in_order(target / MANIFEST))
         (target / COMPILED).write_text(compiled, encoding="utf-8")
     unfinished.unlink()
     return results
@@ -193,7 +197,10 @@ def _run_again(
     if any(node["status"] not in GOOD for node in done):
         return []
     lines = ["dbt compiled these nodes before, and nothing of them has changed:"]
-    lines += [f"{node['status']} {node['unique_id']}" for node in done]
+    lines += [
+        f"{'unchanged' if node['is_unchanged'] else node['status']} {node['unique_id']}"
+        for node in done
+    ]
     (target / LOG).write_text("\n".join(lines), encoding="utf-8")
     results = [
         _test_result(node, refresh_no) for node in done if node["unique_id"].startswith("test.")

@@ -2,16 +2,21 @@
 
 dbt takes ten seconds to start and to find that its project is as it was, its SQL one or two on a
 small portal. The SQL is the same as long as the project, the settings and the versions are: no
-macro asks the warehouse.
+macro asks the warehouse. A model whose SQL and rows read are those of the last build stays as it
+is, and a data test passes again; schema `build` of the warehouse holds the hashes that tell.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import astuple, dataclass, replace
+from graphlib import TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
+from threading import local
 from typing import Any
 
 import duckdb
@@ -23,6 +28,8 @@ PARTS = ("macros", "models", "tests")
 FILES = ("dbt_project.yml", "profiles.yml")
 PACKAGES = ("dbt-core", "dbt-duckdb", "duckdb")
 GOOD = ("success", "pass")
+# As many as dbt has in `profiles.yml`.
+THREADS = 2
 
 
 def digest(variables: Mapping[str, Any], project: Path = DBT_PROJECT) -> str:
@@ -34,16 +41,20 @@ def digest(variables: Mapping[str, Any], project: Path = DBT_PROJECT) -> str:
     return found.hexdigest()[:16]
 
 
-def nodes_in_order(manifest: Path) -> list[dict[str, Any]]:
-    """Models after those that they read, each data test after its models.
+Node = Mapping[str, Any]
+
+
+def nodes_in_order(manifest: Path) -> list[Node]:
+    """Sources, then models after those that they read, each data test after its models.
 
     Args:
         manifest: `manifest.json` of a dbt run that compiled them all.
     """
-    nodes = json.loads(manifest.read_text(encoding="utf-8"))["nodes"]
+    told = json.loads(manifest.read_text(encoding="utf-8"))
+    nodes = told["nodes"]
     models = {key: node for key, node in nodes.items() if node["resource_type"] == "model"}
     waiting = [node for node in nodes.values() if node["resource_type"] == "test"]
-    done: dict[str, dict[str, Any]] = {}
+    done: dict[str, Node] = {}
     while models:
         ready = [
             key
@@ -55,65 +66,239 @@ def nodes_in_order(manifest: Path) -> list[dict[str, Any]]:
         for test in [one for one in waiting if not models.keys() & one["depends_on"]["nodes"]]:
             done[test["unique_id"]] = test
             waiting.remove(test)
-    return [node for node in done.values() if node["config"]["materialized"] != "ephemeral"]
+    built = [node for node in done.values() if node["config"]["materialized"] != "ephemeral"]
+    read = {parent for node in built for parent in node["depends_on"]["nodes"]}
+    return [node for key, node in told["sources"].items() if key in read] + built
 
 
-def run_nodes(
-    connection: duckdb.DuckDBPyConnection, nodes: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Runs models and data tests; what fails ends what depends on it.
+def run_nodes(connection: duckdb.DuckDBPyConnection, nodes: Sequence[Node]) -> list[dict[str, Any]]:
+    """Runs models and data tests, two at a time; what fails ends what depends on it.
 
     Returns:
-        The nodes in the form of dbt's `run_results.json`: unique_id, status, message, failures.
+        The nodes in the form of dbt's `run_results.json`: unique_id, status, message, failures; and
+        `is_unchanged`.
     """
-    connection.execute("set preserve_insertion_order = false")
-    results: list[dict[str, Any]] = []
-    broken: set[str] = set()
-    for node in nodes:
-        result: dict[str, Any] = {"unique_id": node["unique_id"], "failures": None}
-        results.append(result)
-        if broken.intersection(node["depends_on"]["nodes"]):
-            broken.add(node["unique_id"])
-            result |= {"status": "skipped", "message": None}
-            continue
-        try:
-            if node["resource_type"] == "model":
-                _create(connection, node)
-                result |= {"status": "success", "message": "OK"}
-                continue
-            failing = f"select count(*) from ({node['compiled_code']})"
-            ((failures,),) = connection.execute(failing).fetchall()
-        except duckdb.Error as error:
-            broken.add(node["unique_id"])
-            result |= {"status": "error", "message": str(error)}
-            continue
-        result |= {"status": "fail" if failures else "pass", "failures": failures}
-        result["message"] = (
-            f"Got {failures} results, configured to fail if != 0" if failures else None
+    return _Build(connection, nodes).run()
+
+
+def note_built(connection: duckdb.DuckDBPyConnection, nodes: Sequence[Node]) -> None:
+    """Notes what dbt has built and tested, all of it good."""
+    _Build(connection, nodes).note()
+
+
+def forget_built(connection: duckdb.DuckDBPyConnection) -> None:
+    """Notes that nothing is known of the relations: each is built by the next run."""
+    connection.execute("drop schema if exists build cascade")
+
+
+def built(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Model → hashes of its SQL and rows; none where they are not known.
+
+    Args:
+        connection: Has the warehouse attached as `warehouse`.
+    """
+    known = "select count(*) from duckdb_tables() where database_name = 'warehouse'"
+    if connection.execute(f"{known} and schema_name = 'build'").fetchall() == [(0,)]:
+        return {}
+    told = connection.execute("from warehouse.build.nodes").fetchall()
+    return {
+        key: f"{sql} {rows}" for (text,) in told for key, (sql, _, rows) in json.loads(text).items()
+    }
+
+
+@dataclass(frozen=True)
+class Made:
+    """A good node: hashes of its SQL, of the rows that it read, and of its own rows."""
+
+    sql: str
+    read: str
+    rows: str = ""
+
+
+class _Build:
+    """One run of nodes on a warehouse."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, nodes: Sequence[Node]) -> None:
+        self._connection = connection
+        self._nodes = {node["unique_id"]: node for node in nodes}
+        self._parents = {
+            key: [one for one in node.get("depends_on", {}).get("nodes", ()) if one in self._nodes]
+            for key, node in self._nodes.items()
+        }
+        self._read_by_models = {
+            parent
+            for node in nodes
+            if node["resource_type"] == "model"
+            for parent in self._parents[node["unique_id"]]
+        }
+        self._waits = self._what_ends_before()
+        self._last: dict[str, Made] = {}
+        self._made: dict[str, Made] = {}
+        self._results: dict[str, dict[str, Any]] = {}
+
+    def run(self) -> list[dict[str, Any]]:
+        """Runs what is not as it was.
+
+        Meanwhile the warehouse tells of no node what it is: if this is stopped, all run again.
+        """
+        self._prepare()
+        for (told,) in self._connection.execute("from build.nodes").fetchall():
+            self._last = {key: Made(*made) for key, made in json.loads(told).items()}
+        self._connection.execute("truncate build.nodes")
+        self._walk()
+        results = [
+            {"unique_id": key, "failures": None, **self._results[key]}
+            for key, node in self._nodes.items()
+            if not _is(node, "source")
+        ]
+        if all(result["status"] in GOOD for result in results):
+            self._keep()
+        return results
+
+    def note(self) -> None:
+        """Notes what the relations are."""
+        self._prepare()
+        for node in self._nodes.values():
+            self._note(self._connection, node)
+        self._connection.execute("truncate build.nodes")
+        self._keep()
+
+    def _prepare(self) -> None:
+        schemas = {node["schema"] for node in self._nodes.values() if not _is(node, "test")}
+        for schema in ("build", *sorted(schemas)):
+            self._connection.execute(f'create schema if not exists "{schema}"')
+        self._connection.execute("create table if not exists build.nodes (told varchar)")
+        self._relations = dict(
+            self._connection.execute(
+                "select schema_name || '.' || table_name, 'table' from duckdb_tables()"
+                " union all select schema_name || '.' || view_name, 'view' from duckdb_views()"
+            ).fetchall()
         )
-        if failures:
-            broken.update(node["depends_on"]["nodes"])
-    return results
+
+    def _keep(self) -> None:
+        told = json.dumps({key: astuple(made) for key, made in self._made.items()})
+        self._connection.execute("insert into build.nodes values (?)", [told])
+
+    def _what_ends_before(self) -> dict[str, set[str]]:
+        """Node → what has to end before it.
+
+        As in dbt, a model waits for the data tests of all that it is made of: of a key that is
+        there twice it would make rows without number.
+        """
+        waits = {key: set(parents) for key, parents in self._parents.items()}
+        tests = [(key, waits[key]) for key, node in self._nodes.items() if _is(node, "test")]
+        made_of: dict[str, set[str]] = {}
+        for key, node in self._nodes.items():
+            if not _is(node, "test"):
+                parents = self._parents[key]
+                made_of[key] = set(parents).union(*(made_of[parent] for parent in parents))
+        for key, ancestors in made_of.items():
+            waits[key] |= {test for test, tested in tests if tested and tested <= ancestors}
+        return waits
+
+    def _walk(self) -> None:
+        """Runs each node after those that it reads, and after their data tests."""
+        ((timezone,),) = self._connection.execute("select current_setting('timezone')").fetchall()
+        thread = local()
+
+        def run(key: str) -> None:
+            if not hasattr(thread, "connection"):
+                thread.connection = self._connection.cursor()
+                thread.connection.execute(f"set timezone = '{timezone}'")
+                thread.connection.execute("set preserve_insertion_order = false")
+            self._run(thread.connection, self._nodes[key])
+
+        places = {key: place for place, key in enumerate(self._nodes)}
+        order = TopologicalSorter(self._waits)
+        order.prepare()
+        ready: list[str] = []
+        running: dict[Future[None], str] = {}
+        with ThreadPoolExecutor(THREADS) as pool:
+            while order.is_active():
+                ready = sorted([*ready, *order.get_ready()], key=places.__getitem__)
+                while ready and len(running) < THREADS:
+                    key = ready.pop(0)
+                    running[pool.submit(run, key)] = key
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    future.result()
+                    order.done(running.pop(future))
+
+    def _run(self, connection: duckdb.DuckDBPyConnection, node: Node) -> None:
+        key, failures, is_unchanged = node["unique_id"], 0, False
+        if not self._waits[key] <= self._made.keys():
+            self._results[key] = {"status": "skipped", "message": None}
+            return
+        try:
+            if _is(node, "source"):
+                self._note(connection, node)
+            elif self._is_unchanged(node):
+                self._made[key] = self._last[key]
+                is_unchanged = True
+            elif _is(node, "model"):
+                self._create(connection, node)
+                self._note(connection, node)
+            else:
+                failing = f"select count(*) from ({node['compiled_code']})"
+                ((failures,),) = connection.execute(failing).fetchall()
+                if not failures:
+                    self._note(connection, node)
+        except duckdb.Error as error:
+            self._results[key] = {"status": "error", "message": str(error)}
+            return
+        status = ("fail" if failures else "pass") if _is(node, "test") else "success"
+        told = f"Got {failures} results, configured to fail if != 0" if failures else None
+        self._results[key] = {
+            **{"status": status, "message": told, "is_unchanged": is_unchanged},
+            **({"failures": failures} if _is(node, "test") else {}),
+        }
+
+    def _is_unchanged(self, node: Node) -> bool:
+        last, now = self._last.get(node["unique_id"]), self._made_of(node)
+        is_there = _is(node, "test") or f"{node['schema']}.{node['alias']}" in self._relations
+        return last is not None and (last.sql, last.read) == (now.sql, now.read) and is_there
+
+    def _made_of(self, node: Node) -> Made:
+        columns = [(column["name"], column["data_type"]) for column in node["columns"].values()]
+        sql = [node.get("compiled_code"), node["config"].get("materialized"), columns]
+        read = [self._made[parent].rows for parent in self._parents[node["unique_id"]]]
+        return Made(_hash(sql), _hash(read))
+
+    def _note(self, connection: duckdb.DuckDBPyConnection, node: Node) -> None:
+        """Notes a node with a hash of its rows, in whatever order they are.
+
+        The rows of a view are asked for only where a model reads them.
+        """
+        key, made = node["unique_id"], self._made_of(node)
+        is_view = node["config"].get("materialized") == "view"
+        rows = made.read
+        if not _is(node, "test") and (not is_view or key in self._read_by_models):
+            ((count, hashes),) = connection.execute(
+                f"select count(*), sum(hash(one)) from {node['relation_name']} as one"
+            ).fetchall()
+            rows = f"{count} {hashes}"
+        self._made[key] = replace(made, rows=rows)
+
+    def _create(self, connection: duckdb.DuckDBPyConnection, model: Node) -> None:
+        """Puts a model in the place of the relation of its name."""
+        kind, name = model["config"]["materialized"], model["relation_name"]
+        there = self._relations.get(f"{model['schema']}.{model['alias']}", kind)
+        if there != kind:
+            connection.execute(f"drop {there} {name}")
+        if kind == "view" or not model["contract"]["enforced"]:
+            connection.execute(f"create or replace {kind} {name} as ({model['compiled_code']}\n)")
+            return
+        columns = model["columns"].values()
+        declared = ", ".join(f"{column['name']} {column['data_type']}" for column in columns)
+        names = ", ".join(column["name"] for column in columns)
+        connection.execute(f"create or replace table {name} ({declared})")
+        connection.execute(
+            f"insert into {name} ({names}) select {names} from ({model['compiled_code']}\n)"
+        )
 
 
-def _create(connection: duckdb.DuckDBPyConnection, model: dict[str, Any]) -> None:
-    """Puts a model in the place of the relation of its name."""
-    kind, name = model["config"]["materialized"], model["relation_name"]
-    connection.execute(f'create schema if not exists "{model["schema"]}"')
-    other = "view" if kind == "table" else "table"
-    ((there,),) = connection.execute(
-        f"select count(*) from duckdb_{other}s() where schema_name = ? and {other}_name = ?",
-        [model["schema"], model["alias"]],
-    ).fetchall()
-    if there:
-        connection.execute(f"drop {other} {name}")
-    if kind == "view" or not model["contract"]["enforced"]:
-        connection.execute(f"create or replace {kind} {name} as ({model['compiled_code']}\n)")
-        return
-    columns = model["columns"].values()
-    declared = ", ".join(f"{column['name']} {column['data_type']}" for column in columns)
-    names = ", ".join(column["name"] for column in columns)
-    connection.execute(f"create or replace table {name} ({declared})")
-    connection.execute(
-        f"insert into {name} ({names}) select {names} from ({model['compiled_code']}\n)"
-    )
+def _is(node: Node, kind: str) -> bool:
+    return bool(node["resource_type"] == kind)
+
+
+def _hash(told: object) -> str:
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:24]

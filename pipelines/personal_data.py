@@ -23,7 +23,7 @@ from pipelines.errors import SettingsError
 from pipelines.warehouse import Warehouse
 
 SHORTEST_KEY = 16
-BUILT_SCHEMAS = ("staging", "intermediate", "marts", "quality")
+BUILT_SCHEMAS = ("build", "staging", "intermediate", "marts", "quality")
 
 Row = Mapping[str, Any]
 

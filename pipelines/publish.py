@@ -11,12 +11,16 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import json
+import os
 import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from pipelines.compiled import built
 from pipelines.errors import PublishFailed
 from pipelines.metrics import comment, create_views, definitions
 from pipelines.readers import PUBLISHED, hand_over
@@ -27,6 +31,8 @@ PUBLISHED_SCHEMAS = ("marts", "quality")
 DEFINITIONS = "semantic_manifest.json"
 STORAGE_VERSION = "v1.4.0"
 KEPT_FOLDERS = 3
+# Key in a Parquet file's metadata: what its table was made of.
+MADE = "made"
 
 
 def switch_link(link: Path, target: str) -> None:
@@ -77,7 +83,7 @@ def publish(warehouse: Warehouse) -> Path:
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         (fresh / "parquet").mkdir(parents=True)
-        _copy(warehouse, fresh)
+        _copy(warehouse, fresh, current / "parquet")
         if (current / "excel").exists() and not warehouse.forgotten.exists():
             # Earlier workbooks stay until new ones are written: each shows its own as-of time.
             shutil.copytree(current / "excel", fresh / "excel")
@@ -122,7 +128,7 @@ def published_as_of(warehouse: Warehouse) -> dt.datetime | None:
     return row[0] if row else None
 
 
-def _copy(warehouse: Warehouse, folder: Path) -> None:
+def _copy(warehouse: Warehouse, folder: Path, earlier: Path) -> None:
     target = warehouse.directory / "dbt"
     # After an upgrade the warehouse keeps marts under old names, which would look fresh.
     manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
@@ -131,9 +137,10 @@ def _copy(warehouse: Warehouse, folder: Path) -> None:
         for node in (*manifest["nodes"].values(), *manifest["sources"].values())
         if node["resource_type"] in ("model", "source") and node["schema"] in PUBLISHED_SCHEMAS
     }
-    with duckdb.connect() as connection:
+    with duckdb.connect() as connection, ThreadPoolExecutor(1) as pool:
         connection.execute("set timezone = 'UTC'")
         connection.execute(f"attach '{warehouse.database}' as warehouse (read_only)")
+        made = built(connection)
         connection.execute(
             f"attach '{folder / 'crm.duckdb'}' as published (storage_version '{STORAGE_VERSION}')"
         )
@@ -145,13 +152,16 @@ def _copy(warehouse: Warehouse, folder: Path) -> None:
         copied = [one for one in tables if one in shown]
         for schema in PUBLISHED_SCHEMAS:
             connection.execute(f"create schema published.{schema}")
+        files = pool.submit(
+            _write_parquet,
+            connection.cursor(),
+            [(*one, made.get(shown[one]["unique_id"])) for one in copied],
+            folder / "parquet",
+            earlier,
+        )
         for schema, table in copied:
             connection.execute(
                 f"create table published.{schema}.{table} as from warehouse.{schema}.{table}"
-            )
-            connection.execute(
-                f"copy published.{schema}.{table} to '{folder / 'parquet' / table}.parquet'"
-                " (format parquet, compression zstd)"
             )
         copy_statement(connection, folder)
         # In one transaction: hundreds of descriptions would each wait for the disk.
@@ -168,10 +178,42 @@ def _copy(warehouse: Warehouse, folder: Path) -> None:
                 _describe(connection, "view", f"{schema}.{view}", node)
         create_views(connection, target / DEFINITIONS)
         connection.commit()
+        files.result()
         connection.execute("use memory")
         connection.execute("detach published")
     told = json.dumps(definitions(target / DEFINITIONS), ensure_ascii=False)
     (folder / DEFINITIONS).write_text(told, encoding="utf-8")
+
+
+def _write_parquet(
+    connection: duckdb.DuckDBPyConnection,
+    tables: Sequence[tuple[str, str, str | None]],
+    folder: Path,
+    earlier: Path,
+) -> None:
+    """Writes tables as Parquet; links the file of the publication before where it is the same.
+
+    Args:
+        tables: Schema, name, and what the table was made of, if that is known.
+        earlier: Folder of the Parquet files before.
+    """
+    for schema, table, made in tables:
+        file, before = folder / f"{table}.parquet", earlier / f"{table}.parquet"
+        if made and before.exists() and _made(connection, before) == made:
+            os.link(before, file)
+            continue
+        told = f", kv_metadata {{{MADE}: '{made}'}}" if made else ""
+        connection.execute(
+            f"copy warehouse.{schema}.{table} to '{file}' (format parquet, compression zstd{told})"
+        )
+
+
+def _made(connection: duckdb.DuckDBPyConnection, file: Path) -> str | None:
+    rows = connection.execute(
+        "select decode(value) from parquet_kv_metadata(?) where decode(key) = ?",
+        [str(file), MADE],
+    ).fetchall()
+    return rows[0][0] if rows else None
 
 
 def _describe(

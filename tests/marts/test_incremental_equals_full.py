@@ -1,4 +1,5 @@
-"""Ten refreshes of a portal that changes in every way = one full sync of it.
+"""Ten refreshes of a portal that changes in every way = one full sync of it, and each build after
+them, which leaves what reads the same rows as it is = a build of everything.
 
 For a portal that erases its history the raw tables are compared, up to the last version of each
 record: the log has more than the portal. For one that keeps it, all marts, views and issues.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import random
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,13 @@ from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.entities import ENTITIES, HISTORIES, TABLES, OwnedTable
 from pipelines.bitrix24.extract import Summary, extract
 from pipelines.check import complete
+from pipelines.compiled import forget_built
 from pipelines.metrics import MACROS, create_views
 from pipelines.options import Options
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
-from tests.support.compiled_models import run_models
+from tests.support.compiled_models import build_models, run_models
 from tests.support.plain_refresh import plain_refresh
 from tests.support.small_portal import (
     CURRENCIES,
@@ -43,6 +46,8 @@ FIRST_DAY = dt.datetime.fromisoformat("2026-03-01T10:00:00+03:00")
 REFRESHES = 10
 IMPORT_DAY, IMPORTED, FIRST_IMPORTED = 5, 120, 50_000
 SEED = int(os.environ.get("RANDOM_SEED", "1"))
+# BUILDS=all: after each of them.
+BUILT_AFTER = range(REFRESHES) if "BUILDS" in os.environ else (0, 3, 6, 8, 9)
 LEAD_STAGES, DEAL_STAGES = ("NEW", "JUNK", "CONVERTED"), ("NEW", "WON", "LOSE")
 
 
@@ -217,8 +222,16 @@ def latest(warehouse: Warehouse) -> Mapping[str, pl.DataFrame]:
     return found
 
 
-def ten_refreshes_and_one(folder: Path, erases_history: bool) -> tuple[Warehouse, Warehouse]:
-    """A warehouse of ten refreshes, and one that read the same portal once."""
+def ten_refreshes_and_one(
+    folder: Path,
+    erases_history: bool,
+    after: Callable[[Warehouse, int], None] = lambda warehouse, number: None,
+) -> tuple[Warehouse, Warehouse]:
+    """A warehouse of ten refreshes, and one that read the same portal once.
+
+    Args:
+        after: Called with the first after each of its refreshes.
+    """
     times = dict.fromkeys(("createdTime", "updatedTime"), FIRST_DAY.isoformat())
     data = write_portal(
         folder / "portal",
@@ -243,6 +256,7 @@ def ten_refreshes_and_one(folder: Path, erases_history: bool) -> tuple[Warehouse
             portal.set_now(FIRST_DAY + dt.timedelta(days=number, hours=5))
             kind = read(portal, many).kind
             assert number == 0 or kind == "incremental"
+            after(many, number)
         portal.set_now(FIRST_DAY + dt.timedelta(days=REFRESHES - 1, hours=5))
         read(portal, once)
     return many, once
@@ -277,6 +291,44 @@ OF_THE_PAST = {
 }
 
 
+class Builds:
+    """Builds after refreshes, each of which leaves the same as a build of everything.
+
+    For one of them a setting is another.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.unchanged: list[int] = []
+
+    def __call__(self, warehouse: Warehouse, number: int) -> None:
+        if number not in BUILT_AFTER:
+            return
+        variables = {"repeat_means": "sale"} if number == REFRESHES - 2 else {}
+        done = build_models(warehouse.directory, variables)
+        assert {one["status"] for one in done} == {"success", "pass"}
+        self.unchanged.append(sum(one["is_unchanged"] for one in done))
+        whole = Warehouse(self.folder / f"whole-{number}")
+        whole.directory.mkdir()
+        shutil.copy(warehouse.database, whole.database)
+        with whole.connect(read_only=False) as connection:
+            forget_built(connection)
+        run_models(whole.directory, variables)
+        with duckdb.connect() as connection:
+            connection.execute(f"attach '{warehouse.database}' as ours (read_only)")
+            connection.execute(f"attach '{whole.database}' as whole (read_only)")
+            relations = connection.execute(
+                "select table_schema || '.' || table_name from information_schema.tables"
+                " where table_catalog = 'whole' and table_schema not in ('raw', 'build')"
+            ).fetchall()
+            assert len(relations) > 80
+            for (relation,) in relations:
+                for one, other in (("ours", "whole"), ("whole", "ours")):
+                    different = f"from {one}.{relation} except all from {other}.{relation}"
+                    told = f"seed {SEED}, refresh {number}: {relation}"
+                    assert connection.execute(different).fetchall() == [], told
+
+
 def build(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
     """All models and views of a warehouse."""
     run_models(warehouse.directory)
@@ -287,7 +339,10 @@ def build(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
 
 def test_marts_views_and_issues_equal_those_of_a_full_sync(tmp_path: Path) -> None:
     """Also: 120 deals sold in 2025 and imported on 6 March bring March no sale."""
-    many, once = ten_refreshes_and_one(tmp_path, erases_history=False)
+    builds = Builds(tmp_path)
+    many, once = ten_refreshes_and_one(tmp_path, erases_history=False, after=builds)
+    first, *later = builds.unchanged
+    assert first == 0 and min(later) > 50
     with build(many) as incremental, build(once) as full:
         create_views(full, once.directory / "dbt" / "semantic_manifest.json")
         incremental.execute("create schema metrics")

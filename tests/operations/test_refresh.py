@@ -290,6 +290,11 @@ def test_a_reader_keeps_the_old_file_while_a_new_one_is_published(
     reader.close()
     assert parquet.exists()
     assert leads(path) == 3
+    fresh = (warehouse.published / "parquet").resolve()
+    linked = {file.stem for file in fresh.iterdir() if file.samefile(parquet.with_name(file.name))}
+    # What holds the same rows as before is not written again.
+    assert {"dim_metrics", "dim_pipelines"} <= linked
+    assert not linked & {"fct_leads", "fct_deals", "refreshes", "check_results"}
 
 
 def test_a_mart_that_no_model_makes_any_more_leaves_the_publication(

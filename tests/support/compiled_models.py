@@ -65,7 +65,7 @@ def build_models(
     nodes = [
         node
         for node in _in_order(source / "manifest.json")
-        if with_tests or node["resource_type"] == "model"
+        if with_tests or node["resource_type"] != "test"
     ]
     with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
         connection.execute(TABLES)
