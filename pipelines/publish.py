@@ -13,7 +13,6 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ PUBLISHED_SCHEMAS = ("marts", "quality")
 DEFINITIONS = "semantic_manifest.json"
 STORAGE_VERSION = "v1.4.0"
 KEPT_FOLDERS = 3
+THREADS = 2
 # Key in a Parquet file's metadata: what its table was made of.
 MADE = "made"
 
@@ -137,7 +137,7 @@ def _copy(warehouse: Warehouse, folder: Path, earlier: Path) -> None:
         for node in (*manifest["nodes"].values(), *manifest["sources"].values())
         if node["resource_type"] in ("model", "source") and node["schema"] in PUBLISHED_SCHEMAS
     }
-    with duckdb.connect() as connection, ThreadPoolExecutor(1) as pool:
+    with duckdb.connect() as connection, ThreadPoolExecutor(THREADS) as pool:
         connection.execute("set timezone = 'UTC'")
         connection.execute(f"attach '{warehouse.database}' as warehouse (read_only)")
         made = built(connection)
@@ -152,17 +152,19 @@ def _copy(warehouse: Warehouse, folder: Path, earlier: Path) -> None:
         copied = [one for one in tables if one in shown]
         for schema in PUBLISHED_SCHEMAS:
             connection.execute(f"create schema published.{schema}")
-        files = pool.submit(
-            _write_parquet,
-            connection.cursor(),
-            [(*one, made.get(shown[one]["unique_id"])) for one in copied],
-            folder / "parquet",
-            earlier,
-        )
-        for schema, table in copied:
-            connection.execute(
-                f"create table published.{schema}.{table} as from warehouse.{schema}.{table}"
-            )
+
+        def copy(one: tuple[str, str]) -> None:
+            with connection.cursor() as own:
+                table = ".".join(one)
+                own.execute(f"create table published.{table} as from warehouse.{table}")
+
+        def write(one: tuple[str, str]) -> None:
+            with connection.cursor() as own:
+                hashes = made.get(shown[one]["unique_id"])
+                _write_parquet(own, one, folder / "parquet", earlier, hashes)
+
+        copies, files = pool.map(copy, copied), pool.map(write, copied)
+        list(copies)
         copy_statement(connection, folder)
         # In one transaction: hundreds of descriptions would each wait for the disk.
         connection.begin()
@@ -178,7 +180,7 @@ def _copy(warehouse: Warehouse, folder: Path, earlier: Path) -> None:
                 _describe(connection, "view", f"{schema}.{view}", node)
         create_views(connection, target / DEFINITIONS)
         connection.commit()
-        files.result()
+        list(files)
         connection.execute("use memory")
         connection.execute("detach published")
     told = json.dumps(definitions(target / DEFINITIONS), ensure_ascii=False)
@@ -187,25 +189,26 @@ def _copy(warehouse: Warehouse, folder: Path, earlier: Path) -> None:
 
 def _write_parquet(
     connection: duckdb.DuckDBPyConnection,
-    tables: Sequence[tuple[str, str, str | None]],
+    table: tuple[str, str],
     folder: Path,
     earlier: Path,
+    made: str | None,
 ) -> None:
-    """Writes tables as Parquet; links the file of the publication before where it is the same.
+    """Writes a table as Parquet, or links the file of the publication before if it is the same.
 
     Args:
-        tables: Schema, name, and what the table was made of, if that is known.
+        table: Schema and name.
         earlier: Folder of the Parquet files before.
+        made: Hashes of the table's SQL and rows, if they are known.
     """
-    for schema, table, made in tables:
-        file, before = folder / f"{table}.parquet", earlier / f"{table}.parquet"
-        if made and before.exists() and _made(connection, before) == made:
-            os.link(before, file)
-            continue
-        told = f", kv_metadata {{{MADE}: '{made}'}}" if made else ""
-        connection.execute(
-            f"copy warehouse.{schema}.{table} to '{file}' (format parquet, compression zstd{told})"
-        )
+    file, before = (place / f"{table[1]}.parquet" for place in (folder, earlier))
+    if made and before.exists() and _made(connection, before) == made:
+        os.link(before, file)
+        return
+    told = f", kv_metadata {{{MADE}: '{made}'}}" if made else ""
+    connection.execute(
+        f"copy warehouse.{'.'.join(table)} to '{file}' (format parquet, compression zstd{told})"
+    )
 
 
 def _made(connection: duckdb.DuckDBPyConnection, file: Path) -> str | None:

@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ from pipelines.user_fields import add_dimensions
 from pipelines.warehouse import Warehouse, connect_published
 
 MEMORY_LIMIT = "2GB"
+# Pages that are answered at a time: the queries of a page are short.
+THREADS = 2
 log = logging.getLogger(__name__)
 
 
@@ -157,17 +160,24 @@ def write_data(
         connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
         choice = Choice(as_of, meta.first_day(connection) or as_of.date())
         about = meta.described(connection, layer, settings, choice, name)
-        answers = figures.Figures(connection, layer, choice, about["user_fields"])
-        for route, asked in pages.items():
-            content: dict[str, Any]
+
+        def answer(route: str) -> None:
+            content: dict[str, Any] = {"blocks": []}
             try:
-                content = {"blocks": [] if route in failed else answers.page(asked)}
+                if route not in failed:
+                    with connection.cursor() as own:
+                        answers = figures.Figures(own, layer, choice, about["user_fields"])
+                        content = {"blocks": answers.page(pages[route])}
             except figures.PageFailed as error:
                 _own_or_raise(route, error)
                 failed[route] = str(error)
             if route in failed:
-                content = {"blocks": [], "error": failed[route]}
+                content["error"] = failed[route]
             _write(folder / "pages" / f"{_file_name(route)}.json", content)
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            # The results in their order: of several errors always the same is raised.
+            list(pool.map(answer, pages))
     _write(folder / "meta.json", about)
     return [*failed.values()]
 

@@ -12,7 +12,8 @@ import datetime as dt
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -84,15 +85,19 @@ def excel(
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()
-        with Published(current.resolve(), temporary) as published:
-            try:
-                zone = ZoneInfo(settings.portal_timezone)
-                as_of = dt.datetime.fromtimestamp(published.about["as_of_epoch"], zone)
-                published.set_period(period_of(start, end, as_of))
-            except ValueError as error:
-                raise SettingsError(str(error)) from None
-            for write in (sales_dynamics, marketing):
+
+        def written(write: Callable[[Path, Published, Settings], None]) -> None:
+            with Published(current.resolve(), temporary) as published:
+                try:
+                    zone = ZoneInfo(settings.portal_timezone)
+                    as_of = dt.datetime.fromtimestamp(published.about["as_of_epoch"], zone)
+                    published.set_period(period_of(start, end, as_of))
+                except ValueError as error:
+                    raise SettingsError(str(error)) from None
                 write(temporary / f"{write.__name__}.xlsx", published, settings)
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(written, (sales_dynamics, marketing)))
         hand_over(temporary, PUBLISHED)
         folder.mkdir(exist_ok=True)
         hand_over(folder, PUBLISHED)

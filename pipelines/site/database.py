@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -11,6 +12,7 @@ import duckdb
 from pipelines.publish import STORAGE_VERSION
 
 MEMORY_LIMIT = "1200MB"
+THREADS = 2
 # The browser fetches the blocks of the columns that a query reads. Large row groups keep the values
 # of a column together; small blocks bring few of others along.
 LAYOUT = f"storage_version '{STORAGE_VERSION}', row_group_size 491520, block_size 65536"
@@ -82,11 +84,19 @@ def write_tables(published: Path, database: Path, sqls: Iterable[str], timezone:
             connection.execute(f"create schema {schema}")
         views = _views(connection)
         wanted = _wanted(sqls, columns, views)
-        for table, names in wanted.items():
-            if table in KINDS:
-                _write_by_kind(connection, table, columns[table], [*names])
-            elif table not in views:
-                _write(connection, table, columns[table], [*names], table, f"published.{table}")
+
+        def write(table: str) -> None:
+            with connection.cursor() as own:
+                own.execute(f"set timezone = '{timezone}'")
+                own.execute("use site")
+                if table in KINDS:
+                    _write_by_kind(own, table, columns[table], [*wanted[table]])
+                else:
+                    names = [*wanted[table]]
+                    _write(own, table, columns[table], names, table, f"published.{table}")
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(write, [table for table in wanted if table not in views]))
         for view in views.keys() & wanted.keys():
             connection.execute(views[view])
 
