@@ -28,6 +28,15 @@ from tests.support.compiled_models import build_models, run_models
 from tests.support.raw_portal import REFRESHES, lay_out_portal
 from tests.support.raw_tables import create_raw_tables, insert_rows, query
 
+CONFIGURED: dict[str, Any] = {
+    "sales_pipelines": [0],
+    "paid_stages": ["UC_PAID"],
+    "lead_stage_outcomes": {"IN_PROCESS": "quality"},
+    "legacy_rules": [{"entity": "lead", "originator_ids": ["1C"]}],
+    "repeat_means": "sale",
+    "attribution": "customer",
+    "user_fields": ["UF_CRM_KIND"],
+}
 LAYERS = ("staging", "intermediate", "marts", "quality")
 
 
@@ -73,16 +82,7 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same portal with the settings that its users would give."""
     warehouse = tmp_path_factory.mktemp("configured")
     lay_out_portal(warehouse)
-    settings = {
-        "sales_pipelines": [0],
-        "paid_stages": ["UC_PAID"],
-        "lead_stage_outcomes": {"IN_PROCESS": "quality"},
-        "legacy_rules": [{"entity": "lead", "originator_ids": ["1C"]}],
-        "repeat_means": "sale",
-        "attribution": "customer",
-        "user_fields": ["UF_CRM_KIND"],
-    }
-    run_models(warehouse, settings, with_tests=True)
+    run_models(warehouse, CONFIGURED, with_tests=True)
     return warehouse
 
 
@@ -111,6 +111,13 @@ def test_compiled_models_leave_what_dbt_leaves(portal: Path, tmp_path: Path) -> 
             for one, other in (("ours", "dbts"), ("dbts", "ours")):
                 query = f"from {one}.{table} except all from {other}.{table}"
                 assert connection.execute(query).fetchall() == [], table
+
+
+def test_settings_change_the_sql_of_models_and_of_tests_that_name_one(configured: Path) -> None:
+    """Of others the tests take the SQL that they have under other settings."""
+    told = json.loads((configured / "dbt" / "manifest.json").read_text(encoding="utf-8"))
+    sql = {key: node["compiled_code"] for key, node in told["nodes"].items() if "test." in key}
+    assert sql and compiled_models.compile_whole(DBT_PROJECT, CONFIGURED).items() >= sql.items()
 
 
 def test_what_dbt_compiled_runs_again_until_something_changes(

@@ -113,15 +113,52 @@ def compile_models(project: Path, variables: Mapping[str, Any]) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if folder.exists():
             return folder
-        fresh = Path(tempfile.mkdtemp(dir=source))
-        manifest = _parsed(project, source)
-        _dbt(project, fresh, ["compile", "--vars", json.dumps(values)], manifest)
-        shutil.copy(source / "parsed" / "semantic_manifest.json", fresh)
-        for path in fresh.iterdir():
-            if path.name not in MANIFESTS:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        fresh.rename(folder)
+        whole = source / digest(defaults, project)
+        if not whole.exists():
+            _compile(project, source, defaults).rename(whole)
+        if not folder.exists():
+            _compile(project, source, values, whole).rename(folder)
     return folder
+
+
+def compile_whole(project: Path, variables: Mapping[str, Any]) -> dict[str, str]:
+    """Node → its SQL, all of them compiled under the settings; not kept."""
+    with tempfile.TemporaryDirectory() as target:
+        told = ["compile", "--no-write-json", "--vars", json.dumps(variables)]
+        return _sql(_dbt(project, Path(target), told))
+
+
+def _compile(
+    project: Path, source: Path, values: Mapping[str, Any], whole: Path | None = None
+) -> Path:
+    """A new folder with dbt's manifests under the settings.
+
+    Args:
+        whole: Folder of other settings. Then only what names a setting is compiled, models that is
+            and few data tests.
+    """
+    fresh = Path(tempfile.mkdtemp(dir=source))
+    command, parsed = ["compile", "--vars", json.dumps(values)], _parsed(project, source)
+    if whole is None:
+        _dbt(project, fresh, command, parsed)
+    else:
+        told = json.loads((whole / "manifest.json").read_text(encoding="utf-8"))
+        nodes = told["nodes"]
+        named = [node["name"] for node in nodes.values() if "var(" in node["raw_code"]]
+        select = ["--indirect-selection", "empty", "--select", "resource_type:model", *named]
+        command += ["--no-write-json", *select]
+        for key, sql in _sql(_dbt(project, fresh, command, parsed)).items():
+            nodes[key]["compiled_code"] = sql
+        (fresh / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
+    shutil.copy(source / "parsed" / "semantic_manifest.json", fresh)
+    for path in fresh.iterdir():
+        if path.name not in MANIFESTS:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return fresh
+
+
+def _sql(done: Any) -> dict[str, str]:
+    return {result.node.unique_id: result.node.compiled_code for result in done.results}
 
 
 _manifests: dict[Path, Any] = {}
