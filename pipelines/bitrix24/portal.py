@@ -9,9 +9,10 @@ from typing import Any
 
 import polars as pl
 
+from pipelines.bitrix24 import values
 from pipelines.bitrix24.access import OAuth, Webhook
 from pipelines.bitrix24.client import Answer, Client, Command, number_of
-from pipelines.bitrix24.entities import BAD_VALUE, ENTITIES, INSTANT, Table
+from pipelines.bitrix24.entities import ENTITIES, FIRST_INSTANT, LAST_INSTANT, Table
 from pipelines.bitrix24.offsets import WrittenTimes
 from pipelines.errors import Bitrix24Error
 from pipelines.warehouse import Refresh
@@ -188,7 +189,7 @@ def not_an_administrator(access: Webhook | OAuth) -> str:
 def _instant(value: Any) -> dt.datetime | None:
     """A time of the portal; None if the value is not a time."""
     try:
-        moment: dt.datetime | None = INSTANT.series([value])[0]
-    except BAD_VALUE:
+        moment = values.instant(value)
+    except values.BAD_VALUE:
         return None
-    return moment
+    return moment and min(max(moment, FIRST_INSTANT), LAST_INSTANT)

@@ -399,7 +399,9 @@ def queries(content: dict[str, Any]) -> list[Query]:
         # Where an amount is null, its count of unknown ones says why.
         return tuple(name for name in metrics if name.removesuffix("_unknown") in drawn)
 
-    found = [Query((name,), ("metric_time__month",)) for name in (*leads, *deals, *mixed)]
+    # Alone too: beside others a group that a metric has not is there all the same.
+    alone = some((*leads, *deals, *mixed))
+    found = [Query((name,), ("metric_time__month",)) for name in alone]
     for metrics in (leads + mixed, deals, stages):
         found += [Query(metrics, group) for group in ((), ("metric_time__month",))]
         found += [Query(some(metrics), (f"metric_time__{time}",)) for time in TIMES]
@@ -413,7 +415,7 @@ def queries(content: dict[str, Any]) -> list[Query]:
     ]
     found += [Query(spend, ("touch_source", "metric_time__week"), PERIOD)]
     found += [Query(metrics, ("touch_source",)) for metrics in (leads + mixed, deals)]
-    found += [Query((name,), ("touch_utm_campaign",)) for name in spend]
+    found += [Query((name,), ("touch_utm_campaign",)) for name in some(spend)]
     found += [Query(costs, (f"ad_cost__{name}",)) for name in dimensions(content, "ad_costs")]
     for entity, metrics in (("lead", leads + mixed), ("deal", deals)):
         for name in dimensions(content, f"{entity}s"):

@@ -1082,7 +1082,7 @@ def test_a_new_publication_keeps_the_workbooks_until_new_ones_come(
     (warehouse.published / "current").symlink_to(".refreshes/000001")
     (warehouse.published / "excel").symlink_to("current/excel")
     monkeypatch.setattr(Warehouse, "last_refreshes", lambda self: [FakeRefresh()])
-    monkeypatch.setattr("pipelines.publish._copy", lambda warehouse, folder: None)
+    monkeypatch.setattr("pipelines.publish._copy", lambda warehouse, folder, earlier: None)
     folder = publish(warehouse)
     shown = warehouse.published / "excel" / "marketing.xlsx"
     assert shown.resolve() == (folder / "excel" / "marketing.xlsx").resolve()
