@@ -176,16 +176,18 @@ def _dbt(project: Path, target: Path, command: list[str], manifest: Any = None) 
     """Runs dbt in this process, on an empty warehouse."""
     from dbt.cli.main import dbtRunner
 
-    with tempfile.TemporaryDirectory() as empty:
-        environment = {"WAREHOUSE_DIR": empty, "DBT_PROFILES_DIR": str(project)}
-        with mock.patch.dict(os.environ, environment):
-            done = dbtRunner(manifest).invoke(
-                [
-                    *("--quiet", "--log-level-file", "none", "--no-send-anonymous-usage-stats"),
-                    *command,
-                    *("--project-dir", str(project), "--target-path", str(target)),
-                ]
-            )
+    # Always the same: dbt parses anew what it has parsed under another path of the warehouse.
+    empty = CACHE / "empty"
+    empty.mkdir(parents=True, exist_ok=True)
+    environment = {"WAREHOUSE_DIR": str(empty), "DBT_PROFILES_DIR": str(project)}
+    with mock.patch.dict(os.environ, environment):
+        done = dbtRunner(manifest).invoke(
+            [
+                *("--quiet", "--log-level-file", "none", "--no-send-anonymous-usage-stats"),
+                *command,
+                *("--project-dir", str(project), "--target-path", str(target)),
+            ]
+        )
     if not done.success:
         failed = [one.message for one in getattr(done.result, "results", ()) if one.message]
         raise RuntimeError(f"dbt could not {command[0]} {project}: {done.exception} {failed[:3]}")
