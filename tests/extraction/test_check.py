@@ -27,7 +27,7 @@ from pipelines.options import Options
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
-from tests.support.plain_refresh import plain_refresh
+from tests.support.plain_refresh import plain_loading, plain_refresh
 from tests.support.small_portal import (
     STATUSES,
     deal,
@@ -54,7 +54,7 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         deal_stage_history=[deal_visit(12, 7, "NEW", "P", T0)],
     )
     with serve(data) as portal:
-        extract(Client(portal.webhook_url), Warehouse(folder / "data"), Settings.load())
+        read(portal, Warehouse(folder / "data"))
     return folder / "data"
 
 
@@ -476,7 +476,8 @@ def portal(tmp_path: Path) -> Iterator[Portal]:
 
 
 def read(portal: Portal, warehouse: Warehouse, **options: Any) -> None:
-    extract(Client(portal.webhook_url), warehouse, Settings.load(), Options(**options))
+    with plain_loading():
+        extract(Client(portal.webhook_url), warehouse, Settings.load(), Options(**options))
 
 
 def test_a_sudden_drop_is_accepted_once(portal: Portal, tmp_path: Path) -> None:

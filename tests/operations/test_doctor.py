@@ -18,13 +18,14 @@ from pipelines.bitrix24.access import OAuth
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.doctor import Estimate, Finding, Load, estimate, examine
 from pipelines.bitrix24.entities import ENTITIES
-from pipelines.bitrix24.extract import extract
+from pipelines.bitrix24.extract import Summary, extract
 from pipelines.check import complete
 from pipelines.environment import ROOT
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
 from scripts.demo_portal.methods import Reply
+from tests.support.plain_refresh import plain_loading
 from tests.support.small_portal import deal, lead, lead_visit, status, write_portal
 
 FIELD, SHOWN = "UF_CRM_1720019876534", "ufCrm_1720019876534"
@@ -296,13 +297,20 @@ def test_rows_without_the_fields_that_were_asked_for(portal: Portal, warehouse: 
     assert len(told(findings, "problem")) == 2
 
 
+def load(portal: Portal, warehouse: Warehouse) -> Summary:
+    with plain_loading():
+        summary = extract(Client(portal.webhook_url), warehouse, settings())
+    complete(warehouse, summary.refresh_no)
+    return summary
+
+
 @pytest.mark.parametrize("loaded", [False, True])
 def test_empty_rows_are_one_problem_with_its_cause(
     portal: Portal, warehouse: Warehouse, loaded: bool
 ) -> None:
     """As github.com/bitrix-tools/b24-rest-docs/issues/368 shows: `[]` in the place of each row."""
     if loaded:
-        complete(warehouse, extract(Client(portal.webhook_url), warehouse, settings()).refresh_no)
+        load(portal, warehouse)
     asked = {source for table in ENTITIES for source, _ in table.columns.values()}
     leave_out(portal, *asked)
     (problem,) = told(doctor(portal, warehouse), "problem")
@@ -385,7 +393,7 @@ def test_a_filter_by_creation_that_a_first_load_goes_by(
     found = with_text(doctor(portal, warehouse), "leads: the filter by createdTime")
     assert found.level == "warning"
     assert found.text.endswith("a first load is read in one piece, even with --history-from")
-    complete(warehouse, extract(Client(portal.webhook_url), warehouse, settings()).refresh_no)
+    load(portal, warehouse)
     assert not [finding for finding in doctor(portal, warehouse) if "createdTime" in finding.text]
 
 
@@ -405,8 +413,7 @@ def test_start_minus_one_that_loses_history(portal: Portal, warehouse: Warehouse
 
 
 def test_the_next_full_sync(portal: Portal, warehouse: Warehouse) -> None:
-    summary = extract(Client(portal.webhook_url), warehouse, settings())
-    complete(warehouse, summary.refresh_no)
+    summary = load(portal, warehouse)
     last = told(doctor(portal, warehouse), "ok")[-1]
     assert last.startswith("the next full sync is due on 2026-04-07 17:0")
     assert "changed since 2026-03-31 17:0" in last

@@ -128,9 +128,21 @@ def _unexpected(kind: str, values: pd.Series[Any], arguments: dict[str, Any]) ->
 
 
 @contextmanager
-def plain_refresh() -> Iterator[None]:
+def plain_checks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(check_module, "Engine", PlainEngine)
+        yield
+
+
+@contextmanager
+def plain_refresh() -> Iterator[None]:
+    with plain_checks(), plain_loading():
+        yield
+
+
+@contextmanager
+def plain_loading() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(extract_module, "bitrix24", plain_source)
         patch.setattr(extract_module, "raw_pipeline", PlainLoader)
         patch.setattr(extract_module, "Streams", one_by_one)
