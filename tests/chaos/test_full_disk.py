@@ -70,9 +70,11 @@ def test_a_disk_that_fills_within_a_step(tmp_path: Path, disk: Path) -> None:
             left = chance.randint(0, STEPS[step]) * 1024
             published_no, site = refreshes.published_no, refreshes.site()
             company.change()
-            process = refreshes.start()
+            process = refreshes.start(halt=step)
             refreshes.wait_for(process, step)
+            process.wait_until_halted()
             fill(filler, disk, left)
+            process.go_on()
             said = process.communicate()
             told = refreshes.errors.read_text()
             print(f"{step}, {left} bytes left: {told}")

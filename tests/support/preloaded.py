@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import great_expectations  # noqa: F401
 
-from pipelines import report  # noqa: F401
+from pipelines import refresh, report  # noqa: F401
 from pipelines.__main__ import main
 from pipelines.bitrix24 import access, client, extract  # noqa: F401
 from pipelines.excel import workbooks  # noqa: F401
 from pipelines.readers import PRIVATE_UMASK
-from pipelines.refresh import refresh  # noqa: F401
 from pipelines.site import shell
 from pipelines.stop import stop_on_signals
 from tests.support.compiled_models import compiled_models
@@ -32,12 +33,14 @@ def run(
     output: Path,
     errors: Path,
     with_dbt: bool,
+    halt: str | None,
 ) -> None:
     """`python -m pipelines` in a separate process group, on a copy of dbt project and reports.
 
     Args:
         output: pipe that takes what it says.
         with_dbt: else it builds with compiled models.
+        halt: step of a refresh at whose beginning the process stops itself.
     """
     os.setsid()
     for path, descriptor in ((output, 1), (errors, 2)):
@@ -47,7 +50,15 @@ def run(
     sys.argv = ["pipelines", *arguments]
     os.umask(PRIVATE_UMASK)
     stop_on_signals()
+    begin = refresh._step.__enter__
+
+    def begin_and_halt(step: Any) -> None:
+        begin(step)
+        if step.name == halt:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
     with (
+        mock.patch.object(refresh._step, "__enter__", begin_and_halt),
         mock.patch("pipelines.build.DBT_PROJECT", project / "dbt_project"),
         mock.patch.object(shell, "REPORTS", project / "reports"),
         mock.patch.object(shell, "SHELLS", project / "shells"),

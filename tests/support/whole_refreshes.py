@@ -6,8 +6,10 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import tarfile
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -44,14 +46,19 @@ class Process:
     """A command that runs, with what the tests ask of `subprocess.Popen`."""
 
     def __init__(
-        self, arguments: list[str], environment: dict[str, str], project: Path, errors: Path
+        self,
+        arguments: list[str],
+        environment: dict[str, str],
+        project: Path,
+        errors: Path,
+        halt: str | None,
     ) -> None:
         output = Path(tempfile.mkdtemp(dir=project)) / "said"
         os.mkfifo(output)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["tests.support.preloaded"])
         self._process = context.Process(
-            target=_run, args=(arguments, environment, project, output, errors, WITH_DBT)
+            target=_run, args=(arguments, environment, project, output, errors, WITH_DBT, halt)
         )
         self._process.start()
         assert self._process.pid is not None
@@ -66,6 +73,14 @@ class Process:
         """Whether it has ended within these seconds."""
         self._process.join(seconds)
         return self.returncode is not None
+
+    def wait_until_halted(self) -> None:
+        """Waits until it stands still at the step that it was to halt at."""
+        while Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            time.sleep(0.01)
+
+    def go_on(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
 
     def communicate(self) -> str:
         """What it said since, when it has ended."""
@@ -105,8 +120,12 @@ class Refreshes:
         self.shell = _pack_shell(folder)
         compile_models(self.project / "dbt_project", Settings.load().dbt_vars())
 
-    def start(self, *arguments: str) -> Process:
-        """A refresh in a process group of its own."""
+    def start(self, *arguments: str, halt: str | None = None) -> Process:
+        """A refresh in a process group of its own.
+
+        Args:
+            halt: Step at whose beginning it stands still.
+        """
         return Process(
             ["refresh", *arguments],
             {
@@ -117,6 +136,7 @@ class Refreshes:
             },
             self.project,
             self.errors,
+            halt,
         )
 
     @staticmethod
