@@ -125,7 +125,8 @@ def compile_whole(project: Path, variables: Mapping[str, Any]) -> dict[str, str]
     """Node → its SQL, all of them compiled under the settings; not kept."""
     with tempfile.TemporaryDirectory() as target:
         told = ["compile", "--no-write-json", "--vars", json.dumps(variables)]
-        return _sql(_dbt(project, Path(target), told))
+        parsed = _parsed(project, CACHE / digest({}, project))
+        return _sql(_dbt(project, Path(target), told, parsed))
 
 
 def _compile(
@@ -176,9 +177,11 @@ def _dbt(project: Path, target: Path, command: list[str], manifest: Any = None) 
     """Runs dbt in this process, on an empty warehouse."""
     from dbt.cli.main import dbtRunner
 
-    # Always the same: dbt parses anew what it has parsed under another path of the warehouse.
+    # Under another path of the warehouse dbt parses the project anew. What is compiled opens it.
     empty = CACHE / "empty"
-    empty.mkdir(parents=True, exist_ok=True)
+    if manifest is not None:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        empty = Path(tempfile.mkdtemp(dir=CACHE, prefix="empty"))
     environment = {"WAREHOUSE_DIR": str(empty), "DBT_PROFILES_DIR": str(project)}
     with mock.patch.dict(os.environ, environment):
         done = dbtRunner(manifest).invoke(
@@ -188,6 +191,8 @@ def _dbt(project: Path, target: Path, command: list[str], manifest: Any = None) 
                 *("--project-dir", str(project), "--target-path", str(target)),
             ]
         )
+    if manifest is not None:
+        shutil.rmtree(empty)
     if not done.success:
         failed = [one.message for one in getattr(done.result, "results", ()) if one.message]
         raise RuntimeError(f"dbt could not {command[0]} {project}: {done.exception} {failed[:3]}")
