@@ -11,25 +11,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import astuple, dataclass, replace
 from graphlib import TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
-from threading import local
 from typing import Any
 
 import duckdb
 
 from pipelines.fingerprint import hash_files
 from pipelines.settings import DBT_PROJECT
+from pipelines.side_by_side import THREADS, SideBySide
 
 PARTS = ("macros", "models", "tests")
 FILES = ("dbt_project.yml", "profiles.yml")
 PACKAGES = ("dbt-core", "dbt-duckdb", "duckdb")
 GOOD = ("success", "pass")
-# As many as dbt has in `profiles.yml`.
-THREADS = 2
 
 
 def digest(variables: Mapping[str, Any], project: Path = DBT_PROJECT) -> str:
@@ -199,26 +197,18 @@ class _Build:
     def _walk(self) -> None:
         """Runs each node after those that it reads, and after their data tests."""
         ((timezone,),) = self._connection.execute("select current_setting('timezone')").fetchall()
-        thread = local()
-
-        def run(key: str) -> None:
-            if not hasattr(thread, "connection"):
-                thread.connection = self._connection.cursor()
-                thread.connection.execute(f"set timezone = '{timezone}'")
-                thread.connection.execute("set preserve_insertion_order = false")
-            self._run(thread.connection, self._nodes[key])
-
+        settings = [f"set timezone = '{timezone}'", "set preserve_insertion_order = false"]
         places = {key: place for place, key in enumerate(self._nodes)}
         order = TopologicalSorter(self._waits)
         order.prepare()
         ready: list[str] = []
         running: dict[Future[None], str] = {}
-        with ThreadPoolExecutor(THREADS) as pool:
+        with SideBySide(self._connection, settings) as threads:
             while order.is_active():
                 ready = sorted([*ready, *order.get_ready()], key=places.__getitem__)
                 while ready and len(running) < THREADS:
                     key = ready.pop(0)
-                    running[pool.submit(run, key)] = key
+                    running[threads.submit(self._run, self._nodes[key])] = key
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     future.result()
                     order.done(running.pop(future))

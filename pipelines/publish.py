@@ -13,7 +13,6 @@ import itertools
 import json
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from pipelines.compiled import built
 from pipelines.errors import PublishFailed
 from pipelines.metrics import comment, create_views, definitions
 from pipelines.readers import PUBLISHED, hand_over
+from pipelines.side_by_side import SideBySide, results
 from pipelines.statements import copy_statement, note_published
 from pipelines.warehouse import Warehouse, connect_published, sync
 
@@ -30,7 +30,6 @@ PUBLISHED_SCHEMAS = ("marts", "quality")
 DEFINITIONS = "semantic_manifest.json"
 STORAGE_VERSION = "v1.4.0"
 KEPT_FOLDERS = 3
-THREADS = 2
 # Key in a Parquet file's metadata: what its table was made of.
 MADE = "made"
 
@@ -137,7 +136,7 @@ def _copy(warehouse: Warehouse, folder: Path, earlier: Path) -> None:
         for node in (*manifest["nodes"].values(), *manifest["sources"].values())
         if node["resource_type"] in ("model", "source") and node["schema"] in PUBLISHED_SCHEMAS
     }
-    with duckdb.connect() as connection, ThreadPoolExecutor(THREADS) as pool:
+    with duckdb.connect() as connection, SideBySide(connection) as threads:
         connection.execute("set timezone = 'UTC'")
         connection.execute(f"attach '{warehouse.database}' as warehouse (read_only)")
         made = built(connection)
@@ -153,18 +152,14 @@ def _copy(warehouse: Warehouse, folder: Path, earlier: Path) -> None:
         for schema in PUBLISHED_SCHEMAS:
             connection.execute(f"create schema published.{schema}")
 
-        def copy(one: tuple[str, str]) -> None:
-            with connection.cursor() as own:
-                table = ".".join(one)
-                own.execute(f"create table published.{table} as from warehouse.{table}")
-
-        def write(one: tuple[str, str]) -> None:
-            with connection.cursor() as own:
-                hashes = made.get(shown[one]["unique_id"])
-                _write_parquet(own, one, folder / "parquet", earlier, hashes)
-
-        copies, files = pool.map(copy, copied), pool.map(write, copied)
-        list(copies)
+        copies = [threads.submit(_copy_table, *one) for one in copied]
+        files = [
+            threads.submit(
+                _write_parquet, one, folder / "parquet", earlier, made.get(shown[one]["unique_id"])
+            )
+            for one in copied
+        ]
+        results(copies)
         copy_statement(connection, folder)
         # In one transaction: hundreds of descriptions would each wait for the disk.
         connection.begin()
@@ -180,11 +175,17 @@ def _copy(warehouse: Warehouse, folder: Path, earlier: Path) -> None:
                 _describe(connection, "view", f"{schema}.{view}", node)
         create_views(connection, target / DEFINITIONS)
         connection.commit()
-        list(files)
+        results(files)
         connection.execute("use memory")
         connection.execute("detach published")
     told = json.dumps(definitions(target / DEFINITIONS), ensure_ascii=False)
     (folder / DEFINITIONS).write_text(told, encoding="utf-8")
+
+
+def _copy_table(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> None:
+    connection.execute(
+        f"create table published.{schema}.{table} as from warehouse.{schema}.{table}"
+    )
 
 
 def _write_parquet(

@@ -8,7 +8,6 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from pipelines.publish import (
 from pipelines.readers import SITE, hand_over
 from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
+from pipelines.side_by_side import SideBySide, results
 from pipelines.site import figures, meta
 from pipelines.site.choice import Choice
 from pipelines.site.database import write_tables
@@ -37,8 +37,6 @@ from pipelines.user_fields import add_dimensions
 from pipelines.warehouse import Warehouse, connect_published
 
 MEMORY_LIMIT = "2GB"
-# Pages that are answered at a time: the queries of a page are short.
-THREADS = 2
 log = logging.getLogger(__name__)
 
 
@@ -161,13 +159,12 @@ def write_data(
         choice = Choice(as_of, meta.first_day(connection) or as_of.date())
         about = meta.described(connection, layer, settings, choice, name)
 
-        def answer(route: str) -> None:
+        def answer(own: duckdb.DuckDBPyConnection, route: str) -> None:
             content: dict[str, Any] = {"blocks": []}
             try:
                 if route not in failed:
-                    with connection.cursor() as own:
-                        answers = figures.Figures(own, layer, choice, about["user_fields"])
-                        content = {"blocks": answers.page(pages[route])}
+                    answers = figures.Figures(own, layer, choice, about["user_fields"])
+                    content = {"blocks": answers.page(pages[route])}
             except figures.PageFailed as error:
                 _own_or_raise(route, error)
                 failed[route] = str(error)
@@ -175,9 +172,8 @@ def write_data(
                 content["error"] = failed[route]
             _write(folder / "pages" / f"{_file_name(route)}.json", content)
 
-        with ThreadPoolExecutor(THREADS) as pool:
-            # The results in their order: of several errors always the same is raised.
-            list(pool.map(answer, pages))
+        with SideBySide(connection) as threads:
+            results([threads.submit(answer, route) for route in pages])
     _write(folder / "meta.json", about)
     return [*failed.values()]
 

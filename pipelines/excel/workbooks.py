@@ -13,7 +13,6 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -41,6 +40,7 @@ from pipelines.metric_sql import SemanticLayer
 from pipelines.publish import DEFINITIONS, switch_link
 from pipelines.readers import PUBLISHED, hand_over
 from pipelines.settings import Settings
+from pipelines.side_by_side import SideBySide, results
 from pipelines.warehouse import Warehouse, connect_published
 
 QUERIES = Path(__file__).parent / "queries"
@@ -86,18 +86,23 @@ def excel(
     try:
         temporary.mkdir()
 
-        def written(write: Callable[[Path, Published, Settings], None]) -> None:
-            with Published(current.resolve(), temporary) as published:
-                try:
-                    zone = ZoneInfo(settings.portal_timezone)
-                    as_of = dt.datetime.fromtimestamp(published.about["as_of_epoch"], zone)
-                    published.set_period(period_of(start, end, as_of))
-                except ValueError as error:
-                    raise SettingsError(str(error)) from None
-                write(temporary / f"{write.__name__}.xlsx", published, settings)
+        def written(
+            connection: duckdb.DuckDBPyConnection,
+            write: Callable[[Path, Published, Settings], None],
+        ) -> None:
+            published = Published(current.resolve(), connection)
+            try:
+                zone = ZoneInfo(settings.portal_timezone)
+                as_of = dt.datetime.fromtimestamp(published.about["as_of_epoch"], zone)
+                published.set_period(period_of(start, end, as_of))
+            except ValueError as error:
+                raise SettingsError(str(error)) from None
+            write(temporary / f"{write.__name__}.xlsx", published, settings)
 
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(written, (sales_dynamics, marketing)))
+        database = current.resolve() / "crm.duckdb"
+        limits = {"memory_limit": MEMORY_LIMIT, "temp_directory": str(temporary)}
+        with connect_published(database, **limits) as connection, SideBySide(connection) as threads:
+            results([threads.submit(written, write) for write in (sales_dynamics, marketing)])
         hand_over(temporary, PUBLISHED)
         folder.mkdir(exist_ok=True)
         hand_over(folder, PUBLISHED)
@@ -118,18 +123,10 @@ class Published:
 
     period: Period
 
-    def __init__(self, publication: Path, temporary: Path) -> None:
+    def __init__(self, publication: Path, connection: duckdb.DuckDBPyConnection) -> None:
         self.layer = SemanticLayer.load(publication / DEFINITIONS)
-        self.connection = connect_published(
-            publication / "crm.duckdb", memory_limit=MEMORY_LIMIT, temp_directory=str(temporary)
-        )
+        self.connection = connection
         self.about = self.one("about")
-
-    def __enter__(self) -> Published:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.connection.close()
 
     def set_period(self, period: Period) -> None:
         """Sets what tables and queries read."""

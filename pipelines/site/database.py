@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
 
 from pipelines.publish import STORAGE_VERSION
+from pipelines.side_by_side import SideBySide, results
 
 MEMORY_LIMIT = "1200MB"
-THREADS = 2
 # The browser fetches the blocks of the columns that a query reads. Large row groups keep the values
 # of a column together; small blocks bring few of others along.
 LAYOUT = f"storage_version '{STORAGE_VERSION}', row_group_size 491520, block_size 65536"
@@ -85,18 +84,16 @@ def write_tables(published: Path, database: Path, sqls: Iterable[str], timezone:
         views = _views(connection)
         wanted = _wanted(sqls, columns, views)
 
-        def write(table: str) -> None:
-            with connection.cursor() as own:
-                own.execute(f"set timezone = '{timezone}'")
-                own.execute("use site")
+        with SideBySide(connection, [f"set timezone = '{timezone}'", "use site"]) as threads:
+            written = []
+            for table, names in wanted.items():
+                types = columns[table]
                 if table in KINDS:
-                    _write_by_kind(own, table, columns[table], [*wanted[table]])
-                else:
-                    names = [*wanted[table]]
-                    _write(own, table, columns[table], names, table, f"published.{table}")
-
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(write, [table for table in wanted if table not in views]))
+                    written.append(threads.submit(_write_by_kind, table, types, [*names]))
+                elif table not in views:
+                    source = f"published.{table}"
+                    written.append(threads.submit(_write, table, types, [*names], table, source))
+            results(written)
         for view in views.keys() & wanted.keys():
             connection.execute(views[view])
 

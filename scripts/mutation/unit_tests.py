@@ -160,7 +160,11 @@ def _passed_unit_tests(folder: Path, chosen: Iterable[str]) -> list[Any]:
                 *("--target-path", str(folder / "target")),
             ]
         )
-    results = getattr(done.result, "results", [])
+    results = [
+        result
+        for result in getattr(done.result, "results", [])
+        if result.node.resource_type == "unit_test"
+    ]
     failed = [result.node.name for result in results if str(result.status) != "pass"]
     if done.exception or failed or not results:
         raise RuntimeError(f"unit tests fail before anything is broken: {failed} {done.exception}")

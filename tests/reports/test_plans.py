@@ -20,6 +20,7 @@ from pipelines.site import database
 from pipelines.site.choice import Choice
 from pipelines.site.figures import Figures
 from pipelines.user_fields import add_dimensions
+from pipelines.warehouse import connect_published
 from tests.support.plans import Watched, joins_of_all_in_the_browser
 from tests.support.reports_fixtures import Sites
 
@@ -93,26 +94,16 @@ def test_the_browsers_engine_is_asked(sites: Sites) -> None:
     assert list(squares(joins_of_all_in_the_browser(database, [sql]))) == [sql]
 
 
-def test_no_query_of_a_workbook_does(
-    sites: Sites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[Watched] = []
-
-    def connect(*values: Any, **options: Any) -> Watched:
-        opened.append(Watched(duckdb_connect(*values, **options)))
-        return opened[-1]
-
-    duckdb_connect = workbooks.connect_published
-    monkeypatch.setattr(workbooks, "connect_published", connect)
+def test_no_query_of_a_workbook_does(sites: Sites, tmp_path: Path) -> None:
     current = (sites.published("company") / "current").resolve()
     settings = sites.settings("company")
-    with workbooks.Published(current, tmp_path) as published:
+    with Watched(connect_published(current / "crm.duckdb")) as watched:
+        published = workbooks.Published(current, watched)  # type: ignore[arg-type]
         day = dt.date(2026, 3, 31)
         as_of = dt.datetime(2026, 3, 31, 20, tzinfo=dt.UTC)
         published.set_period(workbooks.period_of(day.replace(day=1), day, as_of))
         for write in (workbooks.sales_dynamics, workbooks.marketing):
             write(tmp_path / f"{write.__name__}.xlsx", published, settings)
-    (watched,) = opened
     assert len(watched.statements) > 40
     assert squares(watched.found) == {}
 

@@ -110,6 +110,12 @@ class Watched:
     def __exit__(self, *_: object) -> None:
         self.connection.close()
 
+    def cursor(self) -> Watched:
+        """Another connection, whose statements are noted with these."""
+        found = Watched(self.connection.cursor())
+        found.statements, found.found = self.statements, self.found
+        return found
+
     def execute(self, sql: str, *values: Any) -> Any:
         """Runs a statement; one that creates a table once, others twice."""
         kind = sql.lstrip().lower()
