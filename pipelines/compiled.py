@@ -198,14 +198,18 @@ class _Build:
         """Runs each node after those that it reads, and after their data tests."""
         ((timezone,),) = self._connection.execute("select current_setting('timezone')").fetchall()
         settings = [f"set timezone = '{timezone}'", "set preserve_insertion_order = false"]
-        places = {key: place for place, key in enumerate(self._nodes)}
+        # First what the longest chain waits for.
+        chains: dict[str, int] = {}
+        for key in reversed([*TopologicalSorter(self._waits).static_order()]):
+            for before in self._waits[key]:
+                chains[before] = max(chains.get(before, 0), chains.get(key, 0) + 1)
         order = TopologicalSorter(self._waits)
         order.prepare()
         ready: list[str] = []
         running: dict[Future[None], str] = {}
         with SideBySide(self._connection, settings) as threads:
             while order.is_active():
-                ready = sorted([*ready, *order.get_ready()], key=places.__getitem__)
+                ready = sorted([*ready, *order.get_ready()], key=lambda key: -chains.get(key, 0))
                 while ready and len(running) < THREADS:
                     key = ready.pop(0)
                     running[threads.submit(self._run, self._nodes[key])] = key
