@@ -19,7 +19,7 @@ from pipelines.bitrix24.entities import (
     USERS,
 )
 from pipelines.bitrix24.redaction import CUT, is_suspect, redacted, without_addresses
-from pipelines.bitrix24.values import UserField, day, instant, integer, listed, mapping
+from pipelines.bitrix24.values import UserField, day, decimal, instant, integer, listed, mapping
 from pipelines.errors import Bitrix24Error
 from tests.support.small_portal import deal, lead
 
@@ -120,6 +120,9 @@ def test_instants_and_numbers() -> None:
     for bad in (True, "5,5", "1_000", "٥", "5.5"):
         with pytest.raises(ValueError, match="number"):
             integer(bad)
+    for endless in ("NaN", "Infinity", "1E+1000"):
+        with pytest.raises(ValueError, match="not a number"):
+            decimal(Decimal(endless))
 
 
 @pytest.mark.parametrize(
