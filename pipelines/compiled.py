@@ -98,10 +98,8 @@ def built(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     known = "select count(*) from duckdb_tables() where database_name = 'warehouse'"
     if connection.execute(f"{known} and schema_name = 'build'").fetchall() == [(0,)]:
         return {}
-    told = connection.execute("from warehouse.build.nodes").fetchall()
-    return {
-        key: f"{sql} {rows}" for (text,) in told for key, (sql, _, rows) in json.loads(text).items()
-    }
+    noted = _noted(connection, "warehouse.build.nodes")
+    return {key: f"{made.sql} {made.rows}" for key, made in noted.items()}
 
 
 @dataclass(frozen=True)
@@ -111,6 +109,11 @@ class Made:
     sql: str
     read: str
     rows: str = ""
+
+
+def _noted(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, Made]:
+    told = connection.execute(f"from {table}").fetchall()
+    return {key: Made(*made) for (text,) in told for key, made in json.loads(text).items()}
 
 
 class _Build:
@@ -140,8 +143,7 @@ class _Build:
         Meanwhile the warehouse tells of no node what it is: if this is stopped, all run again.
         """
         self._prepare()
-        for (told,) in self._connection.execute("from build.nodes").fetchall():
-            self._last = {key: Made(*made) for key, made in json.loads(told).items()}
+        self._last = _noted(self._connection, "build.nodes")
         self._connection.execute("truncate build.nodes")
         self._walk()
         results = [
