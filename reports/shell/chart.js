@@ -1,5 +1,13 @@
 // The life of a chart: made when ECharts is there, as wide as its node, gone with it.
 
+let last = Promise.resolve();
+
+/** Waits until the charts asked for before are drawn and the browser was free for a tap. */
+function turn() {
+	last = last.then(() => new Promise((resolve) => setTimeout(resolve)));
+	return last;
+}
+
 /**
  * @param {HTMLElement} node
  * @param {(chart: any) => void} ready
@@ -9,7 +17,8 @@ export function chartOn(node, ready) {
 	let isGone = false;
 	let chart;
 	let observer;
-	import('./echarts.js').then(({ createChart }) => {
+	import('./echarts.js').then(async ({ createChart }) => {
+		await turn();
 		if (isGone) return;
 		chart = createChart(node);
 		observer = new ResizeObserver(() => chart.resize());
