@@ -22,8 +22,9 @@ export function startEngine(url) {
 }
 
 async function open(url) {
-	const [duckdb, { default: workerUrl }, { default: wasmUrl }] = await Promise.all([
+	const [duckdb, { default: ownUrl }, { default: workerUrl }, { default: wasmUrl }] = await Promise.all([
 		import('@duckdb/duckdb-wasm'),
+		import('./engine.worker.js?url'),
 		import('@duckdb/duckdb-wasm/dist/duckdb-browser-eh.worker.js?url'),
 		import('@duckdb/duckdb-wasm/dist/duckdb-eh.wasm?url'),
 	]);
@@ -32,7 +33,7 @@ async function open(url) {
 	const there = await fetch(absolute(wasmUrl), { method: 'HEAD' });
 	if (!there.ok) throw new Error(`${wasmUrl}: ${there.status}`);
 	await there.text();
-	const worker = new Worker(absolute(workerUrl));
+	const worker = new Worker(`${absolute(ownUrl)}#${encodeURIComponent(absolute(workerUrl))}`);
 	const db = new duckdb.AsyncDuckDB(new duckdb.VoidLogger(), worker);
 	const broken = new Promise((_, reject) => {
 		worker.addEventListener('error', (event) => reject(new Error(event.message)));

@@ -1,6 +1,7 @@
 // A query on the page: what is asked now, what is shown, and how that stands to each other. Results
 // are remembered by their SQL, the first figures too, so that a choice made before costs nothing.
 import { untrack } from 'svelte';
+import { createSubscriber } from 'svelte/reactivity';
 import { EngineFailed, run, startEngine } from './engine.js';
 import { checkPublication, databaseUrl } from './site.svelte.js';
 import { t } from './texts/index.js';
@@ -57,11 +58,22 @@ export class Query {
 	error = $state('');
 	#frames = $state(0);
 	#near = $state(0);
+	#isRead = $state(false);
+	#reads = createSubscriber(() => {
+		this.#isRead = true;
+		return () => (this.#isRead = false);
+	});
 	#key = '';
-	data = $derived(asData(this.parts.main?.rows ?? [], this));
+	#data = $derived(asData(this.parts.main?.rows ?? [], this));
 
 	constructor(make) {
 		this.#make = make;
+	}
+
+	/** The rows; whoever shows them has them computed. */
+	get data() {
+		this.#reads();
+		return this.#data;
 	}
 
 	get columns() {
@@ -94,8 +106,8 @@ export class Query {
 			return;
 		}
 		if (key === this.#key) return;
-		// Far below the window: computed when it comes near.
-		if (this.#frames > 0 && this.#near === 0) {
+		// Far below the window, or in a part that is closed: computed when somebody comes near.
+		if (this.#frames > 0 ? this.#near === 0 : !this.#isRead) {
 			this.state = 'computing';
 			return;
 		}

@@ -311,6 +311,25 @@ def test_a_plain_file_lacks_no_column_that_is_named(write: Write) -> None:
     )
 
 
+def test_the_head_may_stand_below_twenty_lines_and_not_below_more(write: Write) -> None:
+    head = "Date,UTMSource,Expenses\n2026-03-01,vk,10\n"
+    (row,) = read_spend(write(METRICA, {"a.csv": "Отчёт\n" * 20 + head}))
+    assert (row["line_number"], row["cost"]) == (22, 10)
+    (line,) = told(write(METRICA, {"a.csv": "Отчёт\n" * 21 + head}))
+    assert line.startswith("spend/a.csv: no column Date, Expenses; it has 'Отчёт'")
+
+
+def test_of_lines_that_lack_a_column_the_first_is_shown(write: Write) -> None:
+    text = "Date,UTMSource,Cost\nDate,UTMSource,Price\n"
+    (line,) = told(write(METRICA, {"a.csv": text}))
+    assert "no column Expenses; it has 'Date, UTMSource, Cost'" in line
+
+
+def test_separators_at_the_end_of_the_head_are_no_columns(write: Write) -> None:
+    (row,) = read_spend(write(METRICA, {"a.csv": "Date,UTMSource,Expenses,,\n2026-03-01,vk,10\n"}))
+    assert row["cost"] == 10
+
+
 def test_all_that_is_wrong_is_told_at_once(write: Write) -> None:
     wrong = "Date,UTMSource,Expenses\n" + "soon,vk,1\n" * 7
     lines = told(write(METRICA, {"a.csv": wrong, "b.csv": "", "c.csv": wrong}))

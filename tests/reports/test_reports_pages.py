@@ -309,6 +309,32 @@ def unfold(page: Page) -> None:
     settle(page)
 
 
+# Every SQL that the page sends to its engine.
+LISTEN = """() => {
+    window.asked = [];
+    const { postMessage } = Worker.prototype;
+    Worker.prototype.postMessage = function (message, ...rest) {
+        window.asked.push(JSON.stringify(message?.data) ?? '');
+        return postMessage.call(this, message, ...rest);
+    };
+}"""
+
+
+def test_what_is_folded_is_asked_for_when_it_is_opened(open_page: OpenPage, company: str) -> None:
+    page = open_page(company, "/marketing/", fresh=True)
+    page.evaluate(LISTEN)
+    page.locator('[data-block="sources"] tbody tr.pickable').first.click()
+    expect(chips(page)).to_have_count(1)
+    settle(page)
+    asked = page.evaluate("asked.join('\\n')")
+    assert "revenue_per_lead_period" in asked
+    assert "as lead__state" not in asked
+    unfold(page)
+    page.locator('[data-block="lead_states"]').scroll_into_view_if_needed()
+    settle(page)
+    assert "as lead__state" in page.evaluate("asked.join('\\n')")
+
+
 def named(page: Page, selector: str) -> list[str]:
     """The blocks that have such an element."""
     return page.locator(f"[data-block]:has({selector})").evaluate_all(

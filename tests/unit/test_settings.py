@@ -138,6 +138,23 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
     assert message in str(caught.value)
 
 
+def test_a_file_without_settings_leaves_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yml"
+    file.write_text("# none yet\n", encoding="utf-8")
+    assert Settings.load(file).dbt_vars() == Settings.load().dbt_vars()
+
+
+def test_a_rule_of_the_past_names_stages_of_its_entity(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yml"
+    rules = '{stages: [A]}, {entity: lead, stages: [B]}, {entity: deal, stages: ["C1:C"]}'
+    file.write_text(f"legacy_rules: [{rules}]\n", encoding="utf-8")
+    assert [(one.what, one.code) for one in Settings.load(file).named()] == [
+        ("stage", "A"),
+        ("lead stage", "B"),
+        ("deal stage", "C1:C"),
+    ]
+
+
 def test_a_file_of_another_encoding_is_told(tmp_path: Path) -> None:
     path = tmp_path / "settings.yml"
     path.write_text("city_field: Город\n", encoding="cp1251")
