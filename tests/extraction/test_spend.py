@@ -243,16 +243,22 @@ def test_every_column_of_a_plain_file_may_be_named(write: Write) -> None:
         (",vk,1,,", "Date is '': write a day"),
         ("2026-03-02/2026-03-01,vk,1,,", "a range ends after it begins and has at most 366 days"),
         ("2026-03-01/2062-03-31,vk,1,,", "a range ends after it begins and has at most 366 days"),
-        ("1026-03-01,vk,1,,", "from 2000 to 2099"),
+        ("2028-01-01/2029-01-01,vk,1,,", "has at most 366 days"),
+        ("1999-12-31,vk,1,,", "from 2000 to 2099"),
+        ("2100-01-01,vk,1,,", "from 2000 to 2099"),
         ("2026-03-01,vk,,,", "Expenses is '': write an amount as 1234.50"),
         ("2026-03-01,vk,-5,,", "Expenses is '-5': write an amount as 1234.50"),
         ("2026-03-01,vk,5 ₽,,", "Expenses is '5 ₽': write an amount"),
+        ("2026-03-01,vk,12 34,,", "Expenses is '12 34': write an amount"),
         ("2026-03-01,vk,1e3,,", "Expenses is '1e3': write an amount"),
         ('2026-03-01,vk,"1,234.50",,', "Expenses is '1,234.50': write an amount"),
         ('2026-03-01,vk,"1,234",,', "Expenses is '1,234': 1234 or 1.234? Write 1234.00 if the for"),
         ("2026-03-01,vk,1000000000000,,", "Expenses is '1000000000000': that is too much"),
         ("2026-03-01,vk,1,руб.,", "Currency is 'руб.': write the code of a currency, as RUB"),
         ("2026-03-01,vk,1,,1.5", "Clicks is '1.5': write a whole number"),
+        ("2026-03-01,vk,1,,1000000000000", "Clicks is '1000000000000': write a whole number"),
+        (f"2026-03-01,vk,{'x' * 60},,", f"Expenses is '{'x' * 60}': write an amount"),
+        (f"2026-03-01,vk,{'x' * 61},,", f"Expenses is '{'x' * 60}…': write an amount"),
         ("2026-03-01,vk,1,,many", "Clicks is 'many': write a whole number"),
         ("2026-03-01,,1,,", "needs either UTMSource or TrafficSource"),
         ("2026-03-01,vk,1", "3 cells, 5 columns; put texts that hold a separator in quotes"),
@@ -309,6 +315,18 @@ def test_a_plain_file_lacks_no_column_that_is_named(write: Write) -> None:
         "spend/a.csv: no column Клики; it has 'День, Кампания, Расход (руб.)': correct the file or"
         " the setting `columns`"
     )
+
+
+def test_days_from_2000_to_2099_and_whole_leap_years_may_be_named(write: Write) -> None:
+    text = "Date,UTMSource,Expenses\n2000-01-01,vk,1\n2099-12-31,vk,1\n2028-01-01/2028-12-31,vk,1\n"
+    days = [
+        (row["date_from"], row["date_to"]) for row in read_spend(write(METRICA, {"a.csv": text}))
+    ]
+    assert days == [
+        (dt.date(2000, 1, 1), dt.date(2000, 1, 1)),
+        (dt.date(2099, 12, 31), dt.date(2099, 12, 31)),
+        (dt.date(2028, 1, 1), dt.date(2028, 12, 31)),
+    ]
 
 
 def test_the_head_may_stand_below_twenty_lines_and_not_below_more(write: Write) -> None:
