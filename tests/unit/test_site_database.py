@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -91,6 +92,28 @@ def test_instants_are_the_clock_of_the_portal(published: Path) -> None:
     with written(published, "select lead_id, created_at from marts.fct_leads") as site:
         rows = site.execute("select created_at from marts.fct_leads where lead_id = 0").fetchall()
     assert rows == [(dt.datetime(2026, 3, 2, 1, 30),)]
+
+
+def test_amounts_are_as_narrow_as_their_values(published: Path) -> None:
+    """A column with one amount of 19 digits stays wide; each amount is as it was."""
+    most, more = "9999999999999999.99", "-10000000000000000.00"
+    with duckdb.connect(str(published)) as connection:
+        connection.execute(
+            "create or replace table marts.fct_deals as"
+            " select deal_id, cast(amount as decimal(20, 2)) as amount,"
+            " cast(other as decimal(38, 2)) as other_amount, cast(null as decimal(20, 3)) as none,"
+            " cast(deal_id as decimal(9, 1)) as small"
+            f" from (values (1, '{most}', '{more}'), (2, null, '0.10')) as t(deal_id, amount, other)"
+        )
+    names = "deal_id, amount, other_amount, none, small"
+    with written(published, f"select {names} from marts.fct_deals") as site:
+        rows = site.execute(f"select {names} from marts.fct_deals order by all").fetchall()
+        types = [row[1] for row in site.execute("describe marts.fct_deals").fetchall()]
+    wide = Decimal(more), Decimal("0.10")
+    assert rows == [(1, Decimal(most), wide[0], None, 1), (2, None, wide[1], None, 2)]
+    assert types == [
+        *("INTEGER", "DECIMAL(18,2)", "DECIMAL(38,2)", "DECIMAL(18,3)", "DECIMAL(9,1)"),
+    ]
 
 
 def test_rows_that_are_read_together_stand_together(published: Path) -> None:
