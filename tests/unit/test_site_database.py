@@ -103,7 +103,7 @@ def test_amounts_are_as_narrow_as_their_values(published: Path) -> None:
             " select deal_id, cast(amount as decimal(20, 2)) as amount,"
             " cast(other as decimal(38, 2)) as other_amount, cast(null as decimal(20, 3)) as none,"
             " cast(deal_id as decimal(9, 1)) as small"
-            f" from (values (1, '{most}', '{more}'), (2, null, '0.10')) as t(deal_id, amount, other)"
+            f" from (values (1, '{most}', '{more}'), (2, null, '0.10')) t(deal_id, amount, other)"
         )
     names = "deal_id, amount, other_amount, none, small"
     with written(published, f"select {names} from marts.fct_deals") as site:
