@@ -309,6 +309,19 @@ def unfold(page: Page) -> None:
     settle(page)
 
 
+def test_a_row_of_figures_stays_as_high_as_it_was(open_page: OpenPage, company: str) -> None:
+    """A filter that leaves a tile a line less moves nothing below it; another width does."""
+    page = open_page(company, "/", fresh=True)
+    row = page.locator(".tile-row").first
+    height = row.evaluate("node => node.clientHeight")
+    row.evaluate("node => node.querySelectorAll('.tile-change').forEach((one) => one.remove())")
+    page.wait_for_timeout(100)
+    assert row.evaluate("node => node.clientHeight") == height
+    page.set_viewport_size({"width": 1300, "height": 900})
+    page.wait_for_timeout(100)
+    assert row.evaluate("node => node.clientHeight") < height
+
+
 # Every SQL that the page sends to its engine.
 LISTEN = """() => {
     window.asked = [];
