@@ -7,6 +7,7 @@ export default [
 	js.configs.recommended,
 	...svelte.configs.recommended,
 	{ languageOptions: { globals: { ...globals.browser, ...globals.node } } },
+	{ files: ['shell/*.worker.js'], languageOptions: { globals: globals.worker } },
 	{
 		rules: {
 			// Maps and sets of the pages are made anew, never changed while they are shown.
