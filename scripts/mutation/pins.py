@@ -30,6 +30,8 @@ from tests.support.semantic_fixtures import build_company
 PINS = Path(__file__).parent / "pins.yml"
 METRICS_TEST = "tests/marts/test_semantic_layer.py"
 GREEN, RED, ERROR = "green", "red", "error"
+# DuckDB's, of SQL that runs and stumbles over a value.
+VALUE_ERROR = "Conversion Error"
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ class Copy:
         for name in filter(None, tracked.split("\0")):
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, self.root / name)
+        # Tests of pages build the shell with them.
+        (self.root / "reports" / "node_modules").symlink_to(ROOT / "reports" / "node_modules")
         lay_out_portal(folder)
         build_company(self.company)
         project = str(self.root / "dbt_project")
@@ -133,9 +137,13 @@ class Copy:
         done = self._runner.invoke(["--quiet", "--log-level", "none", written, *arguments])
         if done.exception:
             return {ERROR}
-        results = getattr(done.result, "results", [])
         # Hooks are no tests.
-        return {str(one.status) for one in results if one.node.resource_type != "operation"}
+        results = [
+            one
+            for one in getattr(done.result, "results", [])
+            if one.node.resource_type != "operation"
+        ]
+        return {"fail" if VALUE_ERROR in str(one.message) else str(one.status) for one in results}
 
     def _unit(self, tests: str) -> set[str]:
         return self._dbt("test", "--select", *tests.split())

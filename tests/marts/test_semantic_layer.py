@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -16,7 +17,9 @@ from pytest import approx
 
 from pipelines.environment import ROOT
 from pipelines.errors import PublishFailed
+from pipelines.metric_sql import MetricQuery, SemanticLayer, filled
 from pipelines.mf import run_mf
+from pipelines.publish import DEFINITIONS
 from pipelines.warehouse import Warehouse
 from tests.support.semantic_fixtures import RUB, Ask, ask, company
 
@@ -529,6 +532,29 @@ def test_views_hold_the_same_figures(company: Warehouse) -> None:
         """,
     )
     assert stages == [("New", 6, 8), ("Won", 5, 8), ("Prep", 3, 8), ("Lose", 2, 8)]
+
+
+def test_a_group_of_which_no_metric_has_a_record_is_none(company: Warehouse) -> None:
+    """As in MetricFlow: two metrics of one's own, of two outcomes, tell of no third."""
+    told = json.loads((company.published / "current" / DEFINITIONS).read_text(encoding="utf-8"))
+    (received,) = [metric for metric in told["metrics"] if metric["name"] == "leads_received"]
+    for outcome in ("junk", "quality"):
+        condition = "{{ Dimension('lead__outcome') }} = '" + outcome + "'"
+        told["metrics"].append(
+            {
+                **received,
+                "name": outcome,
+                "filter": {"where_filters": [{"where_sql_template": condition}]},
+            }
+        )
+    layer = SemanticLayer(told)
+    sql = layer.sql(MetricQuery(("junk", "quality"), ("lead__outcome",), in_period=False))
+    counts = dict(query(company, "select outcome, count(*) from marts.fct_leads group by outcome"))
+    assert sorted(query(company, filled(sql))) == [
+        ("junk", counts["junk"], 0),
+        ("quality", 0, counts["quality"]),
+    ]
+    assert counts["in_work"] > 0
 
 
 def test_every_view_can_be_read_under_any_name(company: Warehouse, tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ final as (
         end as idle_days,
         {{ days_between('created_at', 'first_deal_at') }} as lead_to_deal_days,
         {{ days_between('created_at', 'first_sold_at') }} as lead_to_sale_days,
-        {{ reached_age(days_until('created_at', 'as_of')) }} as reached_age_days,
+        {{ reached_age(days_between('created_at', 'as_of')) }} as reached_age_days,
         created_at,
         created_date,
         cast(date_trunc('month', created_date) as date) as created_month,
