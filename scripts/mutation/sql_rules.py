@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from sqlglot import exp
+from sqlglot import exp, parse_one
 
 DIALECT = "duckdb"
 LONGEST = 120
@@ -27,6 +27,8 @@ HOMES = {
 Node = exp.Expr
 Kinds = dict[type[Any], type[Node]]
 
+# `qualify` has to have a window.
+ALL_ROWS = parse_one("row_number() over () > 0", dialect=DIALECT)
 LIMITS: Kinds = {exp.LT: exp.LTE, exp.LTE: exp.LT, exp.GT: exp.GTE, exp.GTE: exp.GT}
 OPPOSITES: Kinds = {
     exp.EQ: exp.NEQ,
@@ -172,7 +174,8 @@ def conditions(node: Node) -> Iterator[Change]:
     elif isinstance(node, exp.Where | exp.Having | exp.Qualify):
         is_rule = not isinstance(node.this, exp.And | exp.Boolean)
         if is_rule and not isinstance(node.parent, exp.Filter):
-            yield Change("without condition", node.this, node.this, exp.true())
+            holds = ALL_ROWS.copy() if isinstance(node, exp.Qualify) else exp.true()
+            yield Change("without condition", node.this, node.this, holds)
     elif isinstance(node, exp.Filter):
         yield Change("without filter", node, node, node.this.copy())
     elif isinstance(node, exp.Not):
