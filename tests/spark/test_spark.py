@@ -165,9 +165,10 @@ def wait_for_table(folder: Path, table: str, process: Any) -> None:
 
 
 def test_the_demo_company(tmp_path: Path, on_spark: Mapping[str, str]) -> None:
-    """A whole refresh, up to the published file with its metrics, and the workbooks."""
+    """A whole refresh, up to pages, workbooks and MetricFlow on the published file."""
     generate(tmp_path / "portal", leads=DEMO_LEADS, reference_month=False)
-    data = tmp_path / "data"
+    data, answer = tmp_path / "data", tmp_path / "answer.csv"
+    asked = ["mf", "query", "--quiet", "--metrics", "leads_received", "--csv", str(answer)]
     with serve(tmp_path / "portal") as portal:
         environment = {
             **os.environ,
@@ -176,7 +177,7 @@ def test_the_demo_company(tmp_path: Path, on_spark: Mapping[str, str]) -> None:
             "WAREHOUSE_DIR": str(data),
             "SETTINGS": str(tmp_path / "portal" / "settings.yml"),
         }
-        for command in (["refresh", "--no-report"], ["excel"]):
+        for command in (["refresh"], asked):
             done = subprocess.run(
                 [sys.executable, "-m", "pipelines", *command],
                 cwd=ROOT,
@@ -188,6 +189,7 @@ def test_the_demo_company(tmp_path: Path, on_spark: Mapping[str, str]) -> None:
             assert done.returncode == 0, done.stdout + done.stderr
     assert not (data / "spark").exists()
     assert (data / "published" / "excel" / "sales_dynamics.xlsx").exists()
+    assert (data / "published" / "site" / "marketing" / "index.html").exists()
     settings = Settings.load(tmp_path / "portal" / "settings.yml")
     on_duckdb = built_on_duckdb(Warehouse(data), tmp_path / "duckdb", settings)
     published = data / "published" / "crm.duckdb"
@@ -197,6 +199,9 @@ def test_the_demo_company(tmp_path: Path, on_spark: Mapping[str, str]) -> None:
             "select view_name from duckdb_views() where schema_name = 'metrics' and not internal"
         ).fetchall()
         assert len(views) > 5
+        counted = connection.execute("select count(*) from marts.fct_leads where is_counted")
+        ((leads,),) = counted.fetchall()
+        assert answer.read_text(encoding="utf-8").split() == ["leads_received", str(leads)]
         for (view,) in views:
             connection.execute(f"select * from metrics.{view}").fetchall()
         tests = connection.execute(
