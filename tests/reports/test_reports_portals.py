@@ -22,6 +22,10 @@ BROKEN = (
 def check(page: Page) -> None:
     """Nothing failed, every chart without data says so, nothing sticks out."""
     settle(page)
+    # What is far below is computed when it comes near.
+    while (far := page.locator('[data-state="computing"]')).count():
+        far.first.scroll_into_view_if_needed()
+        settle(page)
     text = page.locator("body").inner_text()
     # Formulas of definitions are SQL.
     broken = [word for word in BROKEN if word != "null" or "/definitions/" not in page.url]
