@@ -318,8 +318,9 @@ def test_a_row_of_figures_stays_as_high_as_it_was(open_page: OpenPage, company: 
     page.wait_for_timeout(100)
     assert row.evaluate("node => node.clientHeight") == height
     page.set_viewport_size({"width": 1300, "height": 900})
-    page.wait_for_timeout(100)
-    assert row.evaluate("node => node.clientHeight") < height
+    page.wait_for_function(
+        "height => document.querySelector('.tile-row').clientHeight < height", arg=height
+    )
 
 
 # Every SQL that the page sends to its engine.
