@@ -111,7 +111,7 @@ def _write(
 ) -> None:
     """Writes columns of a published table in the order of the site."""
     instants = [name for name in names if types.get(name) == "TIMESTAMP WITH TIME ZONE"]
-    casts = dict.fromkeys(instants, "timestamp") | _narrower(connection, types, names, source)
+    casts = dict.fromkeys(instants, "timestamp") | _narrower(connection, table, types, names)
     selected = ", ".join(
         f"cast({name} as {casts[name]}) as {name}" if name in casts else name for name in names
     )
@@ -122,7 +122,7 @@ def _write(
 
 
 def _narrower(
-    connection: duckdb.DuckDBPyConnection, types: dict[str, str], names: list[str], source: str
+    connection: duckdb.DuckDBPyConnection, table: str, types: dict[str, str], names: list[str]
 ) -> dict[str, str]:
     """Wide decimal column → a narrow type of the same scale that holds all its values."""
     scales = {
@@ -133,7 +133,7 @@ def _narrower(
     if not scales:
         return {}
     largest = ", ".join(f"max(abs({name}))" for name in scales)
-    (found,) = connection.execute(f"select {largest} from {source}").fetchall()
+    (found,) = connection.execute(f"select {largest} from published.{table}").fetchall()
     return {
         name: f"decimal({NARROW_DIGITS}, {scale})"
         for (name, scale), most in zip(scales.items(), found, strict=True)
