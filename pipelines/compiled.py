@@ -3,7 +3,8 @@
 dbt takes ten seconds to start and to find that its project is as it was, its SQL one or two on a
 small portal. The SQL is the same as long as the project, the settings and the versions are: no
 macro asks the warehouse. A model whose SQL and rows read are those of the last build stays as it
-is, and a data test passes again; schema `build` of the warehouse holds the hashes that tell.
+is, and a data test passes again; schema `build` of the warehouse holds the hashes that tell. Of a
+model of which few leads and deals differ, the rows of these are made (`changed_items`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ from typing import Any
 
 import duckdb
 
+from pipelines.changed_items import (
+    ChangedItems,
+    changed_items,
+    is_made_whole,
+    item_of,
+    note_refreshes,
+    reads_clock,
+)
 from pipelines.fingerprint import hash_files
 from pipelines.settings import DBT_PROJECT
 from pipelines.side_by_side import THREADS, SideBySide
@@ -135,6 +144,7 @@ class _Build:
         self._waits = self._what_ends_before()
         self._last: dict[str, Made] = {}
         self._made: dict[str, Made] = {}
+        self._items: ChangedItems | None = None
         self._results: dict[str, dict[str, Any]] = {}
 
     def run(self) -> list[dict[str, Any]]:
@@ -145,7 +155,8 @@ class _Build:
         self._prepare()
         self._last = _noted(self._connection, "build.nodes")
         self._connection.execute("truncate build.nodes")
-        self._walk()
+        with changed_items(self._connection, [*self._nodes.values()]) as self._items:
+            self._walk()
         results = [
             {"unique_id": key, "failures": None, **self._results[key]}
             for key, node in self._nodes.items()
@@ -178,6 +189,7 @@ class _Build:
     def _keep(self) -> None:
         told = json.dumps({key: astuple(made) for key, made in self._made.items()})
         self._connection.execute("insert into build.nodes values (?)", [told])
+        note_refreshes(self._connection)
 
     def _what_ends_before(self) -> dict[str, set[str]]:
         """Node → what has to end before it.
@@ -228,13 +240,12 @@ class _Build:
             if _is(node, "source"):
                 self._note(connection, node)
             elif self._is_unchanged(node):
-                self._made[key] = self._last[key]
+                self._keep_as_it_is(connection, node)
                 is_unchanged = True
             elif _is(node, "model"):
-                self._create(connection, node)
-                self._note(connection, node)
+                self._make(connection, node)
             else:
-                failing = f"select count(*) from ({node['compiled_code']})"
+                failing = f"select count(*) from ({self._test(node)})"
                 ((failures,),) = connection.execute(failing).fetchall()
                 if not failures:
                     self._note(connection, node)
@@ -253,6 +264,63 @@ class _Build:
         is_there = _is(node, "test") or f"{node['schema']}.{node['alias']}" in self._relations
         return last is not None and (last.sql, last.read) == (now.sql, now.read) and is_there
 
+    def _keep_as_it_is(self, connection: duckdb.DuckDBPyConnection, node: Node) -> None:
+        self._made[node["unique_id"]] = self._last[node["unique_id"]]
+        if self._items and item_of(node):
+            self._items.tell_none(connection, node)
+
+    def _make(self, connection: duckdb.DuckDBPyConnection, model: Node) -> None:
+        """Makes a model, for items that differ alone where it is of items and these are known."""
+        items, key = self._items, model["unique_id"]
+        if not (items and item_of(model) and self._is_as_at_last_build(model)):
+            self._create(connection, model)
+            self._note(connection, model)
+            return
+        made, last, is_view = self._made_of(model), self._last[key], _is_view(model)
+        if not self._differs_by_items_alone(model, items):
+            if is_view:
+                self._note(connection, model)
+                return
+            with items.made_whole(connection, model):
+                self._create(connection, model)
+            self._note(connection, model)
+        elif is_view:
+            # Its rows are not asked for: what it reads tells that they may differ.
+            is_other = items.tell_read(connection, model)
+            self._made[key] = replace(made, rows=made.read if is_other else last.rows)
+        else:
+            count, hashes = items.update(connection, model, self._columns(connection, model))
+            self._made[key] = replace(made, rows=_grown(last.rows, count, hashes))
+
+    def _test(self, test: Node) -> str:
+        """The SQL of a data test; for items that differ alone where it passed for all others."""
+        items, read = self._items, self._parents[test["unique_id"]]
+        model = self._nodes[read[0]] if len(read) == 1 else None
+        if items and model and items.are_told(read[0]) and self._is_as_at_last_build(test):
+            return items.test_of_differing(test, model) or str(test["compiled_code"])
+        return str(test["compiled_code"])
+
+    def _is_as_at_last_build(self, node: Node) -> bool:
+        """Whether the SQL is that of the last build, which read what the relations had then."""
+        key = node["unique_id"]
+        if not self._last.keys() >= {key, *self._parents[key]}:
+            return False
+        read = _hash([self._last[parent].rows for parent in self._parents[key]])
+        is_there = _is(node, "test") or (
+            self._relations.get(f"{node['schema']}.{node['alias']}")
+            == node["config"]["materialized"]
+        )
+        last = self._last[key]
+        return (last.sql, last.read) == (self._made_of(node).sql, read) and is_there
+
+    def _differs_by_items_alone(self, model: Node, items: ChangedItems) -> bool:
+        return not is_made_whole(model) and all(
+            items.are_told(key)
+            if item_of(self._nodes[key])
+            else reads_clock(self._nodes[key]) or self._made[key].rows == self._last[key].rows
+            for key in self._parents[model["unique_id"]]
+        )
+
     def _made_of(self, node: Node) -> Made:
         columns = [(column["name"], column["data_type"]) for column in node["columns"].values()]
         sql = [node.get("compiled_code"), node["config"].get("materialized"), columns]
@@ -265,14 +333,42 @@ class _Build:
         The rows of a view are asked for only where a model reads them.
         """
         key, made = node["unique_id"], self._made_of(node)
-        is_view = node["config"].get("materialized") == "view"
         rows = made.read
-        if not _is(node, "test") and (not is_view or key in self._read_by_models):
+        if _is(node, "source") and item_of(node):
+            rows = self._note_log(connection, node)
+        elif not _is(node, "test") and (not _is_view(node) or key in self._read_by_models):
             ((count, hashes),) = connection.execute(
-                f"select count(*), sum(hash(one)) from {node['relation_name']} as one"
+                f"select count(*), coalesce(sum(hash(one)), 0) from {node['relation_name']} as one"
             ).fetchall()
             rows = f"{count} {hashes}"
         self._made[key] = replace(made, rows=rows)
+
+    def _note_log(self, connection: duckdb.DuckDBPyConnection, log: Node) -> str:
+        """Count and hash of the rows of a log up to the last completed refresh."""
+        since = self._items.since if self._items else 0
+        (found,) = connection.execute(
+            """
+            select
+                count(*) filter (refresh_no <= $since),
+                coalesce(sum(hash(one)) filter (refresh_no <= $since), 0),
+                count(*),
+                coalesce(sum(hash(one)), 0),
+            from """
+            f"{log['relation_name']} as one"
+            " where refresh_no <= (select max(refresh_no) from raw.refreshes where completed)",
+            {"since": since},
+        ).fetchall()
+        last = self._last.get(log["unique_id"])
+        if self._items and last is not None and last.rows == f"{found[0]} {found[1]}":
+            self._items.tell_appended(connection, log)
+        return f"{found[2]} {found[3]}"
+
+    def _columns(self, connection: duckdb.DuckDBPyConnection, model: Node) -> list[str]:
+        """Columns of a table in the order of its SQL or, with a contract, of that."""
+        if model["contract"]["enforced"]:
+            return [column["name"] for column in model["columns"].values()]
+        described = connection.execute(f"describe {model['relation_name']}").fetchall()
+        return [str(name) for name, *_ in described]
 
     def _create(self, connection: duckdb.DuckDBPyConnection, model: Node) -> None:
         """Puts a model in the place of the relation of its name."""
@@ -294,6 +390,16 @@ class _Build:
 
 def _is(node: Node, kind: str) -> bool:
     return bool(node["resource_type"] == kind)
+
+
+def _is_view(node: Node) -> bool:
+    return bool(node["config"].get("materialized") == "view")
+
+
+def _grown(rows: str, count: int, hashes: int) -> str:
+    """Count and hash of the rows of a table after some came and others went."""
+    was_count, was_hashes = rows.split()
+    return f"{int(was_count) + count} {int(was_hashes) + hashes}"
 
 
 def _hash(told: object) -> str:

@@ -18,7 +18,7 @@ customer_history as (
 ),
 
 leads as (
-    select * from {{ ref('fct_leads') }}
+    select * from {{ ref('int_deals__attributed') }}
 ),
 
 activities as (
@@ -179,7 +179,7 @@ joined as (
     left join links
         on deals.deal_id = links.deal_id
     left join leads
-        on links.lead_id = leads.lead_id
+        on deals.deal_id = leads.deal_id
     left join customer_history
         on deals.deal_id = customer_history.deal_id
     left join activities

@@ -17,6 +17,10 @@ stages as (
     select * from {{ ref('dim_stages') }}
 ),
 
+reachable_stages as (
+    select * from {{ ref('int_stages__reachable') }}
+),
+
 pipelines as (
     select * from {{ ref('dim_pipelines') }}
 ),
@@ -70,38 +74,23 @@ item_pipelines as (
     from keyed_visits
 ),
 
-pipeline_stages as (
-    select
-        entity,
-        coalesce(pipeline_id, -1) as pipeline_key,
-        stage_id
-    from stages
-    where not is_deleted
-    union
-    select
-        entity,
-        pipeline_key,
-        stage_id
-    from keyed_visits
-),
-
 never_visited as (
     select
         item_pipelines.entity,
         item_pipelines.item_id,
         item_pipelines.pipeline_key,
-        pipeline_stages.stage_id
+        reachable_stages.stage_id
     from item_pipelines
-    inner join pipeline_stages
+    inner join reachable_stages
         on
-            item_pipelines.entity = pipeline_stages.entity
-            and item_pipelines.pipeline_key = pipeline_stages.pipeline_key
+            item_pipelines.entity = reachable_stages.entity
+            and item_pipelines.pipeline_key = reachable_stages.pipeline_key
     left join keyed_visits
         on
             item_pipelines.entity = keyed_visits.entity
             and item_pipelines.item_id = keyed_visits.item_id
             and item_pipelines.pipeline_key = keyed_visits.pipeline_key
-            and pipeline_stages.stage_id = keyed_visits.stage_id
+            and reachable_stages.stage_id = keyed_visits.stage_id
     where keyed_visits.item_id is null
 ),
 
