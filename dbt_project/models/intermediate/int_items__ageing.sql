@@ -1,6 +1,6 @@
--- Leads and deals that may be other than they were built last though nothing of them has changed
--- since: those in work grow older, leads reach an age of the cohorts, and what bears a time to come
--- is past one day. A build of changed items alone asks this before it builds anything.
+-- Items that may be other than they were built last though nothing of them has changed since: leads
+-- and deals in work grow older, leads reach an age of the cohorts, and times to come pass. A build
+-- of changed items alone asks this before it builds anything.
 -- Grain: one row per entity and item.
 with items as (
     select * from {{ ref('int_items__classified') }}
@@ -36,6 +36,14 @@ deal_stage_history as (
 
 activities as (
     select * from {{ source('raw', 'activities') }}
+),
+
+contacts as (
+    select * from {{ source('raw', 'contacts') }}
+),
+
+companies as (
+    select * from {{ source('raw', 'companies') }}
 ),
 
 -- The refresh of the last build, and that of now.
@@ -85,6 +93,18 @@ times as (
         owner_id as item_id,
         created as latest_at
     from activities
+    union all
+    select
+        'contact' as entity,
+        id as item_id,
+        greatest(created_time, updated_time) as latest_at
+    from contacts
+    union all
+    select
+        'company' as entity,
+        id as item_id,
+        greatest(created_time, updated_time) as latest_at
+    from companies
 ),
 
 final as (

@@ -1,5 +1,5 @@
--- Stages that an item of a pipeline could have stood on: those of today, and those that living items
--- have stood on.
+-- Stages that an item of a pipeline could have stood on: those of today, and those that living
+-- items have stood on.
 -- Grain: one row per entity, pipeline and stage; the pipeline of leads is -1.
 with visits as (
     select * from {{ ref('fct_stage_visits') }}
