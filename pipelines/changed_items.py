@@ -3,8 +3,8 @@
 A model that names `item` in its YAML, the columns that tell whose a row is, has the rows of an item
 from rows of the same item in what names it too, and from other relations as a whole. So the rows of
 items that differ there are made anew, and only those that differ again take the place of the old
-ones. In what reads a `clock`, items that age may differ too. Nothing here knows a model but the one
-that lists these.
+ones. In what reads a `clock`, items with a time that has come may differ too; in what tells ages
+(`ages`), all that grow older. Nothing here knows a model but the one that lists these.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ SINCE = """
 
 def item_of(node: Node) -> tuple[str, str] | None:
     """Entity and ID of the item of a row, as SQL; None if its rows are of no item."""
-    named = (node["config"].get("meta") or {}).get("item")
+    named = _meta(node, "item", None)
     return (named[0], named[1]) if named else None
 
 
 def is_made_whole(node: Node) -> bool:
     """Whether the rows of an item come from those of other items, too."""
-    return bool((node["config"].get("meta") or {}).get("across_items"))
+    return bool(_meta(node, "across_items", False))
 
 
 def reads_clock(node: Node) -> bool:
     """Whether the relation tells of refreshes and their times."""
-    return bool((node["config"].get("meta") or {}).get("clock"))
+    return bool(_meta(node, "clock", False))
 
 
 def note_refreshes(connection: duckdb.DuckDBPyConnection) -> None:
@@ -111,7 +111,8 @@ class ChangedItems:
         # Before anything is built: it compares the last build with the time of now.
         connection.execute(
             "create table differing.ageing as"
-            f" select entity as of_entity, item_id as of_id from {ageing['relation_name']}"
+            " select entity as of_entity, item_id as of_id, is_by_age"
+            f" from {ageing['relation_name']}"
         )
 
     def are_told(self, key: str) -> bool:
@@ -224,7 +225,7 @@ class ChangedItems:
         parents = self._parents(node)
         tables = [_differing(one) for one in parents if item_of(one)]
         if any(reads_clock(one) for one in parents):
-            tables.append("differing.ageing")
+            tables.append(f"differing.ageing where {_meta(node, 'ages', False)} or not is_by_age")
         return " union ".join(f"select of_entity, of_id from {table}" for table in tables)
 
     def _of_items(self, node: Node, items: str) -> str:
@@ -239,6 +240,10 @@ class ChangedItems:
             rows = f"({self._of_items(one, items)}\n)" if is_view else one["relation_name"]
             sql = sql.replace(one["relation_name"], f"(from {_of(one, rows, items)})")
         return sql
+
+
+def _meta(node: Node, name: str, otherwise: Any) -> Any:
+    return (node["config"].get("meta") or {}).get(name, otherwise)
 
 
 def _item(node: Node) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 -- Items that may be other than they were built last though nothing of them has changed since: leads
 -- and deals in work grow older, leads reach an age of the cohorts, and times to come pass. A build
 -- of changed items alone asks this before it builds anything.
--- Grain: one row per entity and item.
+-- Grain: one row per entity, item and whether it is by its age.
 with items as (
     select * from {{ ref('int_items__classified') }}
 ),
@@ -110,13 +110,15 @@ times as (
 final as (
     select
         entity,
-        item_id
+        item_id,
+        true as is_by_age
     from items
     where state = 'in_work'
     union
     select
         'lead' as entity,
-        leads.lead_id as item_id
+        leads.lead_id as item_id,
+        true as is_by_age
     from leads
     cross join clocks
     where
@@ -125,7 +127,8 @@ final as (
     union
     select
         times.entity,
-        times.item_id
+        times.item_id,
+        false as is_by_age
     from times
     cross join clocks
     where times.latest_at > clocks.built_as_of
