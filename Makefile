@@ -98,5 +98,5 @@ bench-10m: setup ## build the marts of ten million leads: the demo company's raw
 soak: setup ## 600 random companies asked everything, 400 mixes of faults, 100 crashes; hours
 	RANDOM_COMPANIES=600 RANDOM_SEED=1000 $(PYTHON) -m pytest --timeout 7200 tests/marts/test_random_companies.py
 	FAULT_MIXES=400 FAULT_SEED=1000 $(PYTHON) -m pytest -n 2 --dist loadgroup tests/chaos/test_faults.py
-	BUILDS=all $(PYTHON) -m pytest tests/marts/test_incremental_equals_full.py
+	BUILDS=all CHANGES=100 $(PYTHON) -m pytest --timeout 7200 tests/marts/test_incremental_equals_full.py
 	WITH_DBT=1 CRASHES=100 FULL_DISKS=12 $(PYTHON) -m pytest -s tests/chaos/test_crashes.py tests/chaos/test_full_disk.py
