@@ -187,9 +187,9 @@ class _Build:
         )
 
     def _keep(self) -> None:
+        note_refreshes(self._connection)
         told = json.dumps({key: astuple(made) for key, made in self._made.items()})
         self._connection.execute("insert into build.nodes values (?)", [told])
-        note_refreshes(self._connection)
 
     def _what_ends_before(self) -> dict[str, set[str]]:
         """Node → what has to end before it.
