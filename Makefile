@@ -84,7 +84,7 @@ lock: .venv/.installed ## renew requirements.lock from pyproject.toml
 		--no-emit-index-url --python-version 3.11 --upgrade -o requirements-spark.lock
 
 bench: export TIMEFORMAT = took %0R s
-bench: setup ## measure a million leads, from the portal to the pages; about an hour
+bench: setup ## measure a million leads, from the portal to the pages; less than an hour
 	time $(PYTHON) -m scripts.demo_portal.benchmark
 	time $(PYTHON) -m scripts.benchmark_extraction
 	time $(PYTHON) -m scripts.benchmark
