@@ -83,14 +83,15 @@ lock: .venv/.installed ## renew requirements.lock from pyproject.toml
 	.venv/bin/uv pip compile --quiet --group pyproject.toml:spark --constraint requirements.lock --generate-hashes \
 		--no-emit-index-url --python-version 3.11 --upgrade -o requirements-spark.lock
 
-bench: setup ## measure a million leads, from the portal to the pages; about an hour
-	$(PYTHON) -m scripts.demo_portal.benchmark
-	$(PYTHON) -m scripts.benchmark_extraction
-	$(PYTHON) -m scripts.benchmark
-	$(PYTHON) -m scripts.benchmark_samples
-	$(PYTHON) -m scripts.benchmark_pages
-	$(PYTHON) -m scripts.benchmark_pages --phone
-	$(PYTHON) -m scripts.benchmark_queries
+bench: export TIMEFORMAT = took %0R s
+bench: setup ## measure a million leads, from the portal to the pages; less than an hour
+	time $(PYTHON) -m scripts.demo_portal.benchmark
+	time $(PYTHON) -m scripts.benchmark_extraction
+	time $(PYTHON) -m scripts.benchmark
+	time $(PYTHON) -m scripts.benchmark_samples
+	time $(PYTHON) -m scripts.benchmark_pages
+	time $(PYTHON) -m scripts.benchmark_pages --phone
+	time $(PYTHON) -m scripts.benchmark_queries
 
 bench-10m: setup ## build the marts of ten million leads: the demo company's raw log 550 times
 	$(PYTHON) -m scripts.benchmark_engines data/demo data/ten_million --copies 550 --engine duckdb

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -181,8 +182,9 @@ def _histories_of(
             answers = client.batches(following) if missing else {}
         if total is None or missing:
             yield from _counted_histories_of(client, table, list(pieces.values()))
-        else:
-            yield from filter(None, pages)
+        elif total:
+            # Together: what is done with rows costs as much for a page as for a batch.
+            yield list(chain.from_iterable(pages))
 
 
 def _counted_histories_of(

@@ -109,7 +109,7 @@ class Sync:
         read_to: entity or history → in parts of a first load, the ID above which everything was
             read by earlier ones.
         tops: the same → the highest ID of the portal up to there.
-        known_to: entity → the highest ID of earlier refreshes.
+        known_to: entity → the highest ID of earlier refreshes, or that a later part will read.
         part_rows: rows of a part of a first load.
         begun: walks whose first pages are read.
         totals: entity → the portal's counts by window of IDs when the sync began.
@@ -441,7 +441,7 @@ def open_sync(
         upper=upper,
         read_to=read_to,
         tops=read_to | _tops(numbered, answers),
-        known_to={name: one.last_id for name, one in of_table.items()},
+        known_to={name: max(one.last_id, read_to[name]) for name, one in of_table.items()},
         part_rows=part_rows,
     )
 

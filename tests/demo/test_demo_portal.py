@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -602,6 +602,108 @@ def test_a_later_page_follows_changes(tmp_path: Path) -> None:
     assert (body["result"]["items"][0], body["total"], body["next"]) == ({"id": 52}, 119, 100)
     sorted_down = items(portal, select=["id"], start=50, order={"id": "DESC"})
     assert [row["id"] for row in sorted_down[:2]] == [70, 69]
+
+
+def steps(portal: Portal, method: str, **params: Any) -> tuple[Any, int]:
+    """The answer, and how many hundreds of SQLite's steps it takes: the same on every machine."""
+    taken = 0
+
+    def step() -> None:
+        nonlocal taken
+        taken += 1
+
+    database = portal.data.table("leads")._database
+    database.set_progress_handler(step, 100)
+    body = ok(portal, method, **params)
+    database.set_progress_handler(None, 0)
+    return body, taken
+
+
+@pytest.fixture(scope="module")
+def long_lists(tmp_path_factory: pytest.TempPathFactory) -> Portal:
+    """10,000 leads, one a minute, of which every hundredth changed in April; 40,000 visits of them,
+    those of a lead 10,000 rows apart."""
+    began = datetime.fromisoformat("2026-03-01T00:00:00+03:00")
+    leads = [
+        {
+            "id": number,
+            "createdTime": (began + timedelta(minutes=number)).isoformat(),
+            "updatedTime": f"2026-{'03' if number % 100 else '04'}-20T00:00:00+03:00",
+            "lastActivityTime": f"2026-{'03' if number % 100 else '04'}-20T00:00:00+03:00",
+        }
+        for number in range(1, 10_001)
+    ]
+    visits = [
+        {"ID": row + 1, "OWNER_ID": row % 10_000 + 1, "CREATED_TIME": "2026-03-08T00:00:00+03:00"}
+        for row in range(40_000)
+    ]
+    folder = write(tmp_path_factory.mktemp("long"), leads=leads, lead_stage_history=visits)
+    return Portal(folder, Options(rate_limit=False))
+
+
+@pytest.mark.parametrize("start", [-1, 0])
+def test_visits_of_a_few_leads_are_found_without_a_walk(long_lists: Portal, start: int) -> None:
+    """A step or more for each of 40,000 visits otherwise."""
+    asked = {"entityTypeId": 1, "order": {"ID": "ASC"}, "start": start}
+    body, taken = steps(
+        long_lists, "crm.stagehistory.list", filter={"@OWNER_ID": [7, 3], ">ID": 3}, **asked
+    )
+    found = [(row["ID"], row["OWNER_ID"]) for row in body["result"]["items"]]
+    assert found == [
+        (7, 7),
+        (10_003, 3),
+        (10_007, 7),
+        (20_003, 3),
+        (20_007, 7),
+        (30_003, 3),
+        (30_007, 7),
+    ]
+    assert body["total"] == (7 if start == 0 else 0)
+    assert taken < 20
+
+
+@pytest.mark.parametrize("start", [-1, 0])
+@pytest.mark.parametrize(
+    ("method", "key", "name"),
+    [
+        ("crm.item.list", "id", "updatedTime"),
+        ("crm.item.list", "id", "lastActivityTime"),
+        ("crm.lead.list", "ID", "DATE_MODIFY"),
+    ],
+)
+def test_the_few_that_changed_are_found_without_a_walk(
+    long_lists: Portal, method: str, key: str, name: str, start: int
+) -> None:
+    """A hundred changed, 49 of them above 5,100 and up to 10,000; a few steps for each."""
+    body, taken = steps(
+        long_lists,
+        method,
+        entityTypeId=1,
+        select=[key],
+        order={key: "ASC"},
+        filter={f">={name}": "2026-04-01T00:00:00+03:00", f">{key}": 5_100, f"<={key}": 10_000},
+        start=start,
+    )
+    rows = body["result"]["items"] if method == "crm.item.list" else body["result"]
+    assert [int(row[key]) for row in rows] == list(range(5_200, 10_001, 100))
+    assert body["total"] == (49 if start == 0 else 0)
+    assert taken < 100
+
+
+def test_many_that_changed_are_walked_in_the_order_of_their_ids(
+    long_lists: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their list would be made for each page anew."""
+    monkeypatch.setattr("scripts.demo_portal.table._FEW_ROWS", 99)
+    asked = {"entityTypeId": 1, "order": {"id": "ASC"}, "select": ["id"], "start": -1}
+    body, taken = steps(
+        long_lists,
+        "crm.item.list",
+        filter={">updatedTime": "2026-03-31T00:00:00+03:00", ">id": 0},
+        **asked,
+    )
+    assert [row["id"] for row in body["result"]["items"]] == list(range(100, 5_001, 100))
+    assert taken > 100
 
 
 # Other methods

@@ -155,6 +155,22 @@ def test_the_newest_records_come_first_and_all_come_once(
     assert loaded == sorted(loaded)
 
 
+def test_a_first_part_without_records_does_not_make_the_next_one_read_everything(
+    portal: Portal, warehouse: Warehouse
+) -> None:
+    """735 days after the last lead: 732 days have none, and 1,098 have more than a part takes."""
+    portal.set_now("2028-04-04T12:00:00+03:00")
+    summary = load(portal, warehouse)
+    assert summary.history_from is None
+    assert holds_everything(warehouse)
+    parts = rows(warehouse, "select refresh_no, count(*) from raw.leads group by all order by 1")
+    assert parts[0][0] == 2
+    assert max(count for _, count in parts) <= PART_ROWS
+    histories = [params for method, params in portal.log if method == "crm.stagehistory.list"]
+    assert histories
+    assert not [params for params in histories if "@OWNER_ID" in params.get("filter", {})]
+
+
 def test_a_load_that_fails_goes_on_behind_its_last_part(
     portal: Portal, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

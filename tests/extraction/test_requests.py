@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 
 from pipelines import refresh
-from pipelines.bitrix24 import first_load
+from pipelines.bitrix24 import first_load, stage_history
 from pipelines.bitrix24.client import Client
+from pipelines.bitrix24.entities import Table
 from pipelines.bitrix24.extract import extract
 from pipelines.check import complete
 from pipelines.settings import Settings
@@ -161,13 +162,13 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Portal, W
 
 @pytest.mark.parametrize("changed", [0, 9, 90, 900])
 def test_the_requests_of_a_refresh_follow_what_changed(
-    loaded: tuple[Portal, Warehouse], changed: int
+    loaded: tuple[Portal, Warehouse], changed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """0, 0.1, 1 and 10 % of the leads; all counts of windows of 20,000 IDs go with the first pages.
 
     Changed leads come by their time of change, and so do their cities; histories of 490 leads come
-    in a batch and the rest of its full pages. The counts: a window, a first page or two of each
-    entity, cities and activities.
+    in a batch and the rest of its full pages, and are compared together. The counts: a window, a
+    first page or two of each entity, cities and activities.
     """
     portal, warehouse = loaded
     portal.set_now(f"2026-04-01T1{len(str(changed))}:00:00+03:00")
@@ -180,6 +181,14 @@ def test_the_requests_of_a_refresh_follow_what_changed(
         ],
     )
     clear(portal)
+    compared: list[str] = []
+    usual = stage_history.only_changed
+
+    def noted(table: Table, frame: pl.DataFrame, previous: pl.DataFrame) -> pl.DataFrame:
+        compared.append(table.name)
+        return usual(table, frame, previous)
+
+    monkeypatch.setattr(stage_history, "only_changed", noted)
     summary = extract(client_of(portal), warehouse, Settings.load())
     complete(warehouse, summary.refresh_no)
     requests, _, counted = asked(portal)
@@ -187,3 +196,4 @@ def test_the_requests_of_a_refresh_follow_what_changed(
     assert summary.counts["lead_stage_history"].rows_read == VISITS * changed
     assert requests <= 4 + 2 * ceil(changed / 2_500) + 2 * ceil(changed / 490)
     assert counted <= 12 + ceil(changed / 490)
+    assert len(compared) == ceil(changed / 490)
