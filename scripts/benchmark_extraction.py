@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -260,15 +261,22 @@ def load_bytes(rows: int, folder: Path, bodies: Sequence[bytes]) -> int:
     client._http.post = post
     walk = Walk(DEALS.method, DEALS.params, DEALS.items_key, DEALS.id_key, 0, rows)
 
+    names = _fields()
+    of_row = itemgetter(*names)
+
+    def typed(chunk: Sequence[Any]) -> Any:
+        given = dict(zip(names, zip(*map(of_row, chunk), strict=True), strict=True))
+        return DEALS.versions(given, 1).to_arrow()
+
     def frames() -> Iterator[Any]:
         chunk: list[dict[str, Any]] = []
         for page in client.walk(walk):
             chunk += page
             if len(chunk) >= 20_000:
-                yield DEALS.typed(chunk, 1).to_arrow()
+                yield typed(chunk)
                 chunk = []
         if chunk:
-            yield DEALS.typed(chunk, 1).to_arrow()
+            yield typed(chunk)
 
     return load_deals(frames, folder)
 
