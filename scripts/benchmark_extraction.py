@@ -204,12 +204,13 @@ def load_deals(frames: Callable[[], Iterator[Any]], folder: Path) -> int:
     """Typed frames of deals into the raw log; how many rows it has then."""
     import dlt
 
-    from pipelines.bitrix24.extract import raw_pipeline
+    from pipelines.bitrix24.extract import rare_collection, raw_pipeline
     from pipelines.warehouse import Warehouse
 
     warehouse = Warehouse(folder / "warehouse")
     resource_of = dlt.resource(frames, name="deals", write_disposition="append")
-    raw_pipeline(warehouse).run(resource_of, loader_file_format="parquet")
+    with rare_collection():
+        raw_pipeline(warehouse).run(resource_of, loader_file_format="parquet")
     with warehouse.connect() as connection:
         return int(connection.execute("select count(*) from raw.deals").fetchall()[0][0])
 
