@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -203,12 +204,13 @@ def load_deals(frames: Callable[[], Iterator[Any]], folder: Path) -> int:
     """Typed frames of deals into the raw log; how many rows it has then."""
     import dlt
 
-    from pipelines.bitrix24.extract import raw_pipeline
+    from pipelines.bitrix24.extract import rare_collection, raw_pipeline
     from pipelines.warehouse import Warehouse
 
     warehouse = Warehouse(folder / "warehouse")
     resource_of = dlt.resource(frames, name="deals", write_disposition="append")
-    raw_pipeline(warehouse).run(resource_of, loader_file_format="parquet")
+    with rare_collection():
+        raw_pipeline(warehouse).run(resource_of, loader_file_format="parquet")
     with warehouse.connect() as connection:
         return int(connection.execute("select count(*) from raw.deals").fetchall()[0][0])
 
@@ -260,15 +262,22 @@ def load_bytes(rows: int, folder: Path, bodies: Sequence[bytes]) -> int:
     client._http.post = post
     walk = Walk(DEALS.method, DEALS.params, DEALS.items_key, DEALS.id_key, 0, rows)
 
+    names = _fields()
+    of_row = itemgetter(*names)
+
+    def typed(chunk: Sequence[Any]) -> Any:
+        given = dict(zip(names, zip(*map(of_row, chunk), strict=True), strict=True))
+        return DEALS.versions(given, 1).to_arrow()
+
     def frames() -> Iterator[Any]:
         chunk: list[dict[str, Any]] = []
         for page in client.walk(walk):
             chunk += page
             if len(chunk) >= 20_000:
-                yield DEALS.typed(chunk, 1).to_arrow()
+                yield typed(chunk)
                 chunk = []
         if chunk:
-            yield DEALS.typed(chunk, 1).to_arrow()
+            yield typed(chunk)
 
     return load_deals(frames, folder)
 

@@ -5,6 +5,7 @@ Facts about the API: https://apidocs.bitrix24.com (general principles, batch, li
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import logging
@@ -152,9 +153,15 @@ def query_string(params: Mapping[str, Any]) -> str:
             for index, item in enumerate(value):
                 yield from pairs(f"{prefix}[{index}]", item)
         else:
-            yield f"{quote(prefix, safe='')}={quote(str(value), safe='')}"
+            yield f"{_quoted(prefix)}={_quoted(str(value))}"
 
     return "&".join(part for key, value in params.items() for part in pairs(str(key), value))
+
+
+@functools.lru_cache(maxsize=1_000)
+def _quoted(text: str) -> str:
+    """For a query string; the pages of a walk differ in little."""
+    return quote(text, safe="")
 
 
 class Client:

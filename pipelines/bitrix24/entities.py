@@ -39,6 +39,7 @@ Kind = Literal["entity", "legacy", "history", "snapshot", "file"]
 LEAD, DEAL, CONTACT, COMPANY = 1, 2, 3, 4
 # The only field that an activity changes in a lead or deal; stage history is then not read again.
 ACTIVITY_FIELD = "lastActivityTime"
+USER_FIELD = "UF_CRM_"
 
 
 def _decimal(digits: int, decimals: int) -> Callable[[Any], Decimal | None]:
@@ -53,7 +54,10 @@ def _decimal(digits: int, decimals: int) -> Callable[[Any], Decimal | None]:
         number = values.decimal(value)
         if number is None:
             return None
-        return max(min(number, largest), -largest).quantize(unit, ROUND_HALF_UP, LONG)
+        # Comparing takes as long as all the rest.
+        if number.adjusted() >= digits - decimals - 1:
+            number = max(min(number, largest), -largest)
+        return number.quantize(unit, ROUND_HALF_UP, LONG)
 
     return convert
 
@@ -105,6 +109,16 @@ def _links(given: Sequence[Any]) -> pl.Series:
     return numbers.set(numbers == 0, None)
 
 
+def _days(given: Sequence[Any]) -> pl.Series:
+    try:
+        # A day is that of many records.
+        known = {value: values.day(value) for value in set(given)}
+    except TypeError:
+        # A list of PHP, which may be nothing.
+        return _one_by_one(pl.Date(), values.day, given)
+    return pl.Series([known[value] for value in given], dtype=pl.Date())
+
+
 def _one_by_one(
     kind: pl.DataType, convert: Callable[[Any], Any], given: Sequence[Any]
 ) -> pl.Series:
@@ -117,8 +131,11 @@ def _json_list(value: Any) -> str | None:
     return _json(items) if items else None
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str)
+
+
 def _json(value: Any) -> str:
-    return json.dumps(readable(value), ensure_ascii=False, sort_keys=True, default=str)
+    return _ENCODER.encode(readable(value))
 
 
 def _values(value: Any) -> str:
@@ -167,7 +184,7 @@ MONEY = _each(pl.Decimal(20, 2), _decimal(20, 2))
 RATE = _each(pl.Decimal(38, 10), _decimal(38, 10))
 COUNT = _each(pl.Decimal(20, 4), _decimal(20, 4))
 INSTANT = ColumnType(pl.Datetime("us", "UTC"), _instants)
-DAY = _each(pl.Date(), values.day)
+DAY = ColumnType(pl.Date(), _days)
 BOOLEAN = _each(pl.Boolean(), values.boolean)
 JSON_LIST = _each(pl.String(), _json_list)
 ID_LIST = _each(pl.String(), _id_list)
@@ -236,43 +253,59 @@ class Table:
         refresh_no: int,
         user_fields: Mapping[str, UserField] | None = None,
     ) -> pl.DataFrame:
+        """Rows of the API as typed versions with their hashes; see `versions`."""
+        names = [source for source, _ in self.columns.values()]
+        if self.has_user_fields:
+            names += {name for row in rows for name in row if name.startswith(USER_FIELD)}
+        given = {name: [row.get(name) for row in rows] for name in names}
+        return self.versions(given, refresh_no, user_fields)
+
+    def versions(
+        self,
+        given: Mapping[str, Sequence[Any]],
+        refresh_no: int,
+        user_fields: Mapping[str, UserField] | None = None,
+    ) -> pl.DataFrame:
         """Rows of the API as typed versions with their hashes.
 
         Args:
+            given: field of the answer → its values in all rows; a field that was not asked for is
+                empty.
             user_fields: name → its metadata; values of other user fields are kept as texts.
 
         Raises:
             Bitrix24Error: a value does not match the type of its column; names table, ID and field.
         """
+        ids = given[self.id_key]
         raw: dict[str, Sequence[Any]] = {
-            source: [row.get(source) for row in rows] for source, _ in self.columns.values()
+            source: given.get(source, [None] * len(ids)) for source, _ in self.columns.values()
         }
         columns: dict[str, Any] = {}
         for name, (source, column) in self.columns.items():
             try:
                 columns[name] = column.series(raw[source])
             except BAD_VALUE:
-                raise self._bad_value(rows, source, column.one) from None
+                raise self._bad_value(ids, raw[source], source, column.one) from None
             if column in SHAPED:
                 raw[source] = columns[name].to_list()
         if self.has_user_fields:
-            raw["user_fields"] = self._user_fields(rows, user_fields or {})
+            raw["user_fields"] = self._user_fields(given, user_fields or {})
             columns["user_fields"] = raw["user_fields"]
-        activity = raw.pop(ACTIVITY_FIELD) if self.has_state else [""] * len(rows)
-        states = [repr(row) for row in zip(*raw.values(), strict=True)]
-        columns["row_hash"] = [
-            _hash(f"{state}{last}") for state, last in zip(states, activity, strict=True)
+        activity = raw.pop(ACTIVITY_FIELD) if self.has_state else [""] * len(ids)
+        hashes = [
+            _hashes(repr(row), str(last))
+            for row, last in zip(zip(*raw.values(), strict=True), activity, strict=True)
         ]
+        columns["row_hash"] = [row for _, row in hashes]
         if self.has_state:
-            columns["state_hash"] = [_hash(state) for state in states]
-        columns["is_deleted"] = [False] * len(rows)
-        columns["refresh_no"] = [refresh_no] * len(rows)
+            columns["state_hash"] = [state for state, _ in hashes]
+        columns["is_deleted"] = [False] * len(ids)
+        columns["refresh_no"] = [refresh_no] * len(ids)
         frame = pl.DataFrame(columns, schema=self.schema)
         for name in (*self.key, *self.filled):
             if frame[name].null_count():
-                row = rows[frame[name].is_null().arg_true()[0]]
                 raise Bitrix24Error(
-                    f"{self.name}: the row {row.get(self.id_key)} came without"
+                    f"{self.name}: the row {ids[frame[name].is_null().arg_true()[0]]} came without"
                     f" {self.columns[name][0]}: run the refresh again; if it happens again, report"
                     " it as an error"
                 )
@@ -292,38 +325,37 @@ class Table:
         )
 
     def _user_fields(
-        self, rows: Sequence[Mapping[str, Any]], known: Mapping[str, UserField]
+        self, given: Mapping[str, Sequence[Any]], known: Mapping[str, UserField]
     ) -> list[str]:
         """One JSON object per row with plain values, whatever shape PHP gave them."""
-        names = [name for name in set().union(*rows) if name.startswith("UF_CRM_")]
+        ids = given[self.id_key]
+        names = [name for name in given if name.startswith(USER_FIELD)]
         if not names:
-            return ["{}"] * len(rows)
-        decoders = {name: known.get(name, UserField()).decode for name in sorted(names)}
+            return ["{}"] * len(ids)
         decoded = []
-        for row in rows:
-            found = {}
-            for name, decode in decoders.items():
-                if name not in row:
-                    continue
-                try:
-                    found[name] = decode(row[name])
-                except BAD_VALUE:
-                    raise self._bad_value([row], name, decode) from None
-            decoded.append(_json(found))
-        return decoded
+        for name in names:
+            decode = known.get(name, UserField()).decode
+            try:
+                decoded.append([decode(value) for value in given[name]])
+            except BAD_VALUE:
+                raise self._bad_value(ids, given[name], name, decode) from None
+        return [_json(dict(zip(names, row, strict=True))) for row in zip(*decoded, strict=True)]
 
     def _bad_value(
-        self, rows: Sequence[Mapping[str, Any]], source: str, decode: Callable[[Any], Any]
+        self,
+        ids: Sequence[Any],
+        given: Sequence[Any],
+        source: str,
+        decode: Callable[[Any], Any],
     ) -> Bitrix24Error:
         """The error for the first value that cannot be decoded, without customers' contacts."""
-        for row in rows:
-            value = row.get(source)
+        for item, value in zip(ids, given, strict=True):
             try:
                 decode(value)
             except BAD_VALUE:
                 shown = "" if self.name.endswith("_details") else f" ({_shortened(value)})"
                 return Bitrix24Error(
-                    f"{self.name} {row.get(self.id_key)}: field {source} holds a"
+                    f"{self.name} {item}: field {source} holds a"
                     f" {type(value).__name__} that cannot be read as its type{shown}: fix it in"
                     " the CRM or report it as an error"
                 )
@@ -349,8 +381,12 @@ def _shortened(value: Any, most: int = 60) -> str:
     return f"{shown[:most]}…" if len(shown) > most else shown
 
 
-def _hash(text: str) -> str:
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+def _hashes(state: str, last: str) -> tuple[str, str]:
+    """The hash of a text, and that of the same text with another one after it."""
+    digest = hashlib.blake2b(state.encode(errors="surrogatepass"), digest_size=8)
+    first = digest.hexdigest()
+    digest.update(last.encode(errors="surrogatepass"))
+    return first, digest.hexdigest()
 
 
 LEADS = EntityTable(

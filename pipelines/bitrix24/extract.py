@@ -9,10 +9,13 @@ refresh is not completed here: the checks do that.
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import dlt
 from dlt.pipeline.exceptions import PipelineStepFailed
@@ -31,6 +34,11 @@ from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
 from pipelines.spend import Row, read_spend
 from pipelines.warehouse import Warehouse
+
+# Between two looks for cycles: some ten thousand rows.
+ALLOCATIONS = 100_000
+ROWS_A_FILE = 250_000
+LOADERS = 20
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,11 @@ def extract(
     try:
         sync.plan()
         running = Streams(streams(sync), client.clock, side_by_side)
-        pipeline.run(bitrix24(sync, running, _kept_signals()), loader_file_format="parquet")
+        with rare_collection():
+            pipeline.run(
+                bitrix24(sync, running, _kept_signals(), partial(_load_together, sync)),
+                loader_file_format="parquet",
+            )
     except PipelineStepFailed as failure:
         cause: BaseException | None = failure
         while cause is not None and not isinstance(cause, PipelineError):
@@ -110,6 +122,17 @@ def extract(
     if cause is not None:
         raise cause
     return _summary(sync)
+
+
+@contextmanager
+def rare_collection() -> Iterator[None]:
+    """Inside, Python looks for cycles rarely: rows have none, and are many."""
+    usual = gc.get_threshold()
+    gc.set_threshold(ALLOCATIONS, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def _begin(
@@ -167,6 +190,12 @@ def _kept_signals() -> Callable[[], None]:
     return put_back
 
 
+def _load_together(sync: Sync) -> None:
+    """Few rows are loaded side by side, which opens the database less often."""
+    if sum(counts.rows_appended for counts in sync.counts.values()) <= ROWS_A_FILE:
+        dlt.config["load.workers"] = LOADERS
+
+
 def raw_pipeline(warehouse: Warehouse) -> dlt.Pipeline:
     """The dlt pipeline that appends to schema `raw`; drops what a stopped run left pending.
 
@@ -177,6 +206,10 @@ def raw_pipeline(warehouse: Warehouse) -> dlt.Pipeline:
     dlt.config["extract.next_item_mode"] = "round_robin"
     # The files of a load hold the rows again, and would keep what was erased.
     dlt.config["load.delete_completed_jobs"] = True
+    # DuckDB keeps in memory what it wrote until its last connection is closed: after each file, if
+    # they are loaded one by one.
+    dlt.config["data_writer.file_max_items"] = ROWS_A_FILE
+    dlt.config["load.workers"] = 1
     warehouse.create()
     pipeline = dlt.pipeline(
         "bitrix24",

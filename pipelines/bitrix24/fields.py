@@ -82,16 +82,18 @@ class Fields:
 
     def under_own_names(
         self, table: Table, rows: Sequence[Mapping[str, Any]]
-    ) -> list[dict[str, Any]]:
-        """Rows of an entity with the requested fields, user fields as `UF_CRM_*`.
+    ) -> dict[str, Sequence[Any]]:
+        """The requested fields of an entity's rows, user fields as `UF_CRM_*`: name → all values.
 
         Raises:
             Bitrix24Error: a row came without one of them, which would look like an empty value.
         """
         names = self.asked(table)
-        owns, of_row = list(names), itemgetter(*names.values())
+        if not rows:
+            return dict.fromkeys(names, ())
+        of_row = itemgetter(*names.values())
         try:
-            return [dict(zip(owns, of_row(row), strict=True)) for row in rows]
+            return dict(zip(names, zip(*map(of_row, rows), strict=True), strict=True))
         except KeyError:
             asked = set(names.values())
             row = next(row for row in rows if asked - row.keys())

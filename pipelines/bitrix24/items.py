@@ -98,9 +98,8 @@ def _rows(sync: Sync, table: EntityTable) -> Iterator[tuple[list[dict[str, Any]]
 def _typed(sync: Sync, table: EntityTable, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """Rows of an entity as typed versions; counts them."""
     own = sync.fields.under_own_names(table, rows)
-    frame = table.typed(own, sync.refresh_no, sync.fields.user_fields(table))
-    for row in rows:
-        sync.written_times.note(row.get("createdTime"))
+    frame = table.versions(own, sync.refresh_no, sync.fields.user_fields(table))
+    sync.written_times.note_all(own["createdTime"])
     sync.counts[table.name].rows_read += frame.height
     if table is DEALS:
         sync.leads_of_deals.update(frame["lead_id"].drop_nulls().to_list())

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
+
+import polars as pl
 
 # Older times are errors, or from before standard time, which programs write differently.
 WRITTEN = re.compile(r"(2\d\d\d-\d\d)-\d\dT\d\d:\d\d:\d\d([+-]\d\d:\d\d)")
@@ -28,6 +31,18 @@ class WrittenTimes:
             # They have the same offset, so text order is time order.
             first, last = self._by_month.get((found[1], found[2]), (value, value))
             self._by_month[found[1], found[2]] = min(first, value), max(last, value)
+
+    def note_all(self, values: Sequence[Any]) -> None:
+        """Adds many times at once."""
+        texts = pl.Series("text", [value for value in values if isinstance(value, str)], pl.String)
+        ends = (
+            texts.to_frame()
+            .filter(pl.col("text").str.contains(f"^(?:{WRITTEN.pattern})$"))
+            .group_by(month=pl.col("text").str.head(7), offset=pl.col("text").str.tail(6))
+            .agg(first=pl.col("text").min(), last=pl.col("text").max())
+        )
+        for text in (*ends["first"], *ends["last"]):
+            self.note(text)
 
     def until(self, moment: dt.datetime) -> list[str]:
         """The times up to a moment, earliest first."""

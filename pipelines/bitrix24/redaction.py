@@ -45,6 +45,8 @@ _SUSPECT = [
     "client_secret",
     *(f"\\ud{digit}" for digit in "89abcdef"),
 ]
+# Without Unicode, as all of them are ASCII.
+_ANY_SUSPECT = f"(?i-u:{'|'.join(map(re.escape, _SUSPECT))})"
 
 
 # Control characters and lone surrogates: XML and Unicode forbid them, NUL ends SQL text, and
@@ -71,12 +73,8 @@ def readable(value: Any) -> Any:
 def is_suspect(body: bytes, secrets: Sequence[str]) -> bool:
     """Whether the answer may hold something to cut."""
     try:
-        # All at once: twenty times as fast as a regular expression.
-        found = (
-            pl.Series([body])
-            .cast(pl.String)
-            .str.contains_any(_SUSPECT, ascii_case_insensitive=True)
-        )
+        # Many times as fast as Python's regular expressions.
+        found = pl.Series([body]).cast(pl.String).str.contains(_ANY_SUSPECT)
     except pl.exceptions.PolarsError:
         # Not UTF-8.
         return True

@@ -86,12 +86,15 @@ def _end_of_items(sync: Sync) -> Iterator[pl.DataFrame]:
 
 
 @dlt.source(name="bitrix24", max_table_nesting=0)
-def bitrix24(sync: Sync, running: Streams, on_start: Callable[[], None]) -> Iterator[DltResource]:
+def bitrix24(
+    sync: Sync, running: Streams, on_start: Callable[[], None], on_end: Callable[[], None]
+) -> Iterator[DltResource]:
     """The raw tables of one sync.
 
     Args:
         running: the streams of the sync.
         on_start: called once dlt has started.
+        on_end: called once everything is read, before it is loaded.
     """
     for table in TABLES:
         yield _resource(table, running, on_start)
@@ -103,6 +106,7 @@ def bitrix24(sync: Sync, running: Streams, on_start: Callable[[], None]) -> Iter
         while not running.are_over:
             yield None
         sync.refuse_changed_portal()
+        on_end()
         yield completeness_rows(sync).to_arrow()
         is_checked = True
 

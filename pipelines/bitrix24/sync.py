@@ -274,7 +274,9 @@ class Sync:
             within: limits the rows by their ID.
         """
         names = [*table.key, *columns]
-        rows = self.warehouse.latest_versions(table.name, names, table.key, owners, within)
+        rows = None
+        if self.last is not None:
+            rows = self.warehouse.latest_versions(table.name, names, table.key, owners, within)
         if rows is None:
             return pl.DataFrame(schema={name: table.schema[name] for name in names})
         return rows

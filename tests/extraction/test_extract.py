@@ -13,13 +13,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import dlt
 import polars as pl
 import pytest
+from dlt.destinations.impl.duckdb.duck import DuckDbCopyJob
 
 from pipelines.bitrix24 import completeness, source
+from pipelines.bitrix24 import extract as extract_module
+from pipelines.bitrix24 import sync as sync_module
 from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.entities import CONTACTS, LEADS, EntityTable
-from pipelines.bitrix24.extract import Summary, extract
+from pipelines.bitrix24.extract import LOADERS, Summary, extract
 from pipelines.bitrix24.sync import Sync
 from pipelines.check import complete
 from pipelines.errors import Bitrix24Error, SettingsError
@@ -101,6 +105,34 @@ def appended(summary: Summary) -> dict[str, int]:
 def rows(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
     with warehouse.connect() as connection:
         return connection.execute(query).fetchall()
+
+
+def test_many_rows_are_loaded_file_by_file(
+    portal: Portal, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that DuckDB keeps no more of them in memory than of one file."""
+    files: list[str] = []
+    load = DuckDbCopyJob.run
+
+    def noted(job: DuckDbCopyJob) -> None:
+        files.append(job.job_file_info().table_name)
+        load(job)
+
+    monkeypatch.setattr(DuckDbCopyJob, "run", noted)
+    read(portal, warehouse, with_dlt=True)
+    assert (files.count("leads"), dlt.config["load.workers"]) == (1, LOADERS)
+    # 120 changed leads in chunks of a page, three files.
+    changed = [{"id": number, "updatedTime": LATER, "sourceId": "A"} for number in range(1, 121)]
+    portal.set_now(LATER)
+    portal.upsert("leads", changed)
+    files.clear()
+    monkeypatch.setattr(extract_module, "ROWS_A_FILE", 50)
+    monkeypatch.setattr(sync_module, "ROWS_A_CHUNK", 50)
+    monkeypatch.setenv("DATA_WRITER__BUFFER_MAX_ITEMS", "50")
+    read(portal, warehouse, with_dlt=True)
+    assert (files.count("leads"), dlt.config["load.workers"]) == (3, 1)
+    count = "select count(*), count(distinct id) from raw.leads where source_id = 'A'"
+    assert rows(warehouse, count) == [(120, 120)]
 
 
 def test_first_sync_reads_everything(portal: Portal, warehouse: Warehouse) -> None:

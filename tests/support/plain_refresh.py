@@ -71,7 +71,7 @@ class PlainLoader:
 
 
 def plain_source(
-    sync: Sync, running: Streams, _: Callable[[], None]
+    sync: Sync, running: Streams, *_: Callable[[], None]
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """The rows of the dlt source."""
     running.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from pipelines.bitrix24.client import rows_of
 from pipelines.bitrix24.entities import (
+    COMPANIES,
     CONTACT_DETAILS,
     DEALS,
     FIELDS,
@@ -18,6 +20,7 @@ from pipelines.bitrix24.entities import (
     LEADS,
     USERS,
 )
+from pipelines.bitrix24.offsets import WrittenTimes
 from pipelines.bitrix24.redaction import CUT, is_suspect, redacted, without_addresses
 from pipelines.bitrix24.values import UserField, day, decimal, instant, integer, listed, mapping
 from pipelines.errors import Bitrix24Error
@@ -25,6 +28,7 @@ from tests.support.small_portal import deal, lead
 
 CODE = "abcdefgh12345678"
 HALF = "\ud83d"
+MOMENT = "2026-03-01T00:30:00+03:00"
 
 
 @pytest.mark.parametrize(
@@ -102,6 +106,79 @@ def test_days(text: str | None, expected: dt.date | None) -> None:
     assert DEALS.typed([deal(1, closedate=text)], 1)["closedate"].to_list() == [expected]
     field = UserField("date", is_multiple=True)
     assert field.decode(text) == ([expected.isoformat()] if expected else [])
+
+
+def test_a_list_of_nothing_among_days_is_no_day() -> None:
+    days = [deal(1, closedate=[]), deal(2, closedate="29.02.2024"), deal(3, closedate=False)]
+    assert DEALS.typed(days, 1)["closedate"].to_list() == [None, dt.date(2024, 2, 29), None]
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (Decimal("100.10000000000001"), "100.10"),
+        (Decimal("0.005"), "0.01"),
+        (Decimal("-0.005"), "-0.01"),
+        (Decimal("1E+5"), "100000.00"),
+        (Decimal("99999999999999999.995"), "100000000000000000.00"),
+        (Decimal("999999999999999999.99"), "999999999999999999.99"),
+        (Decimal("999999999999999999.995"), "999999999999999999.99"),
+        (-(10**18), "-999999999999999999.99"),
+    ],
+)
+def test_money_is_rounded_and_kept_within_its_column(number: Any, expected: str) -> None:
+    (found,) = DEALS.typed([deal(1, opportunity=number)], 1)["opportunity"]
+    assert str(found) == expected
+
+
+def test_a_version_keeps_its_hashes() -> None:
+    # Other hashes would append every record of every warehouse once more.
+    row = {"ID": "7", "ADDRESS_CITY": "Казань"}
+    (address,) = LEAD_ADDRESSES.typed([row], 1)["row_hash"]
+    assert address == hashed("('7', 'Казань')")
+    given = {source: None for source, _ in COMPANIES.columns.values()}
+    given |= {"id": 5, "createdTime": MOMENT, "updatedTime": MOMENT, "UF_CRM_SUM": Decimal("1.50")}
+    (company,) = COMPANIES.typed([given], 1, {"UF_CRM_SUM": UserField("double")})["row_hash"]
+    fields = '{"UF_CRM_SUM": "1.5"}'
+    assert company == hashed(f"(5, None, None, None, '{MOMENT}', '{MOMENT}', '{fields}')")
+    given = {source: None for source, _ in LEADS.columns.values()}
+    given |= {"id": 1, "stageId": "NEW", "opportunity": Decimal("2.50"), "contactIds": {"1": "3"}}
+    given |= {"createdTime": MOMENT, "updatedTime": MOMENT, "lastActivityTime": MOMENT}
+    (version,) = LEADS.typed([given], 1).to_dicts()
+    state = (
+        "(1, None, 'NEW', None, None, None, None, None, None, None, '[3]', Decimal('2.50'), None,"
+        " None, None, None, None, None, None, None, None,"
+        f" '{MOMENT}', '{MOMENT}', None, None, '{{}}')"
+    )
+    assert version["state_hash"] == hashed(state)
+    assert version["row_hash"] == hashed(state + MOMENT)
+
+
+def hashed(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def test_written_times_are_the_first_and_last_of_each_month_and_offset() -> None:
+    times = WrittenTimes()
+    times.note_all(
+        [
+            "2026-01-05T10:00:00+03:00",
+            "2026-01-02T10:00:00+03:00",
+            "2026-01-04T10:00:00+02:00",
+            # Earlier than all, and of no form of the portal.
+            "2026-01-01 10:00:00+03:00",
+            "1999-01-01T10:00:00+03:00",
+            "",
+            None,
+            5,
+        ]
+    )
+    times.note_all(["2026-01-06T10:00:00+03:00", "2026-01-03T10:00:00+03:00"])
+    assert times.until(dt.datetime(2026, 2, 1, tzinfo=dt.UTC)) == [
+        "2026-01-02T10:00:00+03:00",
+        "2026-01-04T10:00:00+02:00",
+        "2026-01-06T10:00:00+03:00",
+    ]
 
 
 def test_instants_and_numbers() -> None:
@@ -264,6 +341,9 @@ def test_addresses_lose_their_secrets(text: str, expected: str) -> None:
 def test_each_secret_in_use_is_cut_but_for_what_may_be_a_word() -> None:
     assert is_suspect("код 12345678".encode(), ["abcdefgh", "12345678"])
     assert not is_suspect("код 1234567".encode(), ["1234567"])
+    # In any case of letters.
+    assert is_suspect(b"HTTPS://PORTAL/REST/1/CODE/", [])
+    assert is_suspect(b"https://portal/?AuTh=1", [])
     told = without_addresses("12345678, 1234567", ["abcdefgh", "12345678", "1234567"])
     assert told == f"{CUT}, 1234567"
 
