@@ -272,7 +272,7 @@ final as (
         -- Created failed: they fell out before any stage, not at a final one.
         coalesce(named_stages.stage_state, 'in_work') = 'in_work' as is_open_stage,
         unioned.visit_number is not null as is_visited,
-        -- A repeated visit, or a stage of this name in another pipeline of the item, is another row.
+        -- A visit again, or a stage of this name in another pipeline of the item, is another row.
         coalesce(
             not unioned.is_repeated
             and (
