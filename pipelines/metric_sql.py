@@ -22,7 +22,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,12 @@ class Records:
 
 @dataclass(frozen=True)
 class Measure:
-    """A simple metric: an aggregate of one fact by one time axis."""
+    """A simple metric: an aggregate of one fact by one time axis.
+
+    Attributes:
+        only_row: Of a count of distinct records: the column that says that a row is the only one of
+            its record in any group by one of the dimensions `only_row_by`.
+    """
 
     metric: str
     model: str
@@ -105,6 +110,8 @@ class Measure:
     axis: str
     empty: int | None
     reached_at: str | None
+    only_row: str | None
+    only_row_by: tuple[str, ...]
 
 
 @dataclass
@@ -158,7 +165,7 @@ class SemanticLayer:
         keys = [*names, *(["total_of"] if query.totals else [])]
         measured = "\nunion all by name\n".join(self._scan(scan, query) for scan in scans)
         merged = ",\n    ".join(
-            [*keys, *(f"{_merged(self._measure(name))} as {name}" for name in simple)]
+            [*keys, *(f"{self._merged(self._measure(name), query)} as {name}" for name in simple)]
         )
         grouped = f"\ngroup by {', '.join(keys)}" if keys else ""
         wanted = ",\n    ".join(
@@ -321,6 +328,8 @@ class SemanticLayer:
             axis,
             wanted["fill_nulls_with"],
             _meta(metric).get("reached_at"),
+            _meta(measure).get("only_row"),
+            tuple(_meta(measure).get("only_row_by") or ()),
         )
 
     def _rendered(self, template: str, model: str, joined: dict[str, dict[str, str]]) -> str:
@@ -334,15 +343,31 @@ class SemanticLayer:
     def _scans(self, measures: list[Measure], query: MetricQuery) -> list[_Scan]:
         of_now = {name for metric in query.stock for name in self._simple(metric)}
         by_axis = any(name.startswith(PERIOD) for name in query.dimensions)
-        scans: dict[tuple[str, str | None, bool], _Scan] = {}
+        scans: dict[tuple[str, str | None, bool, int], _Scan] = {}
         for measure in measures:
             in_period = query.in_period and measure.metric not in of_now
             axis = measure.axis if in_period or by_axis else None
-            scan = scans.setdefault(
-                (measure.model, axis, in_period), _Scan(measure.model, axis, in_period)
-            )
-            scan.measures.append(measure)
+            for number, part in enumerate(self._parts(measure, query)):
+                scan = scans.setdefault(
+                    (measure.model, axis, in_period, number), _Scan(measure.model, axis, in_period)
+                )
+                scan.measures.append(part)
         return list(scans.values())
+
+    def _parts(self, measure: Measure, query: MetricQuery) -> list[Measure]:
+        """What adds up to a measure: of distinct records those with one row in a group, whose rows
+        are counted, and the others, whose rows are read apart."""
+        if not self._is_by_row(measure, query):
+            return [measure]
+        rows = f"count_if({measure.only_row} and ({{}}) is not null)"
+        others = (*measure.conditions, f"not {measure.only_row}")
+        return [replace(measure, aggregate=rows), replace(measure, conditions=others)]
+
+    def _is_by_row(self, measure: Measure, query: MetricQuery) -> bool:
+        """Whether each group is of one of the dimensions that tell a record's rows apart."""
+        entity = self._primary[measure.model][0]
+        telling = {one for name in measure.only_row_by for one in (name, f"{entity}__{name}")}
+        return not query.totals and not telling.isdisjoint(query.dimensions)
 
     def _scan(self, scan: _Scan, query: MetricQuery) -> str:
         joined = scan.joined
@@ -401,6 +426,14 @@ class SemanticLayer:
         elif groups:
             lines.append(f"group by {', '.join(keys)}")
         return "\n".join(lines)
+
+    def _merged(self, measure: Measure, query: MetricQuery) -> str:
+        is_by_row = self._is_by_row(measure, query)
+        value = f"{'sum' if is_by_row else 'max'}({measure.metric})"
+        if measure.empty is not None:
+            value = f"coalesce({value}, {measure.empty})"
+        is_count = is_by_row or measure.empty is not None
+        return f"cast({value} as bigint)" if is_count else value
 
     def _narrowed(self, model: str, targets: Mapping[str, str]) -> list[str]:
         """The places of the filters: rows without a key of their own are of leads and deals that
@@ -531,8 +564,8 @@ def filled(
 PLACES = re.compile(r"\[\[((?:where|of|period|window|grain|reached) .+?)\]\]")
 
 
-def _meta(metric: Mapping[str, Any]) -> dict[str, Any]:
-    return dict((metric["config"] or {}).get("meta") or {})
+def _meta(content: Mapping[str, Any]) -> dict[str, Any]:
+    return dict((content["config"] or {}).get("meta") or {})
 
 
 def _conjuncts(condition: str) -> list[str]:
@@ -565,11 +598,6 @@ def _truncated(day: str, grain: str) -> str:
 def _instant(day: str) -> str:
     """The instants beside days: marts name them alike, `sold_date` and `sold_at`."""
     return re.sub(r"_date\b", "_at", day)
-
-
-def _merged(measure: Measure) -> str:
-    value = f"max({measure.metric})"
-    return value if measure.empty is None else f"cast(coalesce({value}, {measure.empty}) as bigint)"
 
 
 def _counts(measure: Measure) -> str:

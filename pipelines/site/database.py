@@ -41,7 +41,8 @@ KINDS = {
         *("entity", "is_counted"),
         *("pipeline_id", "pipeline_name", "stage_id", "stage_name", "sort_order"),
         *("next_stage_id", "next_stage_name", "next_pipeline_name"),
-        *("is_open_stage", "is_visited", "is_forwarded", "is_back_move", "is_drop", "is_moved_out"),
+        *("is_open_stage", "is_visited", "is_only_row"),
+        *("is_forwarded", "is_back_move", "is_drop", "is_moved_out"),
     ),
     "marts.fct_stage_visits": (
         *("entity", "stage_name", "next_stage_name", "next_pipeline_name"),

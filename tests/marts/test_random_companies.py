@@ -436,8 +436,8 @@ def queries(content: dict[str, Any]) -> list[Query]:
     for name in dimensions(content, "deal_user_fields"):
         found.append(Query(some(deals), (f"deal__{name}",)))
     for name in dimensions(content, "stages"):
-        if name == "is_open_stage":
-            continue  # It follows from the stage; a unit test of fct_stage_reach says how.
+        if name in ("is_open_stage", "is_standing"):
+            continue  # They follow from the stage and the days on it; the metrics look at both.
         metrics = ("transitions",) if name in OF_MOVES else stages
         found.append(Query(metrics, (f"stage__{name}",)))
     stage = ("stage__pipeline_name", "stage__stage_name")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import re
@@ -532,6 +533,154 @@ def test_views_hold_the_same_figures(company: Warehouse) -> None:
         """,
     )
     assert stages == [("New", 6, 8), ("Won", 5, 8), ("Prep", 3, 8), ("Lose", 2, 8)]
+
+
+# Entity, ID, pipeline, stage, its name, next stage, visited, only row, forwarded, dropped, day.
+# Lead 1 and deal 1 share their number. Lead 2 came back to NEW, deal 1 stood there twice. Deal 2
+# could stand on a New of each pipeline, deal 3 was created failed.
+REACHED = """
+create schema marts;
+create table marts.fct_stage_reach as
+select *, 2 * item_id + cast(entity = 'deal' as integer) as item_key, true as is_counted
+from (
+    values
+    ('lead', 1, null, 'NEW', 'New', null, true, true, false, false, date '2026-02-01'),
+    ('lead', 1, null, 'TALK', 'Talk', null, false, true, false, false, date '2026-02-01'),
+    ('lead', 2, null, 'NEW', 'New', 'TALK', true, false, true, false, date '2026-03-01'),
+    ('lead', 2, null, 'TALK', 'Talk', 'NEW', true, true, false, false, date '2026-03-01'),
+    ('lead', 2, null, 'NEW', 'New', null, true, false, false, false, date '2026-03-01'),
+    ('deal', 1, 'A', 'NEW', 'New', 'NEW', true, false, false, false, date '2026-03-01'),
+    ('deal', 1, 'A', 'NEW', 'New', 'LOSE', true, false, false, true, date '2026-03-01'),
+    ('deal', 2, 'A', 'NEW', 'New', null, false, false, false, false, date '2026-03-01'),
+    ('deal', 2, 'A', 'PREP', 'Prep', 'C1:NEW', true, true, false, false, date '2026-03-01'),
+    ('deal', 2, 'B', 'C1:NEW', 'New', null, true, false, false, false, date '2026-03-01'),
+    ('deal', 3, 'A', null, 'failed', null, false, false, false, true, date '2026-03-01')
+) as rows(
+    entity, item_id, pipeline_name, stage_id, stage_name, next_stage_id, is_visited, is_only_row,
+    is_forwarded, is_drop, item_created_date
+)
+"""
+FEBRUARY, MARCH = dt.date(2026, 2, 1), dt.date(2026, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("by", "is_by_row", "expected"),
+    [
+        # Visitors, base, gone on, dropped.
+        (
+            ("stage__stage_name",),
+            True,
+            {
+                ("New",): (4, 4, 1, 1),
+                ("Talk",): (1, 2, 0, 0),
+                ("Prep",): (1, 1, 0, 0),
+                ("failed",): (0, 0, 0, 1),
+            },
+        ),
+        (
+            ("stage__stage_id",),
+            True,
+            {
+                ("NEW",): (3, 4, 1, 1),
+                ("C1:NEW",): (1, 1, 0, 0),
+                ("TALK",): (1, 2, 0, 0),
+                ("PREP",): (1, 1, 0, 0),
+                (None,): (0, 0, 0, 1),
+            },
+        ),
+        (
+            ("stage__pipeline_name", "stage__stage_name"),
+            True,
+            {
+                (None, "New"): (2, 2, 1, 0),
+                (None, "Talk"): (1, 2, 0, 0),
+                ("A", "New"): (1, 2, 0, 1),
+                ("A", "Prep"): (1, 1, 0, 0),
+                ("B", "New"): (1, 1, 0, 0),
+                ("A", "failed"): (0, 0, 0, 1),
+            },
+        ),
+        # Lead 2 went two ways from New: it is in both groups.
+        (
+            ("stage_name", "stage__next_stage_id"),
+            True,
+            {
+                ("New", None): (3, 3, 0, 0),
+                ("New", "TALK"): (1, 1, 1, 0),
+                ("New", "NEW"): (1, 1, 0, 0),
+                ("New", "LOSE"): (1, 1, 0, 1),
+                ("Talk", None): (0, 1, 0, 0),
+                ("Talk", "NEW"): (1, 1, 0, 0),
+                ("Prep", "C1:NEW"): (1, 1, 0, 0),
+                ("failed", None): (0, 0, 0, 1),
+            },
+        ),
+        (
+            ("stage__stage_name", "metric_time__month"),
+            True,
+            {
+                ("New", FEBRUARY): (1, 1, 0, 0),
+                ("Talk", FEBRUARY): (0, 1, 0, 0),
+                ("New", MARCH): (3, 3, 1, 1),
+                ("Talk", MARCH): (1, 1, 0, 0),
+                ("Prep", MARCH): (1, 1, 0, 0),
+                ("failed", MARCH): (0, 0, 0, 1),
+            },
+        ),
+        # Of several stages together an item is one: rows cannot stand for items.
+        (("stage__entity",), False, {("lead",): (2, 2, 1, 0), ("deal",): (2, 2, 0, 2)}),
+        (
+            ("stage__pipeline_name",),
+            False,
+            {(None,): (2, 2, 1, 0), ("A",): (2, 2, 0, 2), ("B",): (1, 1, 0, 0)},
+        ),
+        ((), False, {(): (4, 4, 1, 2)}),
+    ],
+)
+def test_an_item_of_several_rows_is_counted_once(
+    company: Warehouse,
+    by: tuple[str, ...],
+    is_by_row: bool,
+    expected: dict[tuple[Any, ...], tuple[int, ...]],
+) -> None:
+    layer = SemanticLayer.load(company.published / "current" / DEFINITIONS)
+    metrics = ("visited", "stage_items", "visitors_forwarded", "dropped")
+    sql = layer.sql(MetricQuery(metrics, by, in_period=False))
+    with duckdb.connect() as connection:
+        connection.execute(REACHED)
+        rows = connection.execute(filled(sql)).fetchall()
+    found = {row[: len(by)]: row[len(by) :] for row in rows}
+    assert found == expected
+    assert len(rows) == len(found)
+    assert ("count_if(is_only_row" in sql) is is_by_row
+
+
+def test_a_total_over_stages_counts_an_item_once(company: Warehouse) -> None:
+    layer = SemanticLayer.load(company.published / "current" / DEFINITIONS)
+    asked = MetricQuery(("visited",), ("stage__stage_name",), in_period=False, totals=True)
+    with duckdb.connect() as connection:
+        connection.execute(REACHED)
+        rows = connection.execute(filled(layer.sql(asked))).fetchall()
+    assert sorted((total_of, name or "", visited) for name, total_of, visited in rows) == [
+        (0, "New", 4),
+        (0, "Prep", 1),
+        (0, "Talk", 1),
+        (0, "failed", 0),
+        (1, "", 4),
+    ]
+
+
+def test_rows_said_to_be_the_only_ones_are(company: Warehouse) -> None:
+    """The small company has deals that came back to a stage, and none in two pipelines."""
+    rows = query(
+        company,
+        """
+        select bool_or(is_only_row), count(*) = 1, count(*) from marts.fct_stage_reach
+        where stage_id is not null group by item_key, stage_name
+        """,
+    )
+    assert all(said == is_one for said, is_one, _ in rows)
+    assert {count for _, _, count in rows} == {1, 2}
 
 
 def test_a_group_of_which_no_metric_has_a_record_is_none(company: Warehouse) -> None:

@@ -59,6 +59,21 @@ keyed_visits as (
     from visits
 ),
 
+repeated_visits as (
+    select
+        entity,
+        item_id,
+        pipeline_key,
+        stage_id
+    from keyed_visits
+    group by
+        entity,
+        item_id,
+        pipeline_key,
+        stage_id
+    having count(*) > 1
+),
+
 item_pipelines as (
     select
         entity,
@@ -72,6 +87,50 @@ item_pipelines as (
         item_id,
         pipeline_key
     from keyed_visits
+),
+
+named_stages as (
+    select
+        reachable_stages.entity,
+        reachable_stages.pipeline_key,
+        reachable_stages.stage_id,
+        stages.stage_name,
+        stages.sort_order,
+        stages.stage_state,
+        count(*) over (
+            partition by reachable_stages.entity, stages.stage_name
+        ) as namesakes,
+        count(*) over (
+            partition by
+                reachable_stages.entity, reachable_stages.pipeline_key, stages.stage_name
+        ) as namesakes_in_pipeline
+    from reachable_stages
+    left join stages
+        on
+            reachable_stages.entity = stages.entity
+            and reachable_stages.stage_id = stages.stage_id
+),
+
+items_of_pipelines as (
+    select
+        entity,
+        item_id
+    from item_pipelines
+    group by
+        entity,
+        item_id
+    having count(*) > 1
+),
+
+placed_items as (
+    select
+        items.*,
+        items_of_pipelines.item_id is null as is_of_one_pipeline
+    from items
+    left join items_of_pipelines
+        on
+            items.entity = items_of_pipelines.entity
+            and items.item_id = items_of_pipelines.item_id
 ),
 
 never_visited as (
@@ -113,21 +172,28 @@ created_failed as (
 
 unioned as (
     select
-        entity,
-        item_id,
-        pipeline_key,
-        stage_id,
-        visit_number,
-        next_stage_id,
-        next_stage_name,
-        next_pipeline_name,
-        is_forwarded,
-        is_back_move,
-        is_drop,
-        is_moved_out,
-        finished_days,
-        days_on_stage_now
+        keyed_visits.entity,
+        keyed_visits.item_id,
+        keyed_visits.pipeline_key,
+        keyed_visits.stage_id,
+        keyed_visits.visit_number,
+        repeated_visits.item_id is not null as is_repeated,
+        keyed_visits.next_stage_id,
+        keyed_visits.next_stage_name,
+        keyed_visits.next_pipeline_name,
+        keyed_visits.is_forwarded,
+        keyed_visits.is_back_move,
+        keyed_visits.is_drop,
+        keyed_visits.is_moved_out,
+        keyed_visits.finished_days,
+        keyed_visits.days_on_stage_now
     from keyed_visits
+    left join repeated_visits
+        on
+            keyed_visits.entity = repeated_visits.entity
+            and keyed_visits.item_id = repeated_visits.item_id
+            and keyed_visits.pipeline_key = repeated_visits.pipeline_key
+            and keyed_visits.stage_id = repeated_visits.stage_id
     union all
     select
         entity,
@@ -135,6 +201,7 @@ unioned as (
         pipeline_key,
         stage_id,
         null as visit_number,
+        false as is_repeated,
         null as next_stage_id,
         null as next_stage_name,
         null as next_pipeline_name,
@@ -152,6 +219,7 @@ unioned as (
         pipeline_key,
         null as stage_id,
         null as visit_number,
+        false as is_repeated,
         null as next_stage_id,
         null as next_stage_name,
         null as next_pipeline_name,
@@ -176,41 +244,51 @@ final as (
         unioned.stage_id,
         case
             when unioned.stage_id is null then {{ label('created_failed') }}
-            else stages.stage_name
+            else named_stages.stage_name
         end as stage_name,
-        stages.sort_order,
+        named_stages.sort_order,
         unioned.visit_number,
         unioned.next_stage_id,
         unioned.next_stage_name,
         unioned.next_pipeline_name,
         -- By the pipeline of the row, wherever the deal stands now.
         case
-            when unioned.entity = 'lead' then items.is_counted
+            when unioned.entity = 'lead' then placed_items.is_counted
             else
                 {{ is_sales_pipeline('unioned.pipeline_key') }}
-                and ({{ var('include_legacy') }} or not items.is_legacy)
+                and ({{ var('include_legacy') }} or not placed_items.is_legacy)
         end as is_counted,
         -- Created failed: they fell out before any stage, not at a final one.
-        coalesce(stages.stage_state, 'in_work') = 'in_work' as is_open_stage,
+        coalesce(named_stages.stage_state, 'in_work') = 'in_work' as is_open_stage,
         unioned.visit_number is not null as is_visited,
+        -- A visit again, or a stage of this name in another pipeline of the item, is another row.
+        coalesce(
+            not unioned.is_repeated
+            and (
+                named_stages.namesakes = 1
+                or (placed_items.is_of_one_pipeline and named_stages.namesakes_in_pipeline = 1)
+            ),
+            false
+        ) as is_only_row,
         unioned.is_forwarded,
         unioned.is_back_move,
         unioned.is_drop,
         unioned.is_moved_out,
         unioned.finished_days,
         unioned.days_on_stage_now,
-        items.item_amount,
-        items.is_item_amount_unknown,
-        items.item_created_date
+        placed_items.item_amount,
+        placed_items.is_item_amount_unknown,
+        placed_items.item_created_date
     from unioned
-    inner join items
+    inner join placed_items
         on
-            unioned.entity = items.entity
-            and unioned.item_id = items.item_id
-    left join stages
+            unioned.entity = placed_items.entity
+            and unioned.item_id = placed_items.item_id
+    left join named_stages
         on
-            unioned.entity = stages.entity
-            and unioned.stage_id = stages.stage_id
+            unioned.entity = named_stages.entity
+            and unioned.pipeline_key = named_stages.pipeline_key
+            and unioned.stage_id = named_stages.stage_id
     left join pipelines
         on unioned.pipeline_key = pipelines.pipeline_id
 )
