@@ -7,6 +7,7 @@ portal, is a process of its own.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import multiprocessing
 import os
@@ -93,10 +94,22 @@ def _change(portal: Any, first: int, count: int, moment: str) -> None:
     portal.upsert("leads", [{"id": first + number, **changes} for number in range(count)])
 
 
+def _change_share(portal: Any, every: int) -> None:
+    """A day later one lead and deal in so many has another amount."""
+    day = dt.timedelta(days=1).total_seconds()
+    portal.clock.move(day)
+    moment = portal.clock.iso(portal.clock.seconds() - day / 24)
+    changes = {"opportunity": 77, "updatedTime": moment}
+    for name in ("leads", "deals"):
+        numbers = portal.data.tables[name].ids()[::every]
+        portal.upsert(name, [{"id": number, **changes} for number in numbers])
+
+
 _COMMANDS: dict[str, Callable[..., Any]] = {
     "cpu": lambda portal: time.process_time(),
     "requests": lambda portal: portal.requests,
     "change": _change,
+    "change_share": _change_share,
 }
 
 
