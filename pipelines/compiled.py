@@ -271,26 +271,28 @@ class _Build:
 
     def _make(self, connection: duckdb.DuckDBPyConnection, model: Node) -> None:
         """Makes a model, for items that differ alone where it is of items and these are known."""
-        items, key = self._items, model["unique_id"]
-        if not (items and item_of(model) and self._is_as_at_last_build(model)):
+        items, made = self._items, self._made_of(model)
+        if not (items and item_of(model) and self._is_known_by_items(model, items)):
             self._create(connection, model)
             self._note(connection, model)
             return
-        made, last, is_view = self._made_of(model), self._last[key], _is_view(model)
-        if not self._differs_by_items_alone(model, items):
-            if is_view:
+        last = self._last[model["unique_id"]]
+        if is_made_whole(model) or not self._is_the_rest_as_it_was(model):
+            if _is_view(model):
                 self._note(connection, model)
                 return
             with items.made_whole(connection, model):
                 self._create(connection, model)
             self._note(connection, model)
-        elif is_view:
+        elif _is_view(model):
             # Its rows are not asked for: what it reads tells that they may differ.
             is_other = items.tell_read(connection, model)
-            self._made[key] = replace(made, rows=made.read if is_other else last.rows)
+            self._made[model["unique_id"]] = replace(
+                made, rows=made.read if is_other else last.rows
+            )
         else:
             count, hashes = items.update(connection, model, self._columns(connection, model))
-            self._made[key] = replace(made, rows=_grown(last.rows, count, hashes))
+            self._made[model["unique_id"]] = replace(made, rows=_grown(last.rows, count, hashes))
 
     def _test(self, test: Node) -> str:
         """The SQL of a data test; for items that differ alone where it passed for all others."""
@@ -313,12 +315,17 @@ class _Build:
         last = self._last[key]
         return (last.sql, last.read) == (self._made_of(node).sql, read) and is_there
 
-    def _differs_by_items_alone(self, model: Node, items: ChangedItems) -> bool:
-        return not is_made_whole(model) and all(
-            items.are_told(key)
-            if item_of(self._nodes[key])
-            else reads_clock(self._nodes[key]) or self._made[key].rows == self._last[key].rows
+    def _is_known_by_items(self, model: Node, items: ChangedItems) -> bool:
+        """Whether it is as at the last build, and all that it reads of items tells which differ."""
+        read = [key for key in self._parents[model["unique_id"]] if item_of(self._nodes[key])]
+        return self._is_as_at_last_build(model) and all(items.are_told(key) for key in read)
+
+    def _is_the_rest_as_it_was(self, model: Node) -> bool:
+        """Whether what is of no item has the rows that it had, but for a later time."""
+        return all(
+            self._made[key].rows == self._last[key].rows
             for key in self._parents[model["unique_id"]]
+            if not (item_of(self._nodes[key]) or reads_clock(self._nodes[key]))
         )
 
     def _made_of(self, node: Node) -> Made:
