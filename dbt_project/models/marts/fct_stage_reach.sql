@@ -25,12 +25,41 @@ pipelines as (
     select * from {{ ref('dim_pipelines') }}
 ),
 
+keyed_visits as (
+    select
+        *,
+        -- Pipelines are numbered from 0; leads have none.
+        coalesce(pipeline_id, -1) as pipeline_key
+    from visits
+),
+
+repeated_visits as (
+    select
+        entity,
+        item_id,
+        stage_id
+    from keyed_visits
+    group by
+        entity,
+        item_id,
+        stage_id
+    having count(*) > 1
+),
+
+deals_of_pipelines as (
+    select item_id as deal_id
+    from keyed_visits
+    where entity = 'deal'
+    group by item_id
+    having count(distinct pipeline_key) > 1
+),
+
 items as (
     select
         'lead' as entity,
         lead_id as item_id,
-        -- Pipelines are numbered from 0; leads have none.
         cast(-1 as bigint) as pipeline_key,
+        true as is_of_one_pipeline,
         is_counted,
         is_legacy,
         is_junk as is_failed,
@@ -41,37 +70,18 @@ items as (
     union all
     select
         'deal' as entity,
-        deal_id as item_id,
-        pipeline_id as pipeline_key,
-        is_counted,
-        is_legacy,
-        is_failed,
-        base_amount as item_amount,
-        is_amount_unknown as is_item_amount_unknown,
-        created_date as item_created_date
+        deals.deal_id as item_id,
+        deals.pipeline_id as pipeline_key,
+        deals_of_pipelines.deal_id is null as is_of_one_pipeline,
+        deals.is_counted,
+        deals.is_legacy,
+        deals.is_failed,
+        deals.base_amount as item_amount,
+        deals.is_amount_unknown as is_item_amount_unknown,
+        deals.created_date as item_created_date
     from deals
-),
-
-keyed_visits as (
-    select
-        *,
-        coalesce(pipeline_id, -1) as pipeline_key
-    from visits
-),
-
-repeated_visits as (
-    select
-        entity,
-        item_id,
-        pipeline_key,
-        stage_id
-    from keyed_visits
-    group by
-        entity,
-        item_id,
-        pipeline_key,
-        stage_id
-    having count(*) > 1
+    left join deals_of_pipelines
+        on deals.deal_id = deals_of_pipelines.deal_id
 ),
 
 item_pipelines as (
@@ -101,36 +111,13 @@ named_stages as (
             partition by reachable_stages.entity, stages.stage_name
         ) as namesakes,
         count(*) over (
-            partition by
-                reachable_stages.entity, reachable_stages.pipeline_key, stages.stage_name
+            partition by reachable_stages.pipeline_key, stages.stage_name
         ) as namesakes_in_pipeline
     from reachable_stages
-    left join stages
+    inner join stages
         on
             reachable_stages.entity = stages.entity
             and reachable_stages.stage_id = stages.stage_id
-),
-
-items_of_pipelines as (
-    select
-        entity,
-        item_id
-    from item_pipelines
-    group by
-        entity,
-        item_id
-    having count(*) > 1
-),
-
-placed_items as (
-    select
-        items.*,
-        items_of_pipelines.item_id is null as is_of_one_pipeline
-    from items
-    left join items_of_pipelines
-        on
-            items.entity = items_of_pipelines.entity
-            and items.item_id = items_of_pipelines.item_id
 ),
 
 never_visited as (
@@ -192,7 +179,6 @@ unioned as (
         on
             keyed_visits.entity = repeated_visits.entity
             and keyed_visits.item_id = repeated_visits.item_id
-            and keyed_visits.pipeline_key = repeated_visits.pipeline_key
             and keyed_visits.stage_id = repeated_visits.stage_id
     union all
     select
@@ -253,10 +239,10 @@ final as (
         unioned.next_pipeline_name,
         -- By the pipeline of the row, wherever the deal stands now.
         case
-            when unioned.entity = 'lead' then placed_items.is_counted
+            when unioned.entity = 'lead' then items.is_counted
             else
                 {{ is_sales_pipeline('unioned.pipeline_key') }}
-                and ({{ var('include_legacy') }} or not placed_items.is_legacy)
+                and ({{ var('include_legacy') }} or not items.is_legacy)
         end as is_counted,
         -- Created failed: they fell out before any stage, not at a final one.
         coalesce(named_stages.stage_state, 'in_work') = 'in_work' as is_open_stage,
@@ -266,7 +252,7 @@ final as (
             not unioned.is_repeated
             and (
                 named_stages.namesakes = 1
-                or (placed_items.is_of_one_pipeline and named_stages.namesakes_in_pipeline = 1)
+                or (items.is_of_one_pipeline and named_stages.namesakes_in_pipeline = 1)
             ),
             false
         ) as is_only_row,
@@ -276,18 +262,17 @@ final as (
         unioned.is_moved_out,
         unioned.finished_days,
         unioned.days_on_stage_now,
-        placed_items.item_amount,
-        placed_items.is_item_amount_unknown,
-        placed_items.item_created_date
+        items.item_amount,
+        items.is_item_amount_unknown,
+        items.item_created_date
     from unioned
-    inner join placed_items
+    inner join items
         on
-            unioned.entity = placed_items.entity
-            and unioned.item_id = placed_items.item_id
+            unioned.entity = items.entity
+            and unioned.item_id = items.item_id
     left join named_stages
         on
-            unioned.entity = named_stages.entity
-            and unioned.pipeline_key = named_stages.pipeline_key
+            unioned.pipeline_key = named_stages.pipeline_key
             and unioned.stage_id = named_stages.stage_id
     left join pipelines
         on unioned.pipeline_key = pipelines.pipeline_id
