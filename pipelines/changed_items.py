@@ -76,17 +76,16 @@ def changed_items(
     connection: duckdb.DuckDBPyConnection, nodes: Sequence[Node]
 ) -> Iterator[ChangedItems | None]:
     """What knows the items that differ since the last build; None where all have to be made."""
-    since: list[tuple[int]] = []
-    # Built by another version, or the log has other columns since.
-    with suppress(duckdb.CatalogException, duckdb.BinderException):
-        since = connection.execute(SINCE).fetchall()
     ageing = [node for node in nodes if node["name"] == AGEING]
-    if not (since and ageing):
-        yield None
-        return
+    items = None
     connection.execute("attach ':memory:' as differing")
     try:
-        yield ChangedItems(connection, nodes, ageing[0], since[0][0])
+        # Built by another version, a relation was dropped, or the log has other columns since.
+        with suppress(duckdb.CatalogException, duckdb.BinderException):
+            since = connection.execute(SINCE).fetchall()
+            if since and ageing:
+                items = ChangedItems(connection, nodes, ageing[0], since[0][0])
+        yield items
     finally:
         connection.execute("detach differing")
 
