@@ -285,7 +285,8 @@ class Warehouse:
         fresh.replace(self.database)
 
     def raw_tables(self) -> set[str]:
-        """Names of the tables of schema `raw`; none before the first refresh."""
+        """Names of the tables of schema `raw`, or of its views over files; none before the first
+        refresh."""
         if not self.database.exists():
             return set()
         with self.connect() as connection:
@@ -293,7 +294,8 @@ class Warehouse:
 
     def _raw_tables(self, connection: duckdb.DuckDBPyConnection) -> set[str]:
         tables = connection.execute(
-            "select schema_name, table_name from duckdb_tables()"
+            "select schema_name, table_name from duckdb_tables() union all"
+            " select schema_name, view_name from duckdb_views() where schema_name = 'raw'"
         ).fetchall()
         raw = {name for schema, name in tables if schema == "raw"}
         if tables and not raw:

@@ -40,8 +40,8 @@ def multiply(warehouse: Path, target: Path, copies: int) -> int:
         connection.execute(f"attach '{warehouse}' as source (read_only)")
         connection.execute("create schema raw")
         tables = connection.execute(
-            "select table_name from duckdb_tables() where database_name = 'source'"
-            " and schema_name = 'raw'"
+            "select table_name from information_schema.tables where table_catalog = 'source'"
+            " and table_schema = 'raw'"
         ).fetchall()
         for (table,) in tables:
             if table not in IDS:

@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dlt
 from dlt.pipeline.exceptions import PipelineStepFailed
@@ -24,9 +25,11 @@ from pipelines.bitrix24.streams import Streams
 from pipelines.bitrix24.sync import Counts, Sync, open_sync
 from pipelines.check import ACCEPTABLE
 from pipelines.contract import DIFFERENCE
+from pipelines.environment import Engine
 from pipelines.errors import PipelineError
 from pipelines.options import SCHEDULED, Options
 from pipelines.personal_data import forget
+from pipelines.raw_files import settle
 from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
 from pipelines.spend import Row, read_spend
@@ -84,6 +87,8 @@ def extract(
     client.accepts_difference = DIFFERENCE in options.accept
     # Before the first request: wrong files are told at once.
     spend = read_spend(settings)
+    engine = Engine.read()
+    settle(warehouse, engine)
     sync = _begin(client, warehouse, settings, options, part_rows, is_next_part, spend)
     pipeline = raw_pipeline(warehouse)
     if sync.full:
@@ -101,6 +106,8 @@ def extract(
             raise
     else:
         cause = None
+        if engine.engine == "spark":
+            settle(warehouse, engine)
         warehouse.full_sync_begun.unlink(missing_ok=True)
     finally:
         if running is not None:
@@ -168,7 +175,7 @@ def _kept_signals() -> Callable[[], None]:
 
 
 def raw_pipeline(warehouse: Warehouse) -> dlt.Pipeline:
-    """The dlt pipeline that appends to schema `raw`; drops what a stopped run left pending.
+    """The dlt pipeline that appends to the raw log; drops what a stopped run left pending.
 
     A stopped refresh is read again under a new number, so its package is useless.
     """
@@ -178,11 +185,18 @@ def raw_pipeline(warehouse: Warehouse) -> dlt.Pipeline:
     # The files of a load hold the rows again, and would keep what was erased.
     dlt.config["load.delete_completed_jobs"] = True
     warehouse.create()
+    destination: Any = dlt.destinations.duckdb(str(warehouse.database))
+    engine = Engine.read()
+    files = settle(warehouse, engine) if engine.engine == "spark" else None
+    if files is not None:
+        from pipelines.whole_files import WholeFiles
+
+        destination = WholeFiles(str(files.parent))
     pipeline = dlt.pipeline(
         "bitrix24",
         pipelines_dir=str(warehouse.directory / ".dlt"),
-        destination=dlt.destinations.duckdb(str(warehouse.database)),
-        dataset_name="raw",
+        destination=destination,
+        dataset_name=files.name if files else "raw",
     )
     if pipeline.has_pending_data:
         pipeline.abort_packages()
