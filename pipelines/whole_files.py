@@ -37,5 +37,5 @@ class _Files(LocalFileSystem):
             part.write_text(value, encoding=encoding)
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        # A first load that was stopped may have made the folder and nothing else.
+        # dlt makes the folder of a log that it has not begun, but one that moved has it.
         super().makedirs(path, exist_ok=True)

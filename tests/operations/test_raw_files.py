@@ -152,6 +152,18 @@ def test_the_log_moves_with_the_engine(
     assert {table: in_tables[table][0] for table in rows} == {t: rows[t][0] for t in rows}
     assert in_tables["leads"] == rows["leads"]
     assert loads(in_files)[:2] == of_loads
+    with in_files.connect(read_only=False) as connection:
+        connection.execute(
+            "insert into raw.leads by name select leads.* replace (1000 + n as id,"
+            " title || md5(n::varchar) as title) from raw.leads as leads, range(30_000) as more (n)"
+            f" where title = '{TITLE}'"
+        )
+        # Behind it in the file, as the marts of a build are.
+        connection.execute("checkpoint; create schema marts")
+        connection.execute(
+            "create table marts.one as select md5(range::varchar) from range(30_000)"
+        )
+    size, in_tables = in_files.database.stat().st_size, raw_log(in_files)
 
     monkeypatch.setenv("ENGINE", "spark")
     assert settle(in_files, SPARK) == in_files.directory / "spark" / "raw_1"
@@ -159,7 +171,7 @@ def test_the_log_moves_with_the_engine(
     assert refresh(portal, in_files) == 4
     assert numbered(in_files.directory / "spark") == ["raw_1"]
     # No row stays in a free block of the warehouse.
-    assert TITLE.encode() not in in_files.database.read_bytes()
+    assert in_files.database.stat().st_size < size - 500_000
 
 
 def test_the_log_moves_with_the_folder(in_files: Warehouse, tmp_path: Path) -> None:
