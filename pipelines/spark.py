@@ -86,8 +86,12 @@ def forget(warehouse: Warehouse, engine: Engine) -> None:
     """Removes the tables of a build, perhaps of one that was killed."""
     place = home(warehouse, engine)
     for one in place.iterdir() if place.exists() else ():
-        if not NUMBERED.fullmatch(one.name):
+        if not one.is_dir():
+            one.unlink()
+        elif not NUMBERED.fullmatch(one.name):
             shutil.rmtree(one)
+    with contextlib.suppress(OSError):
+        place.rmdir()
 
 
 def write_statements(warehouse: Warehouse, place: Path) -> None:

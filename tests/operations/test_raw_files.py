@@ -314,11 +314,16 @@ def test_a_move_that_is_stopped(
 
 
 def test_a_build_leaves_the_log(in_files: Warehouse) -> None:
-    rows = raw_log(in_files)
-    (in_files.directory / "spark" / "marts").mkdir()
-    forget_build(in_files, SPARK)
-    assert [one.name for one in (in_files.directory / "spark").iterdir()] == ["raw_1"]
-    assert raw_log(in_files) == rows
+    rows, place = raw_log(in_files), in_files.directory / "spark"
+    for engine, kept in ((SPARK, ["raw_1"]), (DUCKDB, [])):
+        settle(in_files, engine)
+        (place / "marts").mkdir(parents=True)
+        (place / "hs_err_pid1.log").touch()
+        forget_build(in_files, engine)
+        assert numbered(place) == kept
+        assert place.exists() == bool(kept)
+        assert not (place / "marts").exists()
+        assert raw_log(in_files) == rows
 
 
 def test_files_are_compacted(
