@@ -15,6 +15,7 @@ from pipelines.check import CheckResult, store_results
 from pipelines.compiled import GOOD, digest, forget_built, nodes_in_order, note_built, run_nodes
 from pipelines.environment import Engine, without_secrets
 from pipelines.errors import BuildFailed, ChecksFailed, SettingsError
+from pipelines.raw_files import settle
 from pipelines.settings import DBT_PROJECT, Settings
 from pipelines.statements import begin_statement
 from pipelines.warehouse import LOCK_FD_VARIABLE, Warehouse
@@ -62,7 +63,7 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
         )
     target = warehouse.directory / "dbt"
     engine = Engine.read()
-    is_spark = engine.engine == "spark"
+    raw_log = settle(warehouse, engine)
     # Until everything is built and tested, `publish` refuses: tables may be of two refreshes.
     unfinished = warehouse.unfinished_build
     unfinished.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +72,7 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
     # A build that was killed leaves what may be personal data.
     spark.forget(warehouse, engine)
     compiled = digest(settings.dbt_vars())
-    if not is_spark and (
+    if raw_log is None and (
         results := _run_again(warehouse, target, compiled, completed[0].refresh_no)
     ):
         unfinished.unlink()
@@ -79,12 +80,13 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
     (target / COMPILED).unlink(missing_ok=True)
     with warehouse.connect(read_only=False) as connection:
         forget_built(connection)
-    if is_spark:
+    if raw_log is not None:
         # The models as DuckDB reads them: views and metrics of what is published are DuckDB's.
         process = _dbt("compile", warehouse, target, settings, {"DBT_TARGET": "duckdb"})
         if process.returncode != 0:
             raise BuildFailed(f"dbt compile ended with {process.returncode}: see {target / LOG}")
-        with spark.spark(warehouse, engine, target / "spark" / "server.log") as found:
+        log = target / "spark" / "server.log"
+        with spark.spark(warehouse, engine, raw_log, log) as found:
             results = _build(warehouse, target / "spark", settings, found, completed[0].refresh_no)
             spark.load(warehouse, engine, target / MANIFEST)
         unfinished.unlink()

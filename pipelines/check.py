@@ -27,6 +27,7 @@ from pipelines.contract import (
     zero_suite,
 )
 from pipelines.errors import CheckEngineError, ChecksFailed
+from pipelines.raw_files import append
 from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 
@@ -359,15 +360,14 @@ def _lines(result: CheckResult, failures: Sequence[CheckFailure]) -> list[str]:
 
 def complete(warehouse: Warehouse, refresh_no: int) -> None:
     """Makes an extracted refresh visible to the models."""
+    row = (
+        "select * replace (true as completed) from raw.refreshes"
+        f" where refresh_no = {refresh_no} and not completed and not exists"
+        f" (select 1 from raw.refreshes where refresh_no = {refresh_no} and completed) limit 1"
+    )
     with warehouse.connect(read_only=False) as connection:
-        connection.execute(
-            "insert into raw.refreshes by name"
-            " select * replace (true as completed) from raw.refreshes"
-            " where refresh_no = $number and not completed and not exists"
-            " (select 1 from raw.refreshes where refresh_no = $number and completed)"
-            " limit 1",
-            {"number": refresh_no},
-        )
+        if not append(connection, "refreshes", f"completed_{refresh_no}", row):
+            connection.execute(f"insert into raw.refreshes by name {row}")
 
 
 def store_results(warehouse: Warehouse, results: list[CheckResult], layer: str) -> None:

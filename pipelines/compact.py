@@ -29,6 +29,7 @@ from pipelines.bitrix24.entities import (
     Table,
 )
 from pipelines.errors import CompactFailed
+from pipelines.raw_files import as_tables, size
 from pipelines.warehouse import LATEST, Warehouse
 
 TIMES_OF_CHANGE = ("updated_time", "last_activity_time")
@@ -83,7 +84,7 @@ IS_NOT_CURRENT = "lead(refresh_no) over item is not null"
 
 @dataclass(frozen=True)
 class Compaction:
-    """Rows of each raw table and bytes of the file, before and after."""
+    """Rows of each raw table and bytes of the warehouse, before and after."""
 
     rows: dict[str, tuple[int, int]]
     bytes_before: int
@@ -100,11 +101,12 @@ def compact(warehouse: Warehouse) -> Compaction:
     if not warehouse.last_refreshes():
         raise CompactFailed("no refresh is completed yet: there is nothing to compact")
     try:
-        before = warehouse.database.stat().st_size
-        rows = warehouse.rewrite(_dropped(warehouse))
+        before = size(warehouse)
+        with as_tables(warehouse):
+            rows = warehouse.rewrite(_dropped(warehouse))
     except (duckdb.Error, OSError) as error:
         raise CompactFailed(f"the warehouse could not be rewritten: {error}") from error
-    return Compaction(rows, before, warehouse.database.stat().st_size)
+    return Compaction(rows, before, size(warehouse))
 
 
 def _dropped(warehouse: Warehouse) -> dict[str, str]:

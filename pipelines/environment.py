@@ -8,9 +8,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import unquote, urlsplit
 
 from dotenv import load_dotenv
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipelines.errors import SettingsError
@@ -62,18 +63,29 @@ class Folders(_Variables):
     site_group: str = ""
 
 
+def _path_of(address: object) -> object:
+    """The path that an address names."""
+    text = str(address)
+    if text.startswith("file://"):
+        return unquote(urlsplit(text).path)
+    if "://" in text:
+        raise ValueError("addresses of object stores are not read: give a path, of a mount")
+    return address
+
+
 class Engine(_Variables):
     """What builds the marts: DuckDB on this machine, or Apache Spark.
 
     Spark is behind a Spark Connect server: the one at `spark_remote`, or one that the build starts
-    on `spark_master`. `spark_folder` is a folder that all its workers see under this path.
+    on `spark_master`. `spark_folder` is a folder that all its workers see under this path, which
+    may be written as a `file://` address.
     """
 
     engine: Literal["duckdb", "spark"] = "duckdb"
     spark_master: str = "local[*]"
     spark_remote: str = ""
     spark_driver_memory: str = "2g"
-    spark_folder: Path | None = None
+    spark_folder: Annotated[Path | None, BeforeValidator(_path_of)] = None
 
 
 class Overrides(_Variables):

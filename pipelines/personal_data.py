@@ -20,6 +20,7 @@ from pipelines.bitrix24.redaction import without_addresses
 from pipelines.bitrix24.values import listed, mapping
 from pipelines.environment import HashKey
 from pipelines.errors import SettingsError
+from pipelines.raw_files import as_tables
 from pipelines.warehouse import Warehouse
 
 SHORTEST_KEY = 16
@@ -77,6 +78,13 @@ def forget(warehouse: Warehouse, titles: bool) -> None:
     models built from them are dropped. The file is rewritten, since DuckDB leaves deleted values in
     free blocks. What is published is removed by the next publication.
     """
+    with as_tables(warehouse):
+        _erase(warehouse, titles)
+    shutil.rmtree(warehouse.directory / ".dlt", ignore_errors=True)
+    warehouse.forgotten.touch()
+
+
+def _erase(warehouse: Warehouse, titles: bool) -> None:
     known = warehouse.raw_tables()
     with warehouse.connect(read_only=False) as connection:
         for table in (entity for entity in ENTITIES if entity.name in known):
@@ -96,8 +104,6 @@ def forget(warehouse: Warehouse, titles: bool) -> None:
         for schema in BUILT_SCHEMAS:
             connection.execute(f"drop schema if exists {schema} cascade")
     warehouse.rewrite({})
-    shutil.rmtree(warehouse.directory / ".dlt", ignore_errors=True)
-    warehouse.forgotten.touch()
 
 
 def _cut_addresses(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> None:

@@ -1,15 +1,14 @@
 """Apache Spark as the engine of the build: the same dbt project on a cluster (ENGINE=spark).
 
-The raw log is written as Parquet to a folder that all workers see, dbt builds and tests there, and
-the marts are put into the warehouse in one transaction once everything is green. The folder is
-removed at the end: what it holds is no longer needed, and may be personal data.
+The raw log is Parquet in a folder that all workers see. dbt builds and tests beside it, and the
+marts are put into the warehouse in one transaction once everything is green. What was built is
+removed at the end: it is no longer needed, and may be personal data.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import importlib.util
 import json
 import os
@@ -29,9 +28,9 @@ import duckdb
 
 from pipelines.environment import ROOT, Engine, without_secrets
 from pipelines.errors import BuildFailed, SettingsError
+from pipelines.raw_files import NUMBERED, home
 from pipelines.warehouse import Warehouse
 
-RAW_SCHEMAS = ("raw", "statements")
 # Schemas of the models that somebody reads after the build, and the model that `publish` notes.
 LOADED_SCHEMAS = ("marts", "quality")
 LOADED_MODELS = ("int_statements__changed",)
@@ -44,19 +43,14 @@ PR_SET_PDEATHSIG = 1
 TIMESTAMP_TYPE = "timestamp"
 
 
-def folder(warehouse: Warehouse, engine: Engine) -> Path:
-    """Where the raw log and the tables of a build lie; of nobody else, for it is removed."""
-    if engine.spark_folder is None:
-        return warehouse.directory / "spark"
-    mark = hashlib.sha256(str(warehouse.directory).encode()).hexdigest()[:8]
-    return ROOT / engine.spark_folder / f"bitrix24-analytics-{mark}"
-
-
 @contextmanager
-def spark(warehouse: Warehouse, engine: Engine, log: Path) -> Iterator[dict[str, str]]:
-    """The raw log as Parquet and a Spark Connect server, until the block ends.
+def spark(
+    warehouse: Warehouse, engine: Engine, raw_log: Path, log: Path
+) -> Iterator[dict[str, str]]:
+    """The statements as Parquet and a Spark Connect server, until the block ends.
 
     Args:
+        raw_log: its files.
         log: receives what a server that is started here says.
 
     Returns:
@@ -66,14 +60,15 @@ def spark(warehouse: Warehouse, engine: Engine, log: Path) -> Iterator[dict[str,
         SettingsError: Spark's packages or Java are not installed.
         BuildFailed: the server does not start.
     """
-    place = folder(warehouse, engine)
+    place = home(warehouse, engine)
     _require_packages()
     forget(warehouse, engine)
     try:
-        write_raw_log(warehouse, place)
+        write_statements(warehouse, place)
         found = {
             "DBT_TARGET": "spark",
             "SPARK_FOLDER": str(place),
+            "RAW_LOG": str(raw_log),
             "PYTHONPATH": str(ROOT),
             # PySpark warns of each new Pandas.
             "PYTHONWARNINGS": "ignore",
@@ -88,23 +83,29 @@ def spark(warehouse: Warehouse, engine: Engine, log: Path) -> Iterator[dict[str,
 
 
 def forget(warehouse: Warehouse, engine: Engine) -> None:
-    """Removes what a build, perhaps one that was killed, left of the raw log and its tables."""
-    shutil.rmtree(folder(warehouse, engine), ignore_errors=True)
+    """Removes the tables of a build, perhaps of one that was killed."""
+    place = home(warehouse, engine)
+    for one in place.iterdir() if place.exists() else ():
+        if not one.is_dir():
+            one.unlink()
+        elif not NUMBERED.fullmatch(one.name):
+            shutil.rmtree(one)
+    with contextlib.suppress(OSError):
+        place.rmdir()
 
 
-def write_raw_log(warehouse: Warehouse, place: Path) -> None:
-    """Writes every table that dbt reads as Parquet: `<schema>/<table>/`."""
+def write_statements(warehouse: Warehouse, place: Path) -> None:
+    """Writes what earlier publications said as Parquet: `statements/<table>/`."""
     with warehouse.connect() as connection:
         tables = connection.execute(
-            "select schema_name, table_name from duckdb_tables()"
-            " where schema_name in $schemas and not starts_with(table_name, '_dlt') order by all",
-            {"schemas": RAW_SCHEMAS},
+            "select table_name from duckdb_tables() where schema_name = 'statements' order by all"
         ).fetchall()
-        for schema, table in tables:
-            target = place / schema / table
+        for (table,) in tables:
+            target = place / "statements" / table
             target.mkdir(parents=True)
             connection.execute(
-                f"copy {schema}.{table} to '{target}/0.parquet' (format parquet, compression zstd)"
+                f"copy statements.{table} to '{target}/0.parquet'"
+                " (format parquet, compression zstd)"
             )
 
 
@@ -180,7 +181,7 @@ def load(warehouse: Warehouse, engine: Engine, manifest: Path) -> None:
     Raises:
         BuildFailed: a table is not there whole.
     """
-    place = folder(warehouse, engine)
+    place = home(warehouse, engine)
     nodes = json.loads(manifest.read_text(encoding="utf-8"))["nodes"].values()
     with warehouse.connect(read_only=False) as connection:
         connection.begin()

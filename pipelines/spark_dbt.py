@@ -6,28 +6,37 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from dbt.cli.main import cli
 from pyspark.sql import SparkSession
 
-from pipelines.spark import RAW_SCHEMAS
+from pipelines.raw_files import tables
 
 PORT = 15002
 POLL_SECONDS = 2
 REFUSALS = 3
 
 
-def find_raw_log(folder: Path) -> None:
-    """Makes tables of the Parquet files in `<schema>/<table>/`, in place of earlier ones."""
+def find_sources(folders: Mapping[str, Path]) -> None:
+    """Makes tables of the Parquet files in folders, in place of earlier ones.
+
+    Args:
+        folders: Schema → folder with a folder for each table.
+    """
     session = SparkSession.builder.getOrCreate()
-    for schema in RAW_SCHEMAS:
+    for schema, folder in folders.items():
         session.sql(f"create schema if not exists {schema}")
-        for files in sorted((folder / schema).iterdir()):
+        for files in tables(folder):
             table = f"{schema}.{files.name}"
             session.sql(f"drop table if exists {table}")
-            session.sql(f"create table {table} using parquet location '{files}'")
+            # Files of later versions may have more columns.
+            session.sql(
+                f"create table {table} using parquet options (mergeSchema 'true')"
+                f" location '{files}'"
+            )
 
 
 def watch(remote: str) -> None:
@@ -51,5 +60,6 @@ def watch(remote: str) -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=watch, args=(os.environ["SPARK_REMOTE"],), daemon=True).start()
-    find_raw_log(Path(os.environ["SPARK_FOLDER"]))
+    statements = Path(os.environ["SPARK_FOLDER"]) / "statements"
+    find_sources({"raw": Path(os.environ["RAW_LOG"]), "statements": statements})
     cli()

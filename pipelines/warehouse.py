@@ -285,7 +285,8 @@ class Warehouse:
         fresh.replace(self.database)
 
     def raw_tables(self) -> set[str]:
-        """Names of the tables of schema `raw`; none before the first refresh."""
+        """Names of the tables of schema `raw`, or of its views over files; none before the first
+        refresh."""
         if not self.database.exists():
             return set()
         with self.connect() as connection:
@@ -293,7 +294,8 @@ class Warehouse:
 
     def _raw_tables(self, connection: duckdb.DuckDBPyConnection) -> set[str]:
         tables = connection.execute(
-            "select schema_name, table_name from duckdb_tables()"
+            "select schema_name, table_name from duckdb_tables() union all"
+            " select schema_name, view_name from duckdb_views() where schema_name = 'raw'"
         ).fetchall()
         raw = {name for schema, name in tables if schema == "raw"}
         if tables and not raw:
@@ -309,7 +311,7 @@ class Warehouse:
             completed: if False, those that were loaded but not completed: dlt loads tables in
                 parallel, and records the load after the last of them.
         """
-        if "refreshes" not in self.raw_tables():
+        if not self.database.exists():
             return []
         condition = (
             "completed"
@@ -318,6 +320,8 @@ class Warehouse:
             " and _dlt_load_id in (select load_id from raw._dlt_loads where status = 0)"
         )
         with self.connect() as connection:
+            if "refreshes" not in self._raw_tables(connection):
+                return []
             rows = connection.execute(
                 "select refresh_no, max(as_of), max(started_at), any_value(kind),"
                 " any_value(scope), any_value(history_from)"
@@ -341,24 +345,28 @@ class Warehouse:
 
     def next_refresh_no(self) -> int:
         """A number that no refresh has used, not even a stopped one."""
-        tables = [name for name in self.raw_tables() if not name.startswith("_dlt")]
-        if not tables:
+        if not self.database.exists():
             return 1
-        query = " union all ".join(
-            f"select max(refresh_no) as refresh_no from raw.{name}" for name in sorted(tables)
-        )
         with self.connect() as connection:
+            tables = [one for one in self._raw_tables(connection) if not one.startswith("_dlt")]
+            if not tables:
+                return 1
+            query = " union all ".join(
+                f"select max(refresh_no) as refresh_no from raw.{name}" for name in sorted(tables)
+            )
             row = connection.execute(f"select max(refresh_no) from ({query})").fetchone()
         return (row[0] if row and row[0] is not None else 0) + 1
 
     def known(self, tables: Sequence[str], most: int = 50) -> dict[str, Known]:
         """What completed refreshes know about entities; unknown ones are left out."""
-        present = self.raw_tables()
-        if "refreshes" not in present:
+        if not self.database.exists():
             return {}
         of_completed = "refresh_no in (select refresh_no from raw.refreshes where completed)"
-        found = {}
+        found: dict[str, Known] = {}
         with self.connect() as connection:
+            present = self._raw_tables(connection)
+            if "refreshes" not in present:
+                return {}
             for table in present.intersection(tables):
                 records = connection.execute(
                     f"select id, max(created_time) from raw.{table} where {of_completed}"

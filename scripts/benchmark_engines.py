@@ -16,8 +16,10 @@ from pathlib import Path
 import click
 import duckdb
 
-from pipelines.environment import ROOT
+from pipelines.environment import ROOT, Engine
+from pipelines.raw_files import settle
 from pipelines.spark import LOADED_SCHEMAS
+from pipelines.warehouse import Warehouse
 
 # Columns that hold an ID of a record that is copied.
 IDS = {
@@ -40,8 +42,8 @@ def multiply(warehouse: Path, target: Path, copies: int) -> int:
         connection.execute(f"attach '{warehouse}' as source (read_only)")
         connection.execute("create schema raw")
         tables = connection.execute(
-            "select table_name from duckdb_tables() where database_name = 'source'"
-            " and schema_name = 'raw'"
+            "select table_name from information_schema.tables where table_catalog = 'source'"
+            " and table_schema = 'raw'"
         ).fetchall()
         for (table,) in tables:
             if table not in IDS:
@@ -64,8 +66,9 @@ def multiply(warehouse: Path, target: Path, copies: int) -> int:
     return rows
 
 
-def build(folder: Path, engine: str) -> tuple[float, float]:
-    """Seconds of the step on the wall, and of CPU of its processes (not of Spark's workers)."""
+def build(folder: Path, engine: str) -> tuple[float, float, int]:
+    """Seconds of the step on the wall and of CPU of its processes (not of Spark's workers), and
+    the most bytes of memory that one process has had, of all engines measured so far."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.monotonic()
     subprocess.run(
@@ -76,7 +79,7 @@ def build(folder: Path, engine: str) -> tuple[float, float]:
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.monotonic() - started, cpu
+    return time.monotonic() - started, cpu, after.ru_maxrss * 1024
 
 
 def differing(one: Path, other: Path) -> list[str]:
@@ -115,8 +118,12 @@ def main(source: Path, folder: Path, copies: int, engines: tuple[str, ...]) -> N
         if not database.exists():
             rows = multiply(source / "warehouse.duckdb", database, copies)
             click.echo(f"{rows:,} rows, {database.stat().st_size:,} bytes")
-        wall, cpu = build(folder / engine, engine)
-        click.echo(f"{engine}: {wall:,.1f} s, {cpu:,.1f} s of CPU")
+        if engine == "spark":
+            started = time.monotonic()
+            settle(Warehouse((folder / engine).resolve()), Engine(engine="spark"))
+            click.echo(f"raw log to files: {time.monotonic() - started:,.1f} s")
+        wall, cpu, memory = build(folder / engine, engine)
+        click.echo(f"{engine}: {wall:,.1f} s, {cpu:,.1f} s of CPU, {memory / 1e9:.1f} GB")
     if len(engines) == 2:
         one, other = (folder / engine / "warehouse.duckdb" for engine in engines)
         click.echo(f"differing: {differing(one, other) or 'none'}")

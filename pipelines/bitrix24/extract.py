@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import dlt
 from dlt.pipeline.exceptions import PipelineStepFailed
@@ -27,9 +28,11 @@ from pipelines.bitrix24.streams import Streams
 from pipelines.bitrix24.sync import Counts, Sync, open_sync
 from pipelines.check import ACCEPTABLE
 from pipelines.contract import DIFFERENCE
+from pipelines.environment import Engine
 from pipelines.errors import PipelineError
 from pipelines.options import SCHEDULED, Options
 from pipelines.personal_data import forget
+from pipelines.raw_files import settle
 from pipelines.run_file import write_atomically
 from pipelines.settings import Settings
 from pipelines.spend import Row, read_spend
@@ -92,6 +95,8 @@ def extract(
     client.accepts_difference = DIFFERENCE in options.accept
     # Before the first request: wrong files are told at once.
     spend = read_spend(settings)
+    engine = Engine.read()
+    settle(warehouse, engine)
     sync = _begin(client, warehouse, settings, options, part_rows, is_next_part, spend)
     pipeline = raw_pipeline(warehouse)
     if sync.full:
@@ -113,6 +118,8 @@ def extract(
             raise
     else:
         cause = None
+        if engine.engine == "spark":
+            settle(warehouse, engine)
         warehouse.full_sync_begun.unlink(missing_ok=True)
     finally:
         if running is not None:
@@ -197,7 +204,7 @@ def _load_together(sync: Sync) -> None:
 
 
 def raw_pipeline(warehouse: Warehouse) -> dlt.Pipeline:
-    """The dlt pipeline that appends to schema `raw`; drops what a stopped run left pending.
+    """The dlt pipeline that appends to the raw log; drops what a stopped run left pending.
 
     A stopped refresh is read again under a new number, so its package is useless.
     """
@@ -211,11 +218,18 @@ def raw_pipeline(warehouse: Warehouse) -> dlt.Pipeline:
     dlt.config["data_writer.file_max_items"] = ROWS_A_FILE
     dlt.config["load.workers"] = 1
     warehouse.create()
+    destination: Any = dlt.destinations.duckdb(str(warehouse.database))
+    engine = Engine.read()
+    files = settle(warehouse, engine) if engine.engine == "spark" else None
+    if files is not None:
+        from pipelines.whole_files import WholeFiles
+
+        destination = WholeFiles(str(files.parent))
     pipeline = dlt.pipeline(
         "bitrix24",
         pipelines_dir=str(warehouse.directory / ".dlt"),
-        destination=dlt.destinations.duckdb(str(warehouse.database)),
-        dataset_name="raw",
+        destination=destination,
+        dataset_name=files.name if files else "raw",
     )
     if pipeline.has_pending_data:
         pipeline.abort_packages()

@@ -83,6 +83,14 @@ def test_an_unknown_engine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         Engine.read()
 
 
+def test_a_folder_may_be_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARK_FOLDER", "file:///shared/with%20blank")
+    assert Engine.read().spark_folder == Path("/shared/with blank")
+    monkeypatch.setenv("SPARK_FOLDER", "s3://bucket/raw")
+    with pytest.raises(SettingsError, match=r"SPARK_FOLDER is 's3://bucket/raw': .*give a path"):
+        Engine.read()
+
+
 @pytest.mark.parametrize("missing", ["packages", "java"])
 def test_what_spark_needs_is_named(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, missing: str
@@ -93,7 +101,7 @@ def test_what_spark_needs_is_named(
     wanted = "make spark" if missing == "packages" else "default-jre-headless"
     with (
         pytest.raises(SettingsError, match=wanted),
-        spark.spark(warehouse, Engine(), warehouse.directory / "server.log"),
+        spark.spark(warehouse, Engine(), warehouse.directory, warehouse.directory / "server.log"),
     ):
         pass
     assert not (warehouse.directory / "spark").exists()

@@ -5,6 +5,7 @@ The cluster is a real one: a master and two workers on loopback. `make test-spar
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -23,12 +24,13 @@ from pipelines.bitrix24.client import Client
 from pipelines.bitrix24.extract import extract
 from pipelines.build import build
 from pipelines.check import complete
-from pipelines.environment import ROOT
+from pipelines.environment import ROOT, Engine
 from pipelines.errors import PublishFailed
 from pipelines.options import Options
 from pipelines.publish import publish
-from pipelines.settings import Settings
-from pipelines.spark import SERVER
+from pipelines.raw_files import settle
+from pipelines.settings import DBT_PROJECT, Settings
+from pipelines.spark import SERVER, TIMESTAMP_TYPE, spark
 from pipelines.statements import begin_statement
 from pipelines.warehouse import Warehouse
 from scripts.demo_company import generate
@@ -157,6 +159,17 @@ def differences(one: Path, other: Path) -> list[str]:
     return found
 
 
+def written_by_an_earlier_version(files: Path, column: str) -> None:
+    """Makes two files of a table's one, the first without a column that is null there."""
+    with duckdb.connect() as connection:
+        rows = f"from '{files}/0.parquet' where refresh_no"
+        assert connection.execute(f"select count({column}) {rows} = 1").fetchall() == [(0,)]
+        for part, condition in ((f"* exclude ({column})", "= 1"), ("*", "> 1")):
+            name = f"{files}/1{condition[0]}.parquet"
+            connection.execute(f"copy (select {part} {rows} {condition}) to '{name}'")
+    (files / "0.parquet").unlink()
+
+
 def wait_for_table(folder: Path, table: str, process: Any) -> None:
     """Until the build has written a table."""
     while not (folder / "spark" / table / "_SUCCESS").exists():
@@ -187,7 +200,11 @@ def test_the_demo_company(tmp_path: Path, on_spark: Mapping[str, str]) -> None:
                 check=False,
             )
             assert done.returncode == 0, done.stdout + done.stderr
-    assert not (data / "spark").exists()
+    # Where dlt has put it, and nothing of the build.
+    assert [one.name for one in (data / "spark").iterdir()] == ["raw_1"]
+    with duckdb.connect(str(data / "warehouse.duckdb"), read_only=True) as connection:
+        tables = "select count(*) from duckdb_tables() where schema_name = 'raw'"
+        assert connection.execute(tables).fetchall() == [(0,)]
     assert (data / "published" / "excel" / "sales_dynamics.xlsx").exists()
     assert (data / "published" / "site" / "marketing" / "index.html").exists()
     settings = Settings.load(tmp_path / "portal" / "settings.yml")
@@ -227,6 +244,9 @@ def test_a_restated_past(tmp_path: Path, on_spark: Mapping[str, str]) -> None:
     settings = Settings.load()
     on_duckdb = built_on_duckdb(published, tmp_path / "duckdb", settings)
     warehouse = copied(published, tmp_path / "spark")
+    raw_log = settle(warehouse, Engine.read())
+    assert raw_log
+    written_by_an_earlier_version(raw_log / "refreshes", "history_from")
     build(warehouse, settings)
     with duckdb.connect(str(warehouse.database), read_only=True) as connection:
         restated = connection.execute("select count(*) from quality.restatements").fetchall()
@@ -277,6 +297,34 @@ def test_a_worker_is_killed(
     cluster.add_worker()
     assert not failures
     assert not differences(on_duckdb.database, warehouse.database)
+
+
+def test_unit_tests_of_dbt(tmp_path: Path, on_spark: Mapping[str, str]) -> None:
+    """The rules of the models, one by one; fixtures take their types from empty tables."""
+    settings = Settings.load()
+    lay_out_empty(tmp_path / "portal")
+    warehouse = read_once(tmp_path / "portal", tmp_path / "data", settings)
+    begin_statement(warehouse, settings)
+    engine, target = Engine.read(), tmp_path / "target"
+    raw_log = settle(warehouse, engine)
+    assert raw_log
+    variables = json.dumps({**settings.dbt_vars(), "timestamp_type": TIMESTAMP_TYPE})
+    told = ["--vars", variables, "--target-path", str(target), "--log-path", str(target)]
+    with spark(warehouse, engine, raw_log, tmp_path / "server.log") as found:
+        for command in (["run", "--empty"], ["test", "--select", "test_type:unit"]):
+            done = subprocess.run(
+                [sys.executable, "-m", "pipelines.spark_dbt", *command, *told],
+                cwd=DBT_PROJECT,
+                env={**os.environ, **found, "DBT_PROFILES_DIR": str(DBT_PROJECT)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert command[0] == "test" or done.returncode == 0, done.stdout
+    results = json.loads((target / "run_results.json").read_text(encoding="utf-8"))["results"]
+    assert len(results) > 140
+    failed = {one["unique_id"]: one["message"] for one in results if one["status"] != "pass"}
+    assert not failed
 
 
 class _Pipeline:
