@@ -274,7 +274,8 @@ def test_a_load_that_is_stopped(portal: Portal, in_files: Warehouse, at: str) ->
         ).fetchall()
     number = refresh(portal, in_files)
     assert [(number - 1,)] == last
-    assert number == 4 or at == "refreshes/"
+    # Files are written side by side: which are there before these is chance.
+    assert number == 4 or at != "_dlt_loads/"
     assert [one.refresh_no for one in in_files.last_refreshes()] == [number, 2, 1]
 
 
