@@ -5,7 +5,6 @@ The cluster is a real one: a master and two workers on loopback. `make test-spar
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -29,8 +28,8 @@ from pipelines.errors import PublishFailed
 from pipelines.options import Options
 from pipelines.publish import publish
 from pipelines.raw_files import settle
-from pipelines.settings import DBT_PROJECT, Settings
-from pipelines.spark import SERVER, TIMESTAMP_TYPE, spark
+from pipelines.settings import Settings
+from pipelines.spark import SERVER
 from pipelines.statements import begin_statement
 from pipelines.warehouse import Warehouse
 from scripts.demo_company import generate
@@ -297,34 +296,6 @@ def test_a_worker_is_killed(
     cluster.add_worker()
     assert not failures
     assert not differences(on_duckdb.database, warehouse.database)
-
-
-def test_unit_tests_of_dbt(tmp_path: Path, on_spark: Mapping[str, str]) -> None:
-    """The rules of the models, one by one; fixtures take their types from empty tables."""
-    settings = Settings.load()
-    lay_out_empty(tmp_path / "portal")
-    warehouse = read_once(tmp_path / "portal", tmp_path / "data", settings)
-    begin_statement(warehouse, settings)
-    engine, target = Engine.read(), tmp_path / "target"
-    raw_log = settle(warehouse, engine)
-    assert raw_log
-    variables = json.dumps({**settings.dbt_vars(), "timestamp_type": TIMESTAMP_TYPE})
-    told = ["--vars", variables, "--target-path", str(target), "--log-path", str(target)]
-    with spark(warehouse, engine, raw_log, tmp_path / "server.log") as found:
-        for command in (["run", "--empty"], ["test", "--select", "test_type:unit"]):
-            done = subprocess.run(
-                [sys.executable, "-m", "pipelines.spark_dbt", *command, *told],
-                cwd=DBT_PROJECT,
-                env={**os.environ, **found, "DBT_PROFILES_DIR": str(DBT_PROJECT)},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert command[0] == "test" or done.returncode == 0, done.stdout
-    results = json.loads((target / "run_results.json").read_text(encoding="utf-8"))["results"]
-    assert len(results) > 140
-    failed = {one["unique_id"]: one["message"] for one in results if one["status"] != "pass"}
-    assert not failed
 
 
 class _Pipeline:
