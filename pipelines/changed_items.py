@@ -73,10 +73,16 @@ def note_refreshes(connection: duckdb.DuckDBPyConnection) -> None:
 
 @contextmanager
 def changed_items(
-    connection: duckdb.DuckDBPyConnection, nodes: Sequence[Node]
+    connection: duckdb.DuckDBPyConnection,
+    nodes: Mapping[str, Node],
+    parents: Mapping[str, Sequence[str]],
 ) -> Iterator[ChangedItems | None]:
-    """What knows the items that differ since the last build; None where all have to be made."""
-    ageing = [node for node in nodes if node["name"] == AGEING]
+    """What knows the items that differ since the last build; None where all have to be made.
+
+    Args:
+        parents: Node → the nodes that it reads.
+    """
+    ageing = [node for node in nodes.values() if node["name"] == AGEING]
     items = None
     connection.execute("attach ':memory:' as differing")
     try:
@@ -84,7 +90,7 @@ def changed_items(
         with suppress(duckdb.CatalogException, duckdb.BinderException):
             since = connection.execute(SINCE).fetchall()
             if since and ageing:
-                items = ChangedItems(connection, nodes, ageing[0], since[0][0])
+                items = ChangedItems(connection, nodes, parents, ageing[0], since[0][0])
         yield items
     finally:
         connection.execute("detach differing")
@@ -100,11 +106,12 @@ class ChangedItems:
     def __init__(
         self,
         connection: duckdb.DuckDBPyConnection,
-        nodes: Sequence[Node],
+        nodes: Mapping[str, Node],
+        parents: Mapping[str, Sequence[str]],
         ageing: Node,
         since: int,
     ) -> None:
-        self._nodes = {node["unique_id"]: node for node in nodes}
+        self._parents = {key: [nodes[parent] for parent in read] for key, read in parents.items()}
         self._told: set[str] = set()
         self.since = since
         # Before anything is built: it compares the last build with the time of now.
@@ -216,12 +223,9 @@ class ChangedItems:
         if different > MOST_DIFFERENT * all_items:
             self._told.discard(node["unique_id"])
 
-    def _parents(self, node: Node) -> list[Node]:
-        return [self._nodes[key] for key in node["depends_on"]["nodes"] if key in self._nodes]
-
     def _read_by(self, node: Node) -> str:
         """Items that differ in what a node reads."""
-        parents = self._parents(node)
+        parents = self._parents[node["unique_id"]]
         tables = [_differing(one) for one in parents if item_of(one)]
         if any(reads_clock(one) for one in parents):
             tables.append(f"differing.ageing where {_meta(node, 'ages', False)} or not is_by_age")
@@ -229,7 +233,8 @@ class ChangedItems:
 
     def _of_items(self, node: Node, items: str) -> str:
         """The SQL of a node for some items alone."""
-        return self._with(node, [one for one in self._parents(node) if item_of(one)], items)
+        read = [one for one in self._parents[node["unique_id"]] if item_of(one)]
+        return self._with(node, read, items)
 
     def _with(self, node: Node, relations: Sequence[Node], items: str) -> str:
         """The SQL of a node in which these relations have rows of some items alone."""

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import astuple, dataclass, replace
 from graphlib import TopologicalSorter
 from importlib.metadata import version
@@ -155,7 +156,8 @@ class _Build:
         self._prepare()
         self._last = _noted(self._connection, "build.nodes")
         self._connection.execute("truncate build.nodes")
-        with changed_items(self._connection, [*self._nodes.values()]) as self._items:
+        known = changed_items(self._connection, self._nodes, self._parents)
+        with known as self._items:
             self._walk()
         results = [
             {"unique_id": key, "failures": None, **self._results[key]}
@@ -261,8 +263,12 @@ class _Build:
 
     def _is_unchanged(self, node: Node) -> bool:
         last, now = self._last.get(node["unique_id"]), self._made_of(node)
-        is_there = _is(node, "test") or f"{node['schema']}.{node['alias']}" in self._relations
+        is_there = _is(node, "test") or self._kind(node) is not None
         return last is not None and (last.sql, last.read) == (now.sql, now.read) and is_there
+
+    def _kind(self, model: Node) -> str | None:
+        """Whether the relation that has a model's name is a table or a view."""
+        return self._relations.get(f"{model['schema']}.{model['alias']}")
 
     def _keep_as_it_is(self, connection: duckdb.DuckDBPyConnection, node: Node) -> None:
         self._made[node["unique_id"]] = self._last[node["unique_id"]]
@@ -271,28 +277,29 @@ class _Build:
 
     def _make(self, connection: duckdb.DuckDBPyConnection, model: Node) -> None:
         """Makes a model, for items that differ alone where it is of items and these are known."""
-        items, made = self._items, self._made_of(model)
+        items, is_view = self._items, _is_view(model)
         if not (items and item_of(model) and self._is_known_by_items(model, items)):
-            self._create(connection, model)
-            self._note(connection, model)
+            compared: AbstractContextManager[None] = nullcontext()
+        elif not is_made_whole(model) and self._is_the_rest_as_it_was(model):
+            self._made[model["unique_id"]] = self._updated(connection, model, items)
             return
-        last = self._last[model["unique_id"]]
-        if is_made_whole(model) or not self._is_the_rest_as_it_was(model):
-            if _is_view(model):
-                self._note(connection, model)
-                return
-            with items.made_whole(connection, model):
-                self._create(connection, model)
-            self._note(connection, model)
-        elif _is_view(model):
+        else:
+            compared = nullcontext() if is_view else items.made_whole(connection, model)
+        with compared:
+            self._create(connection, model)
+        self._note(connection, model)
+
+    def _updated(
+        self, connection: duckdb.DuckDBPyConnection, model: Node, items: ChangedItems
+    ) -> Made:
+        """Makes the rows of items that differ."""
+        made, last = self._made_of(model), self._last[model["unique_id"]]
+        if _is_view(model):
             # Its rows are not asked for: what it reads tells that they may differ.
             is_other = items.tell_read(connection, model)
-            self._made[model["unique_id"]] = replace(
-                made, rows=made.read if is_other else last.rows
-            )
-        else:
-            count, hashes = items.update(connection, model, self._columns(connection, model))
-            self._made[model["unique_id"]] = replace(made, rows=_grown(last.rows, count, hashes))
+            return replace(made, rows=made.read if is_other else last.rows)
+        count, hashes = items.update(connection, model, self._columns(connection, model))
+        return replace(made, rows=_grown(last.rows, count, hashes))
 
     def _test(self, test: Node) -> str:
         """The SQL of a data test; for items that differ alone where it passed for all others."""
@@ -308,10 +315,7 @@ class _Build:
         if not self._last.keys() >= {key, *self._parents[key]}:
             return False
         read = _hash([self._last[parent].rows for parent in self._parents[key]])
-        is_there = _is(node, "test") or (
-            self._relations.get(f"{node['schema']}.{node['alias']}")
-            == node["config"]["materialized"]
-        )
+        is_there = _is(node, "test") or self._kind(node) == node["config"]["materialized"]
         last = self._last[key]
         return (last.sql, last.read) == (self._made_of(node).sql, read) and is_there
 
@@ -380,8 +384,8 @@ class _Build:
     def _create(self, connection: duckdb.DuckDBPyConnection, model: Node) -> None:
         """Puts a model in the place of the relation of its name."""
         kind, name = model["config"]["materialized"], model["relation_name"]
-        there = self._relations.get(f"{model['schema']}.{model['alias']}", kind)
-        if there != kind:
+        there = self._kind(model)
+        if there not in (None, kind):
             connection.execute(f"drop {there} {name}")
         if kind == "view" or not model["contract"]["enforced"]:
             connection.execute(f"create or replace {kind} {name} as ({model['compiled_code']}\n)")

@@ -5,6 +5,11 @@
     {%- endfor -%}
 {%- endmacro %}
 
+{# Entity of the lead or deal that a raw activity is of; null where it is of something else. #}
+{% macro activity_entity() -%}
+    case owner_type_id when 1 then 'lead' when 2 then 'deal' end
+{%- endmacro %}
+
 {#
     State of a lead standing on a stage: success (quality) | failed (junk) | in_work. The setting
     lead_stage_outcomes goes before the semantics.

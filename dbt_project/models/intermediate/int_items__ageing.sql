@@ -89,7 +89,7 @@ times as (
     from deal_stage_history
     union all
     select
-        case owner_type_id when 1 then 'lead' when 2 then 'deal' else 'other' end as entity,
+        coalesce({{ activity_entity() }}, 'other') as entity,
         owner_id as item_id,
         created as latest_at
     from activities

@@ -7,7 +7,7 @@ with source as (
 renamed as (
     select
         id as activity_id,
-        case owner_type_id when 1 then 'lead' when 2 then 'deal' end as entity,
+        {{ activity_entity() }} as entity,
         owner_id as item_id,
         type_id,
         {{ trimmed('provider_id') }} as provider_id,

@@ -17,7 +17,7 @@
     'companies': ("'company'", 'id'),
     'lead_stage_history': ("'lead'", 'owner_id'),
     'deal_stage_history': ("'deal'", 'owner_id'),
-    'activities': ("case owner_type_id when 1 then 'lead' when 2 then 'deal' end", 'owner_id'),
+    'activities': (activity_entity(), 'owner_id'),
 } %}
 with
 {%- for table, fields in fields_of.items() %}
