@@ -5,6 +5,11 @@
 
 {% macro spark__quoted(text) -%} '{{ text | replace("\\", "\\\\") | replace("'", "''") }}' {%- endmacro %}
 
+{# What dbt-spark has for texts of fixtures leaves backslashes, which begin escapes. #}
+{% macro spark__escape_single_quotes(expression) -%}
+{{ expression | replace("\\", "\\\\") | replace("'", "\\'") }}
+{%- endmacro %}
+
 {% macro spark__portal_date(instant) -%}
     cast(from_utc_timestamp({{ instant }}, '{{ var("portal_timezone") }}') as date)
 {%- endmacro %}

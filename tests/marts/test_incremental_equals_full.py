@@ -36,6 +36,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
 from tests.support.compiled_models import build_models, run_models
+from tests.support.equal_tables import differing_relations
 from tests.support.plain_refresh import plain_refresh
 from tests.support.small_portal import (
     CURRENCIES,
@@ -350,22 +351,13 @@ class Builds:
 
 def compare(ours: Path, whole: Path, told: str) -> None:
     """All relations have the same rows, and what the build noted of them is true."""
-    with duckdb.connect() as connection:
-        connection.execute(f"attach '{ours}' as ours (read_only)")
-        connection.execute(f"attach '{whole}' as whole (read_only)")
-        relations = connection.execute(
-            "select table_schema || '.' || table_name from information_schema.tables"
-            " where table_catalog = 'whole' and table_schema not in ('raw', 'build')"
-        ).fetchall()
-        assert len(relations) > 80
-        for (relation,) in relations:
-            for one, other in (("ours", "whole"), ("whole", "ours")):
-                different = f"from {one}.{relation} except all from {other}.{relation}"
-                assert connection.execute(different).fetchall() == [], f"{told}: {relation}"
-        noted = [
-            json.loads(connection.execute(f"from {one}.build.nodes").fetchall()[0][0])
-            for one in ("ours", "whole")
-        ]
+    differing = differing_relations(ours, whole)
+    assert not differing, f"{told}: {differing}"
+    noted = []
+    for path in (ours, whole):
+        with duckdb.connect(str(path), read_only=True) as connection:
+            ((made,),) = connection.execute("from build.nodes").fetchall()
+        noted.append(json.loads(made))
     for key, (_, _, rows) in noted[1].items():
         # Of a view only that it may differ is noted.
         if "stg_" not in key:

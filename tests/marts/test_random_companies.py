@@ -34,7 +34,8 @@ from tests.support import calculation
 from tests.support.calculation.bridge import Deleted
 from tests.support.calculation.metrics import METRICS, STAGE_METRICS
 from tests.support.calculation.quality import SUCCESS_NAME, offset_differs
-from tests.support.compiled_models import run_models
+from tests.support.compiled_models import run_models, run_models_ties_by_chance
+from tests.support.equal_tables import differing_relations
 from tests.support.metricflow_engine import load_engine
 from tests.support.plans import joins_of_all
 from tests.support.random_companies import (
@@ -260,6 +261,19 @@ def differences(
                 f"{name} of {record}, company {company_of(row[number])}:"
                 f" mart {row[name]!r}, calculation {row[f'{name}_calculated']!r}"
             )
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_no_tie_decides_anything(
+    companies: Companies, builds: dict[str, Build], tmp_path: Path, name: str
+) -> None:
+    """Rows of one moment, say, are told apart by what they hold: each engine has the same marts."""
+    shutil.copy(companies.warehouse.database, tmp_path / "warehouse.duckdb")
+    values = SETTINGS[name](companies.portal)
+    settings = Settings.model_validate({**Settings.load().model_dump(), **values})
+    run_models_ties_by_chance(tmp_path, settings.dbt_vars())
+    usual, by_chance = builds[name].warehouse.database, tmp_path / "warehouse.duckdb"
+    assert not differing_relations(usual, by_chance, ("intermediate", "marts", "quality"))
 
 
 @pytest.mark.parametrize("name", SETTINGS)

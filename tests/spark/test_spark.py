@@ -29,12 +29,13 @@ from pipelines.options import Options
 from pipelines.publish import publish
 from pipelines.raw_files import settle
 from pipelines.settings import Settings
-from pipelines.spark import SERVER
+from pipelines.spark import LOADED_SCHEMAS, SERVER
 from pipelines.statements import begin_statement
 from pipelines.warehouse import Warehouse
 from scripts.demo_company import generate
 from scripts.demo_portal import serve
 from tests.support.compiled_models import run_models
+from tests.support.equal_tables import differing_relations
 from tests.support.hostile_portal import SETTINGS as WORD_SETTINGS
 from tests.support.hostile_portal import lay_out_words
 from tests.support.random_warehouse import SETTINGS, Companies, read_companies
@@ -47,9 +48,6 @@ pytestmark = [pytest.mark.spark, pytest.mark.timeout(3600)]
 COMPANIES = int(os.environ.get("RANDOM_COMPANIES", "100"))
 SEED = int(os.environ.get("RANDOM_SEED", "1"))
 DEMO_LEADS = 1_500
-SCHEMAS = ("marts", "quality")
-# Written by the checks and by both builds, not by models.
-NOT_MODELS = {("quality", "check_results")}
 
 
 @pytest.fixture(scope="module")
@@ -113,49 +111,7 @@ def same_on_both(read: Warehouse, settings: Settings, folder: Path) -> list[str]
     on_duckdb = built_on_duckdb(read, folder / "duckdb", settings)
     on_spark = copied(read, folder / "spark")
     build(on_spark, settings)
-    return differences(on_duckdb.database, on_spark.database)
-
-
-def differences(one: Path, other: Path) -> list[str]:
-    """Tables of two files in which rows or types differ, with the first rows."""
-    found = []
-    with duckdb.connect() as connection:
-        connection.execute("set timezone = 'UTC'")
-        for path, name in ((one, "one"), (other, "other")):
-            connection.execute(f"attach '{path}' as {name} (read_only)")
-        tables = {
-            name: {
-                row
-                for row in connection.execute(
-                    "select schema_name, table_name from duckdb_tables()"
-                    " where database_name = ? and list_contains(?, schema_name)",
-                    [name, SCHEMAS],
-                ).fetchall()
-                if row not in NOT_MODELS
-            }
-            for name in ("one", "other")
-        }
-        assert len(tables["one"]) > 25
-        if tables["one"] != tables["other"]:
-            found.append(f"tables: {tables['one'] ^ tables['other']}")
-        for schema, table in sorted(tables["one"] & tables["other"]):
-            columns = [
-                [
-                    row[:2]
-                    for row in connection.execute(f"describe {name}.{schema}.{table}").fetchall()
-                ]
-                for name in ("one", "other")
-            ]
-            if columns[0] != columns[1]:
-                found.append(f"{table} has {set(columns[0]) ^ set(columns[1]) or 'other order'}")
-                continue
-            for here, there in (("one", "other"), ("other", "one")):
-                rows = connection.execute(
-                    f"from {here}.{schema}.{table} except all from {there}.{schema}.{table}"
-                ).fetchall()
-                if rows:
-                    found.append(f"{table}: {len(rows)} rows only in {here}: {rows[0]}")
-    return found
+    return differing_relations(on_duckdb.database, on_spark.database, LOADED_SCHEMAS)
 
 
 def written_by_an_earlier_version(files: Path, column: str) -> None:
@@ -209,7 +165,7 @@ def test_the_demo_company(tmp_path: Path, on_spark: Mapping[str, str]) -> None:
     settings = Settings.load(tmp_path / "portal" / "settings.yml")
     on_duckdb = built_on_duckdb(Warehouse(data), tmp_path / "duckdb", settings)
     published = data / "published" / "crm.duckdb"
-    assert not differences(on_duckdb.database, published)
+    assert not differing_relations(on_duckdb.database, published, LOADED_SCHEMAS)
     with duckdb.connect(str(published), read_only=True) as connection:
         views = connection.execute(
             "select view_name from duckdb_views() where schema_name = 'metrics' and not internal"
@@ -250,7 +206,7 @@ def test_a_restated_past(tmp_path: Path, on_spark: Mapping[str, str]) -> None:
     with duckdb.connect(str(warehouse.database), read_only=True) as connection:
         restated = connection.execute("select count(*) from quality.restatements").fetchall()
     assert restated[0][0] > 5
-    assert not differences(on_duckdb.database, warehouse.database)
+    assert not differing_relations(on_duckdb.database, warehouse.database, LOADED_SCHEMAS)
 
 
 def test_olist(tmp_path: Path, on_spark: Mapping[str, str], olist_dir: Path) -> None:
@@ -295,7 +251,7 @@ def test_a_worker_is_killed(
     thread.join()
     cluster.add_worker()
     assert not failures
-    assert not differences(on_duckdb.database, warehouse.database)
+    assert not differing_relations(on_duckdb.database, warehouse.database, LOADED_SCHEMAS)
 
 
 class _Pipeline:
@@ -342,4 +298,6 @@ def test_the_driver_is_killed(
         build(warehouse, settings)
     publish(warehouse)
     on_duckdb = built_on_duckdb(companies.warehouse, tmp_path / "duckdb", settings)
-    assert not differences(on_duckdb.database, warehouse.published / "crm.duckdb")
+    assert not differing_relations(
+        on_duckdb.database, warehouse.published / "crm.duckdb", LOADED_SCHEMAS
+    )

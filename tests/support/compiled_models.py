@@ -16,11 +16,17 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from random import random
 from typing import Any
 from unittest import mock
 
 import duckdb
+import pyarrow as pa
+import sqlglot
 import yaml
+from duckdb.func import PythonUDFType
+from duckdb.sqltypes import DOUBLE, UBIGINT
+from sqlglot import exp
 
 from pipelines.compiled import GOOD, digest, nodes_in_order, run_nodes
 from pipelines.environment import ROOT
@@ -30,6 +36,8 @@ from pipelines.statements import TABLES
 CACHE = ROOT / ".pytest_cache" / "compiled_models"
 # dbt's files on the project that the pipeline reads too.
 MANIFESTS = ("manifest.json", "semantic_manifest.json")
+
+BY_ROW = (exp.RowNumber, exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue)
 
 
 def run_models(
@@ -72,6 +80,43 @@ def build_models(
         # Far from the portal's: no day may move.
         connection.execute("set timezone = 'Asia/Tokyo'")
         return run_nodes(connection, nodes)
+
+
+def run_models_ties_by_chance(folder: Path, variables: Mapping[str, Any]) -> None:
+    """As `run_models`, but of rows that a window's order does not tell apart chance decides."""
+    manifest = compile_models(DBT_PROJECT, variables) / "manifest.json"
+    models = [
+        {**node, "compiled_code": ties_by_chance(node["compiled_code"])}
+        for node in _in_order(manifest)
+        if node["resource_type"] == "model"
+    ]
+    with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
+        connection.execute(TABLES)
+        # Said to be no chance: DuckDB takes none as a key.
+        connection.create_function("chance", _chance, [UBIGINT], DOUBLE, type=PythonUDFType.ARROW)
+        wrong = [one for one in run_nodes(connection, models) if one["status"] not in GOOD]
+    assert not wrong, wrong[:5]
+
+
+def _chance(rows: pa.ChunkedArray) -> Any:
+    return pa.array([random() for _ in range(len(rows))], pa.float64())
+
+
+def ties_by_chance(sql: str) -> str:
+    """The query with chance as the last key of each order in which rows are told one by one."""
+    query = sqlglot.parse_one(sql, read="duckdb")
+    for select in query.find_all(exp.Select):
+        windows = [one for one in select.find_all(exp.Window) if one.parent_select is select]
+        by_row = {one.args.get("alias") for one in windows if one.this.find(*BY_ROW)}
+        for window in windows:
+            spec = window.args.get("spec")
+            if order := window.args.get("order"):
+                is_named = isinstance(window.this, exp.Identifier) and window.this in by_row
+                in_rows = spec is not None and str(spec.args["kind"]).lower() == "rows"
+                if is_named or in_rows or window.this.find(*BY_ROW):
+                    first = exp.func("hash", order.expressions[0].this.copy())
+                    order.append("expressions", exp.Ordered(this=exp.func("chance", first)))
+    return query.sql(dialect="duckdb")
 
 
 def dbt(

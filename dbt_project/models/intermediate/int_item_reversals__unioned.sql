@@ -324,7 +324,8 @@ final as (
                 unioned.from_pipeline_id nulls last,
                 unioned.from_stage_id nulls last,
                 unioned.to_pipeline_id nulls last,
-                unioned.to_stage_id nulls last
+                unioned.to_stage_id nulls last,
+                unioned.lost_state
         ) as reversal_number,
         unioned.evidence,
         versions.title,

@@ -1,0 +1,75 @@
+"""Unit tests of dbt on Spark: the rules of the models, one by one, by the other engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.bitrix24.client import Client
+from pipelines.bitrix24.extract import extract
+from pipelines.check import complete
+from pipelines.environment import Engine
+from pipelines.options import Options
+from pipelines.raw_files import settle
+from pipelines.settings import DBT_PROJECT, Settings
+from pipelines.spark import TIMESTAMP_TYPE, spark
+from pipelines.statements import begin_statement
+from pipelines.warehouse import Warehouse
+from scripts.demo_portal import serve
+from tests.support.report_portals import lay_out_empty
+
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(3600)]
+
+# A handful of rows each: compiling and tasks are what takes time.
+CONF = {
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.default.parallelism": "1",
+}
+
+
+def test_unit_tests_of_dbt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fixtures take their types from empty tables."""
+    if not shutil.which("java"):
+        pytest.skip("Java is missing: install it (Debian: default-jre-headless) to run this test")
+    pytest.importorskip("pyspark", reason="Spark's packages are missing: run `make spark`")
+    lines = "\n".join(f"{key} {value}" for key, value in CONF.items())
+    (tmp_path / "spark-defaults.conf").write_text(lines, encoding="utf-8")
+    told = {"ENGINE": "spark", "SPARK_MASTER": "local[2]", "SPARK_DRIVER_MEMORY": "4g"}
+    for name, value in {**told, "SPARK_CONF_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.load()
+    lay_out_empty(tmp_path / "portal")
+    warehouse = Warehouse(tmp_path / "data")
+    with serve(tmp_path / "portal") as portal:
+        client = Client(portal.webhook_url, retry_seconds=0.01)
+        complete(warehouse, extract(client, warehouse, settings, Options()).refresh_no)
+    begin_statement(warehouse, settings)
+    engine, target = Engine.read(), tmp_path / "target"
+    raw_log = settle(warehouse, engine)
+    assert raw_log
+    variables = json.dumps({**settings.dbt_vars(), "timestamp_type": TIMESTAMP_TYPE})
+    given = ["--vars", variables, "--target-path", str(target), "--log-path", str(target)]
+    with spark(warehouse, engine, raw_log, tmp_path / "server.log") as found:
+        for command in (["run", "--empty"], ["test", "--select", "test_type:unit"]):
+            done = subprocess.run(
+                [sys.executable, "-m", "pipelines.spark_dbt", *command, *given],
+                cwd=DBT_PROJECT,
+                env={**os.environ, **found, "DBT_PROFILES_DIR": str(DBT_PROJECT)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert command[0] == "test" or done.returncode == 0, done.stdout
+    results = json.loads((target / "run_results.json").read_text(encoding="utf-8"))["results"]
+    assert len(results) > 140
+    failed = {one["unique_id"]: one["message"] for one in results if one["status"] != "pass"}
+    assert not failed
