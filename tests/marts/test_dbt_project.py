@@ -25,7 +25,7 @@ from pipelines.settings import DBT_PROJECT, Settings
 from pipelines.warehouse import Warehouse
 from tests.support import compiled_models
 from tests.support.compiled_models import build_models, run_models
-from tests.support.equal_tables import differing_relations
+from tests.support.equal_tables import differing_tables
 from tests.support.raw_portal import REFRESHES, lay_out_portal
 from tests.support.raw_tables import create_raw_tables, insert_rows, query
 
@@ -122,7 +122,7 @@ def test_compiled_models_leave_what_dbt_leaves(portal: Path, tmp_path: Path) -> 
         assert ours == dbts
         tables = {f"{schema}.{name}" for schema, name, *_ in dbts}
         assert tables > {"marts.fct_leads", "quality.issues", "staging.stg_bitrix24__contacts"}
-    assert not differing_relations(tmp_path / "warehouse.duckdb", portal / "warehouse.duckdb")
+    assert not differing_tables(tmp_path / "warehouse.duckdb", portal / "warehouse.duckdb")
 
 
 def test_settings_change_the_sql_of_models_and_of_tests_that_name_one(configured: Path) -> None:

@@ -36,7 +36,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import Portal, serve
 from tests.support.compiled_models import build_models, run_models
-from tests.support.equal_tables import differing_relations
+from tests.support.equal_tables import differing_tables
 from tests.support.plain_refresh import plain_refresh
 from tests.support.small_portal import (
     CURRENCIES,
@@ -351,7 +351,7 @@ class Builds:
 
 def compare(ours: Path, whole: Path, told: str) -> None:
     """All relations have the same rows, and what the build noted of them is true."""
-    differing = differing_relations(ours, whole)
+    differing = differing_tables(ours, whole)
     assert not differing, f"{told}: {differing}"
     noted = []
     for path in (ours, whole):

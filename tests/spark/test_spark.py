@@ -35,7 +35,7 @@ from pipelines.warehouse import Warehouse
 from scripts.demo_company import generate
 from scripts.demo_portal import serve
 from tests.support.compiled_models import run_models
-from tests.support.equal_tables import differing_relations
+from tests.support.equal_tables import differing_tables
 from tests.support.hostile_portal import SETTINGS as WORD_SETTINGS
 from tests.support.hostile_portal import lay_out_words
 from tests.support.random_warehouse import SETTINGS, Companies, read_companies
@@ -111,7 +111,7 @@ def same_on_both(read: Warehouse, settings: Settings, folder: Path) -> list[str]
     on_duckdb = built_on_duckdb(read, folder / "duckdb", settings)
     on_spark = copied(read, folder / "spark")
     build(on_spark, settings)
-    return differing_relations(on_duckdb.database, on_spark.database, LOADED_SCHEMAS)
+    return differing_tables(on_duckdb.database, on_spark.database, LOADED_SCHEMAS)
 
 
 def written_by_an_earlier_version(files: Path, column: str) -> None:
@@ -165,7 +165,7 @@ def test_the_demo_company(tmp_path: Path, on_spark: Mapping[str, str]) -> None:
     settings = Settings.load(tmp_path / "portal" / "settings.yml")
     on_duckdb = built_on_duckdb(Warehouse(data), tmp_path / "duckdb", settings)
     published = data / "published" / "crm.duckdb"
-    assert not differing_relations(on_duckdb.database, published, LOADED_SCHEMAS)
+    assert not differing_tables(on_duckdb.database, published, LOADED_SCHEMAS)
     with duckdb.connect(str(published), read_only=True) as connection:
         views = connection.execute(
             "select view_name from duckdb_views() where schema_name = 'metrics' and not internal"
@@ -206,7 +206,7 @@ def test_a_restated_past(tmp_path: Path, on_spark: Mapping[str, str]) -> None:
     with duckdb.connect(str(warehouse.database), read_only=True) as connection:
         restated = connection.execute("select count(*) from quality.restatements").fetchall()
     assert restated[0][0] > 5
-    assert not differing_relations(on_duckdb.database, warehouse.database, LOADED_SCHEMAS)
+    assert not differing_tables(on_duckdb.database, warehouse.database, LOADED_SCHEMAS)
 
 
 def test_olist(tmp_path: Path, on_spark: Mapping[str, str], olist_dir: Path) -> None:
@@ -251,7 +251,7 @@ def test_a_worker_is_killed(
     thread.join()
     cluster.add_worker()
     assert not failures
-    assert not differing_relations(on_duckdb.database, warehouse.database, LOADED_SCHEMAS)
+    assert not differing_tables(on_duckdb.database, warehouse.database, LOADED_SCHEMAS)
 
 
 class _Pipeline:
@@ -298,6 +298,6 @@ def test_the_driver_is_killed(
         build(warehouse, settings)
     publish(warehouse)
     on_duckdb = built_on_duckdb(companies.warehouse, tmp_path / "duckdb", settings)
-    assert not differing_relations(
+    assert not differing_tables(
         on_duckdb.database, warehouse.published / "crm.duckdb", LOADED_SCHEMAS
     )
