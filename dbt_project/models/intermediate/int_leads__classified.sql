@@ -33,7 +33,7 @@ joined as (
             when 'failed' then 'junk'
             else 'in_work'
         end as outcome,
-        visits.last_open_visit_number,
+        visits.last_open_stage_id,
         visits.is_first_history_final,
         {{ to_base_amount('leads.amount', 'rates.latest_rate_amount', 'rates.latest_rate_units') }}
             as base_amount,
@@ -66,7 +66,7 @@ marked as (
         semantics,
         semantics_source,
         outcome,
-        last_open_visit_number,
+        last_open_stage_id,
         {{ is_legacy('lead') }} as is_legacy,
         {{ is_amount_unknown('amount', 'base_amount') }} as is_amount_unknown,
         base_amount,
@@ -85,7 +85,7 @@ final as (
         semantics,
         semantics_source,
         outcome,
-        last_open_visit_number,
+        last_open_stage_id,
         is_legacy,
         {{ var('include_legacy') }} or not is_legacy as is_counted,
         is_amount_unknown,

@@ -42,6 +42,9 @@ visits_summarized as (
         max(visit_number) filter (
             where stage_state = 'in_work' and not is_current
         ) as last_open_visit_number,
+        max_by(stage_id, visit_number) filter (
+            where stage_state = 'in_work' and not is_current
+        ) as last_open_stage_id,
         max(visit_number) filter (where stage_state = 'success') as last_success_visit_number
     from visits
     group by
@@ -56,6 +59,7 @@ final as (
         items.state as item_state,
         visits_summarized.last_success_visit_number,
         visits_summarized.last_open_visit_number,
+        visits_summarized.last_open_stage_id,
         coalesce(history_summarized.is_first_history_final, false) as is_first_history_final,
         history.stage_id as state_since_stage_id,
         coalesce(history_summarized.last_other_row_number = 0, false) as is_state_since_first_row,

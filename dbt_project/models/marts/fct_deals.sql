@@ -25,10 +25,6 @@ activities as (
     select * from {{ ref('int_activities__summarized') }}
 ),
 
-visits as (
-    select * from {{ ref('int_stage_visits__spanned') }}
-),
-
 user_fields as (
     select * from {{ ref('int_user_fields__decoded') }}
 ),
@@ -186,16 +182,11 @@ joined as (
         on
             deals.deal_id = activities.item_id
             and activities.entity = 'deal'
-    left join visits
-        on
-            deals.deal_id = visits.item_id
-            and visits.entity = 'deal'
-            and classified.state = 'failed'
-            and classified.last_open_visit_number = visits.visit_number
     left join stages as drop_stages
         on
-            visits.stage_id = drop_stages.stage_id
+            classified.last_open_stage_id = drop_stages.stage_id
             and drop_stages.entity = 'deal'
+            and classified.state = 'failed'
     left join stages
         on
             deals.stage_id = stages.stage_id

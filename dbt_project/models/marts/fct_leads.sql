@@ -17,10 +17,6 @@ activities as (
     select * from {{ ref('int_activities__summarized') }}
 ),
 
-visits as (
-    select * from {{ ref('int_stage_visits__spanned') }}
-),
-
 lead_addresses as (
     select * from {{ ref('stg_bitrix24__lead_addresses') }}
 ),
@@ -128,16 +124,11 @@ joined as (
         on
             leads.lead_id = activities.item_id
             and activities.entity = 'lead'
-    left join visits
-        on
-            leads.lead_id = visits.item_id
-            and visits.entity = 'lead'
-            and classified.outcome = 'junk'
-            and classified.last_open_visit_number = visits.visit_number
     left join stages as drop_stages
         on
-            visits.stage_id = drop_stages.stage_id
+            classified.last_open_stage_id = drop_stages.stage_id
             and drop_stages.entity = 'lead'
+            and classified.outcome = 'junk'
     left join stages
         on
             leads.stage_id = stages.stage_id
