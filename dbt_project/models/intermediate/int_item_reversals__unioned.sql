@@ -37,14 +37,10 @@ visits_with_next as (
         pipeline_id,
         stage_state,
         next_stage_id,
-        lead(pipeline_id) over item as next_pipeline_id,
-        lead(stage_state) over item as next_stage_state,
+        next_pipeline_id,
+        next_stage_state,
         left_at
     from visits
-    window item as (
-        partition by entity, item_id
-        order by visit_number
-    )
 ),
 
 deal_stays_with_previous as (

@@ -77,18 +77,34 @@ visits as (
         and items.stage_id is distinct from last_visits.stage_id
 ),
 
+placed as (
+    select
+        visits.*,
+        stages.sort_order
+    from visits
+    left join stages
+        on
+            visits.entity = stages.entity
+            and visits.stage_id = stages.stage_id
+),
+
 followed as (
     select
         *,
         lead(stage_id) over item_visits as next_stage_id,
+        lead(stage_id, 2) over item_visits as second_next_stage_id,
+        lead(pipeline_id) over item_visits as next_pipeline_id,
+        lead(stage_state) over item_visits as next_stage_state,
+        lead(sort_order) over item_visits as next_sort_order,
         lead(entered_at) over item_visits as left_at
-    from visits
+    from placed
     window item_visits as (
         partition by entity, item_id
         order by visit_number
     )
 ),
 
+-- The present visit means what the item means now.
 final as (
     select
         followed.entity,
@@ -97,13 +113,19 @@ final as (
         followed.pipeline_id,
         followed.stage_id,
         followed.semantics,
-        -- The present visit means what the item means now.
         case
             when followed.next_stage_id is null then items.state
             else followed.stage_state
         end as stage_state,
-        stages.sort_order,
+        followed.sort_order,
         followed.next_stage_id,
+        followed.next_pipeline_id,
+        case
+            when followed.next_stage_id is not null and followed.second_next_stage_id is null
+                then items.state
+            else followed.next_stage_state
+        end as next_stage_state,
+        followed.next_sort_order,
         followed.is_from_history,
         followed.next_stage_id is null as is_current,
         followed.entered_at,
@@ -113,10 +135,6 @@ final as (
         on
             followed.entity = items.entity
             and followed.item_id = items.item_id
-    left join stages
-        on
-            followed.entity = stages.entity
-            and followed.stage_id = stages.stage_id
 )
 
 select * from final

@@ -42,15 +42,8 @@ windowed as (
         ) as highest_later_sort_order,
         max(visit_number) over (
             partition by entity, item_id, pipeline_id
-        ) as last_pipeline_visit_number,
-        lead(stage_state) over item_visits as next_stage_state,
-        lead(pipeline_id) over item_visits as next_pipeline_id,
-        lead(sort_order) over item_visits as next_sort_order
+        ) as last_pipeline_visit_number
     from visits
-    window item_visits as (
-        partition by entity, item_id
-        order by visit_number
-    )
 ),
 
 joined as (
