@@ -25,6 +25,7 @@ from pipelines.raw_files import settle
 from pipelines.settings import DBT_PROJECT
 from pipelines.spark import LOADED_SCHEMAS
 from pipelines.warehouse import Warehouse
+from scripts.benchmark import SAMPLE_SECONDS, resident
 
 # Columns that hold an ID of a record that is copied.
 IDS = {
@@ -72,19 +73,23 @@ def multiply(warehouse: Path, target: Path, copies: int) -> int:
 
 
 def build(folder: Path, engine: str) -> tuple[float, float, int]:
-    """Seconds of the step on the wall and of CPU of its processes (not of Spark's workers), and
-    the most bytes of memory that one process has had, of all engines measured so far."""
+    """Seconds of the step on the wall and of CPU, and the most bytes of memory that its processes
+    held at once; workers of Spark elsewhere are not among them."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    started = time.monotonic()
-    subprocess.run(
+    started, memory = time.monotonic(), 0
+    process = subprocess.Popen(
         [sys.executable, "-m", "pipelines", "build"],
         cwd=ROOT,
         env={**os.environ, "WAREHOUSE_DIR": str(folder), "ENGINE": engine},
-        check=True,
     )
+    while process.poll() is None:
+        memory = max(memory, resident(process.pid))
+        time.sleep(SAMPLE_SECONDS)
+    if process.returncode:
+        raise click.ClickException(f"the build ended with {process.returncode}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.monotonic() - started, cpu, after.ru_maxrss * 1024
+    return time.monotonic() - started, cpu, memory
 
 
 def least(database: Path) -> tuple[float, float]:
