@@ -24,7 +24,7 @@ from pipelines.bitrix24.extract import extract
 from pipelines.build import build
 from pipelines.check import complete
 from pipelines.environment import ROOT, Engine
-from pipelines.errors import PublishFailed
+from pipelines.errors import AnotherRefreshIsRunning, PublishFailed
 from pipelines.options import Options
 from pipelines.publish import publish
 from pipelines.raw_files import settle
@@ -48,6 +48,8 @@ pytestmark = [pytest.mark.spark, pytest.mark.timeout(3600)]
 COMPANIES = int(os.environ.get("RANDOM_COMPANIES", "100"))
 SEED = int(os.environ.get("RANDOM_SEED", "1"))
 DEMO_LEADS = 1_500
+# Seconds: three refused connections in a row, and what Python needs to end.
+DBT_ENDS_WITHIN = 30
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +256,18 @@ def test_a_worker_is_killed(
     assert not differing_tables(on_duckdb.database, warehouse.database, LOADED_SCHEMAS)
 
 
+def wait_for_lock(warehouse: Warehouse) -> None:
+    """Until dbt, which has the lock too, has seen that Spark is gone."""
+    until = time.monotonic() + DBT_ENDS_WITHIN
+    while True:
+        try:
+            with warehouse.lock():
+                return
+        except AnotherRefreshIsRunning:
+            assert time.monotonic() < until, "something runs on"
+            time.sleep(0.1)
+
+
 class _Pipeline:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -291,6 +305,7 @@ def test_the_driver_is_killed(
     assert running.returncode == (1 if killed == "driver" else -signal.SIGKILL), said
     while Path(f"/proc/{driver}").exists():
         time.sleep(0.1)
+    wait_for_lock(warehouse)
     with pytest.raises(PublishFailed, match="run build again"):
         publish(warehouse)
     assert not (warehouse.published / "crm.duckdb").exists()
