@@ -86,8 +86,12 @@ def build(warehouse: Warehouse, settings: Settings) -> list[CheckResult]:
         if process.returncode != 0:
             raise BuildFailed(f"dbt compile ended with {process.returncode}: see {target / LOG}")
         log = target / "spark" / "server.log"
-        with spark.spark(warehouse, engine, raw_log, log) as found:
-            results = _build(warehouse, target / "spark", settings, found, completed[0].refresh_no)
+        with spark.place_of_build(warehouse, engine, raw_log) as found:
+            with spark.connect_server(engine, Path(found["SPARK_FOLDER"]), log) as remote:
+                results = _build(
+                    warehouse, target / "spark", settings, found | remote, completed[0].refresh_no
+                )
+            # Without the server, whose memory it would need beside its own.
             spark.load(warehouse, engine, target / MANIFEST)
         unfinished.unlink()
         return results

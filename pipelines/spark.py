@@ -44,28 +44,24 @@ TIMESTAMP_TYPE = "timestamp"
 
 
 @contextmanager
-def spark(
-    warehouse: Warehouse, engine: Engine, raw_log: Path, log: Path
-) -> Iterator[dict[str, str]]:
-    """The statements as Parquet and a Spark Connect server, until the block ends.
+def place_of_build(warehouse: Warehouse, engine: Engine, raw_log: Path) -> Iterator[dict[str, str]]:
+    """The statements as Parquet, and room for tables, until the block ends.
 
     Args:
         raw_log: its files.
-        log: receives what a server that is started here says.
 
     Returns:
         The environment in which dbt finds both.
 
     Raises:
         SettingsError: Spark's packages or Java are not installed.
-        BuildFailed: the server does not start.
     """
     place = home(warehouse, engine)
     _require_packages()
     forget(warehouse, engine)
     try:
         write_statements(warehouse, place)
-        found = {
+        yield {
             "DBT_TARGET": "spark",
             "SPARK_FOLDER": str(place),
             "RAW_LOG": str(raw_log),
@@ -73,11 +69,6 @@ def spark(
             # PySpark warns of each new Pandas.
             "PYTHONWARNINGS": "ignore",
         }
-        if engine.spark_remote:
-            yield {**found, "SPARK_REMOTE": engine.spark_remote}
-            return
-        with connect_server(engine.spark_master, engine.spark_driver_memory, place, log) as remote:
-            yield found | remote
     finally:
         forget(warehouse, engine)
 
@@ -110,14 +101,25 @@ def write_statements(warehouse: Warehouse, place: Path) -> None:
 
 
 @contextmanager
-def connect_server(master: str, memory: str, place: Path, log: Path) -> Iterator[dict[str, str]]:
-    """A Spark Connect server of our own on loopback, the driver of the build; ends with the block.
+def connect_server(engine: Engine, place: Path, log: Path) -> Iterator[dict[str, str]]:
+    """The Spark Connect server that the settings name, or one of our own on loopback.
 
-    It also ends when this process dies, and lets in only who knows its token.
+    Ours is the driver of the build. It ends with the block, also when this process dies, and lets
+    in only who knows its token.
+
+    Args:
+        log: receives what a server that is started here says.
 
     Returns:
         The environment in which PySpark finds it.
+
+    Raises:
+        BuildFailed: the server does not start.
     """
+    if engine.spark_remote:
+        yield {"SPARK_REMOTE": engine.spark_remote}
+        return
+    master = engine.spark_master
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -136,7 +138,7 @@ def connect_server(master: str, memory: str, place: Path, log: Path) -> Iterator
     command = [
         str(_home() / "bin" / "spark-class"),
         "org.apache.spark.deploy.SparkSubmit",
-        *("--class", SERVER, "--master", master, "--driver-memory", memory),
+        *("--class", SERVER, "--master", master, "--driver-memory", engine.spark_driver_memory),
         *(part for key, value in options.items() for part in ("--conf", f"{key}={value}")),
         "spark-internal",
     ]

@@ -101,7 +101,7 @@ def test_what_spark_needs_is_named(
     wanted = "make spark" if missing == "packages" else "default-jre-headless"
     with (
         pytest.raises(SettingsError, match=wanted),
-        spark.spark(warehouse, Engine(), warehouse.directory, warehouse.directory / "server.log"),
+        spark.place_of_build(warehouse, Engine(), warehouse.directory),
     ):
         pass
     assert not (warehouse.directory / "spark").exists()

@@ -18,7 +18,7 @@ from pipelines.environment import Engine
 from pipelines.options import Options
 from pipelines.raw_files import settle
 from pipelines.settings import DBT_PROJECT, Settings
-from pipelines.spark import TIMESTAMP_TYPE, spark
+from pipelines.spark import TIMESTAMP_TYPE, connect_server, place_of_build
 from pipelines.statements import begin_statement
 from pipelines.warehouse import Warehouse
 from scripts.demo_portal import serve
@@ -58,12 +58,16 @@ def test_unit_tests_of_dbt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert raw_log
     variables = json.dumps({**settings.dbt_vars(), "timestamp_type": TIMESTAMP_TYPE})
     given = ["--vars", variables, "--target-path", str(target), "--log-path", str(target)]
-    with spark(warehouse, engine, raw_log, tmp_path / "server.log") as found:
+    log = tmp_path / "server.log"
+    with (
+        place_of_build(warehouse, engine, raw_log) as found,
+        connect_server(engine, Path(found["SPARK_FOLDER"]), log) as remote,
+    ):
         for command in (["run", "--empty"], ["test", "--select", "test_type:unit"]):
             done = subprocess.run(
                 [sys.executable, "-m", "pipelines.spark_dbt", *command, *given],
                 cwd=DBT_PROJECT,
-                env={**os.environ, **found, "DBT_PROFILES_DIR": str(DBT_PROJECT)},
+                env={**os.environ, **found, **remote, "DBT_PROFILES_DIR": str(DBT_PROJECT)},
                 capture_output=True,
                 text=True,
                 check=False,
