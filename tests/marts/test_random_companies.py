@@ -34,7 +34,7 @@ from tests.support import calculation
 from tests.support.calculation.bridge import Deleted
 from tests.support.calculation.metrics import METRICS, STAGE_METRICS
 from tests.support.calculation.quality import SUCCESS_NAME, offset_differs
-from tests.support.compiled_models import run_models, run_models_ties_by_chance
+from tests.support.compiled_models import run_models
 from tests.support.equal_tables import differing_tables
 from tests.support.metricflow_engine import load_engine
 from tests.support.plans import joins_of_all
@@ -271,7 +271,7 @@ def test_no_tie_decides_anything(
     shutil.copy(companies.warehouse.database, tmp_path / "warehouse.duckdb")
     values = SETTINGS[name](companies.portal)
     settings = Settings.model_validate({**Settings.load().model_dump(), **values})
-    run_models_ties_by_chance(tmp_path, settings.dbt_vars())
+    run_models(tmp_path, settings.dbt_vars(), ties_by_chance=True)
     usual, by_chance = builds[name].warehouse.database, tmp_path / "warehouse.duckdb"
     assert not differing_tables(usual, by_chance)
 

@@ -19,13 +19,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from pipelines.bitrix24.client import Client
-from pipelines.bitrix24.extract import extract
 from pipelines.build import build
-from pipelines.check import complete
 from pipelines.environment import ROOT, Engine
 from pipelines.errors import AnotherRefreshIsRunning, PublishFailed
-from pipelines.options import Options
 from pipelines.publish import publish
 from pipelines.raw_files import settle
 from pipelines.settings import Settings
@@ -38,10 +34,11 @@ from tests.support.compiled_models import run_models
 from tests.support.equal_tables import differing_tables
 from tests.support.hostile_portal import SETTINGS as WORD_SETTINGS
 from tests.support.hostile_portal import lay_out_words
+from tests.support.one_refresh import read_once
 from tests.support.random_warehouse import SETTINGS, Companies, read_companies
 from tests.support.report_portals import lay_out_empty
 from tests.support.restated_march import publish_march_twice
-from tests.support.spark_cluster import Cluster, executors, standalone_cluster
+from tests.support.spark_cluster import Cluster, executors, skip_without_spark, standalone_cluster
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(3600)]
 
@@ -54,9 +51,7 @@ DBT_ENDS_WITHIN = 30
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    if not shutil.which("java"):
-        pytest.skip("Java is missing: install it (Debian: default-jre-headless) to run this test")
-    pytest.importorskip("pyspark", reason="Spark's packages are missing: run `make spark`")
+    skip_without_spark()
     with standalone_cluster(tmp_path_factory.mktemp("cluster")) as running:
         yield running
 
@@ -97,15 +92,6 @@ def built_on_duckdb(warehouse: Warehouse, folder: Path, settings: Settings) -> W
     begin_statement(copy, settings)
     run_models(folder, settings.dbt_vars())
     return copy
-
-
-def read_once(portal_folder: Path, folder: Path, settings: Settings) -> Warehouse:
-    """A warehouse with one completed refresh."""
-    warehouse = Warehouse(folder)
-    with serve(portal_folder) as portal:
-        client = Client(portal.webhook_url, retry_seconds=0.01)
-        complete(warehouse, extract(client, warehouse, settings, Options()).refresh_no)
-    return warehouse
 
 
 def same_on_both(read: Warehouse, settings: Settings, folder: Path) -> list[str]:

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from pipelines.bitrix24.client import Client
-from pipelines.bitrix24.extract import extract
-from pipelines.check import complete
 from pipelines.environment import Engine
-from pipelines.options import Options
 from pipelines.raw_files import settle
 from pipelines.settings import DBT_PROJECT, Settings
 from pipelines.spark import TIMESTAMP_TYPE, connect_server, place_of_build
 from pipelines.statements import begin_statement
-from pipelines.warehouse import Warehouse
-from scripts.demo_portal import serve
+from tests.support.one_refresh import read_once
 from tests.support.report_portals import lay_out_empty
+from tests.support.spark_cluster import skip_without_spark
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(3600)]
 
@@ -38,9 +33,7 @@ CONF = {
 
 def test_unit_tests_of_dbt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fixtures take their types from empty tables."""
-    if not shutil.which("java"):
-        pytest.skip("Java is missing: install it (Debian: default-jre-headless) to run this test")
-    pytest.importorskip("pyspark", reason="Spark's packages are missing: run `make spark`")
+    skip_without_spark()
     lines = "\n".join(f"{key} {value}" for key, value in CONF.items())
     (tmp_path / "spark-defaults.conf").write_text(lines, encoding="utf-8")
     machine = {"SPARK_MASTER": "local[2]", "SPARK_DRIVER_MEMORY": "4g"}
@@ -48,10 +41,7 @@ def test_unit_tests_of_dbt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(name, value)
     settings = Settings.load()
     lay_out_empty(tmp_path / "portal")
-    warehouse = Warehouse(tmp_path / "data")
-    with serve(tmp_path / "portal") as portal:
-        client = Client(portal.webhook_url, retry_seconds=0.01)
-        complete(warehouse, extract(client, warehouse, settings, Options()).refresh_no)
+    warehouse = read_once(tmp_path / "portal", tmp_path / "data", settings)
     begin_statement(warehouse, settings)
     engine, target = Engine.read(), tmp_path / "target"
     raw_log = settle(warehouse, engine)

@@ -28,7 +28,7 @@ from duckdb.func import PythonUDFType
 from duckdb.sqltypes import DOUBLE, UBIGINT
 from sqlglot import exp
 
-from pipelines.compiled import GOOD, digest, nodes_in_order, run_nodes
+from pipelines.compiled import GOOD, Node, digest, nodes_in_order, run_nodes
 from pipelines.environment import ROOT
 from pipelines.settings import DBT_PROJECT
 from pipelines.statements import TABLES
@@ -45,20 +45,26 @@ def run_models(
     variables: Mapping[str, Any] | None = None,
     project: Path = DBT_PROJECT,
     with_tests: bool = False,
+    ties_by_chance: bool = False,
 ) -> None:
     """Builds all models of the warehouse in a folder; none of them and no data test may fail.
 
     Args:
         folder: holds `warehouse.duckdb`; dbt's manifests are put into `dbt` beside it.
         variables: settings that differ from those of `dbt_project.yml`.
+        ties_by_chance: of rows that the order of a window does not tell apart chance decides.
     """
-    results = build_models(folder, variables or {}, project, with_tests)
+    results = build_models(folder, variables or {}, project, with_tests, ties_by_chance)
     wrong = [one for one in results if one["status"] not in GOOD]
     assert not wrong, wrong[:5]
 
 
 def build_models(
-    folder: Path, variables: Mapping[str, Any], project: Path = DBT_PROJECT, with_tests: bool = True
+    folder: Path,
+    variables: Mapping[str, Any],
+    project: Path = DBT_PROJECT,
+    with_tests: bool = True,
+    ties_by_chance: bool = False,
 ) -> list[dict[str, Any]]:
     """Runs all models and data tests; what fails ends what depends on it.
 
@@ -77,34 +83,23 @@ def build_models(
     ]
     with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
         connection.execute(TABLES)
+        if ties_by_chance:
+            # Said to be no chance: DuckDB takes none as a key.
+            arrow = PythonUDFType.ARROW
+            connection.create_function("chance", _chance, [UBIGINT], DOUBLE, type=arrow)
+            nodes = [_with_chance(one) if "compiled_code" in one else one for one in nodes]
         # Far from the portal's: no day may move.
         connection.execute("set timezone = 'Asia/Tokyo'")
         return run_nodes(connection, nodes)
-
-
-def run_models_ties_by_chance(folder: Path, variables: Mapping[str, Any]) -> None:
-    """As `run_models`, but of rows that a window's order does not tell apart chance decides."""
-    manifest = compile_models(DBT_PROJECT, variables) / "manifest.json"
-    models = [
-        {**node, "compiled_code": ties_by_chance(node["compiled_code"])}
-        for node in _in_order(manifest)
-        if node["resource_type"] == "model"
-    ]
-    with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
-        connection.execute(TABLES)
-        # Said to be no chance: DuckDB takes none as a key.
-        connection.create_function("chance", _chance, [UBIGINT], DOUBLE, type=PythonUDFType.ARROW)
-        wrong = [one for one in run_nodes(connection, models) if one["status"] not in GOOD]
-    assert not wrong, wrong[:5]
 
 
 def _chance(rows: pa.ChunkedArray) -> Any:
     return pa.array([random() for _ in range(len(rows))], pa.float64())
 
 
-def ties_by_chance(sql: str) -> str:
-    """The query with chance as the last key of each order in which rows are told one by one."""
-    query = sqlglot.parse_one(sql, read="duckdb")
+def _with_chance(node: Node) -> Node:
+    """The node with chance as the last key of each order in which rows are told one by one."""
+    query = sqlglot.parse_one(node["compiled_code"], read="duckdb")
     for select in query.find_all(exp.Select):
         windows = [one for one in select.find_all(exp.Window) if one.parent_select is select]
         by_row = {one.args.get("alias") for one in windows if one.this.find(*BY_ROW)}
@@ -116,7 +111,7 @@ def ties_by_chance(sql: str) -> str:
                 if is_named or in_rows or window.this.find(*BY_ROW):
                     first = exp.func("hash", order.expressions[0].this.copy())
                     order.append("expressions", exp.Ordered(this=exp.func("chance", first)))
-    return query.sql(dialect="duckdb")
+    return {**node, "compiled_code": query.sql(dialect="duckdb")}
 
 
 def dbt(

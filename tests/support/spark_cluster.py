@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 MASTER = "org.apache.spark.deploy.master.Master"
 WORKER = "org.apache.spark.deploy.worker.Worker"
@@ -61,6 +64,13 @@ class Cluster:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         worker.wait()
+
+
+def skip_without_spark() -> None:
+    """Skips the test, by name, where what it needs is not installed."""
+    if not shutil.which("java"):
+        pytest.skip("Java is missing: install it (Debian: default-jre-headless) to run this test")
+    pytest.importorskip("pyspark", reason="Spark's packages are missing: run `make spark`")
 
 
 @contextmanager
